@@ -1,0 +1,188 @@
+/**
+ * The contract: what an open driver can do. Front doors, the command line, the library and the web page are
+ * all written against it; `drivers/*` and `rest/client` implement it.
+ *
+ * A missing part or method means: not supported here. `domain` parameters take a uuid; {@link guard} also
+ * accepts a name there. Verbs are virsh's. All failures are `VisorError`.
+ */
+import type {
+  Capabilities,
+  Domain,
+  DomainDefinition,
+  DomainDefinitionInput,
+  DomainState,
+  DomainStats,
+  Event,
+  HostInfo,
+  Image,
+  Job,
+  Progress,
+} from '../model/index.ts'
+
+/** What every state-changing call takes beside its own options. */
+export interface CallOptions {
+  /** Gives up; the call then fails with `cancelled` and leaves nothing half done. */
+  readonly signal?: AbortSignal
+  /** Told how far a long operation is. */
+  readonly progress?: (progress: Progress) => void
+}
+
+/** An open driver. */
+export interface Connection {
+  readonly uri: string
+  readonly host: Host
+  readonly domains: Domains
+  readonly images?: Images
+  /** Operations under way and recently ended; {@link guard} provides it. */
+  readonly jobs?: Jobs
+  /**
+   * What happens from now on, or from just after the event with the id `after`. An event of kind `daemon`,
+   * type `resync` comes first when events were missed: read everything again. Ends when `signal` aborts or
+   * the connection closes.
+   */
+  events(options?: EventOptions): AsyncIterable<Event>
+  /** Lets go of the hypervisor; guests go on. */
+  close(): Promise<void>
+}
+
+export interface EventOptions {
+  readonly signal?: AbortSignal
+  readonly after?: string
+}
+
+export interface Host {
+  info(): Promise<HostInfo>
+  /** One entry per driver. */
+  capabilities(): Promise<Capabilities[]>
+}
+
+export interface ListDomains {
+  /** Only those in one of these states. */
+  readonly states?: readonly DomainState[]
+  /** Only those with one of these names. */
+  readonly names?: readonly string[]
+  /** Only those of this driver. */
+  readonly driver?: string
+}
+export interface DefineOptions extends CallOptions {
+  /** Only when the definition there is has this entity tag ({@link entityTag}); else `conflict`. `*`: only when there is one. */
+  readonly ifMatch?: string
+  /** `*`: only when there is none of that uuid or name; else `already-exists`. */
+  readonly ifNoneMatch?: string
+}
+export interface UndefineOptions extends CallOptions {
+  /** Also remove a saved state; without it, a domain that has one is refused with `invalid-state`. */
+  readonly savedState?: boolean
+}
+export interface StartOptions extends CallOptions {
+  /** Leave the processors stopped. */
+  readonly paused?: boolean
+  /** Boot anew though a saved state waits, and drop that state. */
+  readonly discardSaved?: boolean
+}
+export interface ShutdownOptions extends CallOptions {
+  /** How the guest is asked: by power button, by its agent, or as the driver thinks best. */
+  readonly mode?: 'auto' | 'acpi' | 'agent'
+}
+export interface DestroyOptions extends CallOptions {
+  /** Give the hypervisor a moment to flush before it is killed. */
+  readonly graceful?: boolean
+}
+export interface SaveOptions extends CallOptions {
+  /** Where to, an absolute path on the host; without it visor keeps it, and the next start restores it. */
+  readonly file?: string
+}
+export interface RestoreOptions extends CallOptions {
+  /** Where from; without it, what visor keeps. */
+  readonly file?: string
+  readonly paused?: boolean
+}
+export interface ConsoleOptions {
+  /** Alias of the serial port or console; the first one without it. */
+  readonly device?: string
+  /** Start with what was printed before, as far as it is kept. */
+  readonly scrollback?: boolean
+  /** Disconnect another viewer that holds it alone. */
+  readonly force?: boolean
+}
+export interface ConsoleLogOptions {
+  readonly device?: string
+  /** At most the last so many bytes. */
+  readonly maxBytes?: number
+}
+
+export interface Domains {
+  /** All domains, by name. */
+  list(options?: ListDomains): Promise<Domain[]>
+  get(domain: string): Promise<Domain>
+  /** The definition: of the running machine, or with `inactive` what the next start will use. */
+  describe(domain: string, options?: { readonly inactive?: boolean }): Promise<DomainDefinition>
+  /** Makes a domain known, or replaces the definition of the one with the same uuid or name. Durable when it resolves. */
+  define?(definition: DomainDefinitionInput, options?: DefineOptions): Promise<Domain>
+  /** Forgets a domain; `invalid-state` while it runs. */
+  undefine?(domain: string, options?: UndefineOptions): Promise<void>
+  /** Resolves when the processors run (or, with `paused`, could). */
+  start?(domain: string, options?: StartOptions): Promise<void>
+  /** Asks the guest to power off; resolves when it was asked, not when it is off. */
+  shutdown?(domain: string, options?: ShutdownOptions): Promise<void>
+  /** Takes the power away; resolves when the machine is gone. */
+  destroy?(domain: string, options?: DestroyOptions): Promise<void>
+  /** Asks the guest to reboot. */
+  reboot?(domain: string, options?: ShutdownOptions): Promise<void>
+  /** Presses the reset button. */
+  reset?(domain: string, options?: CallOptions): Promise<void>
+  suspend?(domain: string, options?: CallOptions): Promise<void>
+  resume?(domain: string, options?: CallOptions): Promise<void>
+  /** Whether it starts with the daemon. */
+  setAutostart?(domain: string, options: { readonly enabled: boolean } & CallOptions): Promise<void>
+  /** Writes memory and devices to disk and powers off. */
+  save?(domain: string, options?: SaveOptions): Promise<void>
+  /** Goes on from a saved state, which is used up when visor kept it. */
+  restore?(domain: string, options?: RestoreOptions): Promise<void>
+  /** Of the domains named, or of all that run. */
+  stats?(options?: { readonly domains?: readonly string[] }): Promise<DomainStats[]>
+  /** The serial console. Several may be open at once, all see the output. */
+  openConsole?(domain: string, options?: ConsoleOptions): Promise<ByteStream>
+  /** What the serial console printed, as far as it is kept. */
+  consoleLog?(domain: string, options?: ConsoleLogOptions): Promise<Uint8Array>
+  /** The screen as a picture. */
+  screenshot?(domain: string, options?: { readonly screen?: number }): Promise<Picture>
+  /** The screen of a text mode as text, lines ended by newlines. */
+  screenText?(domain: string): Promise<string>
+}
+
+export interface Picture {
+  /** `image/png` or `image/x-portable-pixmap`. */
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+}
+
+/** Bytes in both directions. Iterating ends when the other side closes. One iteration at a time. */
+export interface ByteStream extends AsyncIterable<Uint8Array> {
+  /** Resolves when the bytes are handed on. */
+  write(bytes: Uint8Array): Promise<void>
+  close(): Promise<void>
+}
+
+export interface BuildImageOptions extends CallOptions {
+  /** Architecture of the guest: x86_64, i686. The host's without it. */
+  readonly arch?: string
+  /** Build again though it is cached. */
+  readonly refresh?: boolean
+}
+
+export interface Images {
+  list(): Promise<Image[]>
+  get(image: string): Promise<Image>
+  /** Makes an image of visor's own from the distribution's packages; `micro` is the one there is. */
+  build?(image: string, options?: BuildImageOptions): Promise<Image>
+  remove?(image: string, options?: CallOptions): Promise<void>
+}
+
+export interface Jobs {
+  list(): Promise<Job[]>
+  get(job: string): Promise<Job>
+  /** The job when it has ended, or as it is after `timeoutMs`. */
+  wait(job: string, options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal }): Promise<Job>
+  cancel(job: string): Promise<void>
+}

@@ -1,0 +1,24 @@
+import type { ProbeResult } from '../model/index.ts'
+import type { Connection } from './connection.ts'
+import type { Log } from './log.ts'
+import type { Store } from './store.ts'
+
+/** What a driver needs from whoever opens it. */
+export interface OpenOptions {
+  /** Where what survives a power cut is kept; the driver makes its own folder in it. */
+  readonly stateDirectory: string
+  /** Where what lives as long as the boot is kept. */
+  readonly runtimeDirectory: string
+  readonly store: Store
+  readonly log: Log
+}
+
+/** One virtualization technology. */
+export interface Driver {
+  /** `qemu` in `qemu:///system`. */
+  readonly scheme: string
+  /** Whether this host can run it, and if not, why and what to do. Changes nothing. */
+  probe(options?: { readonly signal?: AbortSignal }): Promise<ProbeResult>
+  /** Opens it: finds the guests that run already. Fails with `unavailable` where the hypervisor is missing. */
+  open(uri: URL, options: OpenOptions): Promise<Connection>
+}

@@ -1,0 +1,7 @@
+export * from './connection.ts'
+export * from './defined-domains.ts'
+export * from './driver.ts'
+export * from './event-hub.ts'
+export * from './log.ts'
+export * from './operations.ts'
+export * from './store.ts'

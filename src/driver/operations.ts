@@ -1,0 +1,256 @@
+/**
+ * The one table of what a connection can do. From it come `supports()`, the refusal of what is not
+ * supported, the access check, the names and schemas of REST and its OpenAPI document, and docs/support.md.
+ *
+ * To add an operation: its method in `connection.ts`, its row here, and the drivers that can do it.
+ */
+import {
+  Capabilities,
+  Domain,
+  DomainDefinition,
+  DomainStats,
+  domainStates,
+  HostInfo,
+  Image,
+  Job,
+  schema as s,
+} from '../model/index.ts'
+import type { Connection } from './connection.ts'
+
+/** Who may: look, change what there is, change the host. */
+export type Access = 'read' | 'write' | 'admin'
+
+export interface Operation {
+  readonly access: Access
+  /** A sentence: what it does. */
+  readonly doc: string
+  /** The noun whose key is the first argument. */
+  readonly key?: 'domain' | 'image' | 'job'
+  /** The argument after the key (or the first), a whole document. */
+  readonly body?: s.Schema
+  /** The options object, last argument, less `signal` and `progress`. */
+  readonly options?: s.ObjectSchema<never, never> | s.Schema
+  /** What it resolves to: a document, nothing, or something that is not JSON. */
+  readonly result?: s.Schema | 'picture' | 'bytes' | 'text' | 'stream'
+  /** Takes time: REST answers at once with a job. */
+  readonly long?: true
+}
+
+type Part = 'host' | 'domains' | 'images' | 'jobs'
+/** Every part and method of {@link Connection}; the compiler holds the table complete. */
+type Table = { readonly [P in Part]: { readonly [M in keyof Required<Connection>[P]]-?: Operation } }
+
+const device = s.string('alias of the serial port or console', { optional: true })
+const mode = s.choice('how the guest is asked', ['auto', 'acpi', 'agent'], { optional: true })
+const stateFile = s.string('file on the host, an absolute path', {
+  optional: true,
+  pattern: /^\//u,
+  patternName: 'an absolute path',
+})
+const paused = s.boolean('leave the processors stopped', { optional: true })
+const strings = <const D extends string>(doc: D) => s.array(doc, s.string('text'), { optional: true })
+
+export const operations = {
+  host: {
+    info: { access: 'read', doc: 'What the host is.', result: HostInfo },
+    capabilities: {
+      access: 'read',
+      doc: 'What each driver can do on this host.',
+      result: s.array('one per driver', Capabilities),
+    },
+  },
+  domains: {
+    list: {
+      access: 'read',
+      doc: 'All domains, by name.',
+      options: s.object('ListDomains', 'Which domains', {
+        states: s.array('only in these states', s.choice('state', domainStates), { optional: true }),
+        names: strings('only with these names'),
+        driver: s.string('only of this driver', { optional: true }),
+      }),
+      result: s.array('domains', Domain),
+    },
+    get: { access: 'read', doc: 'A domain as it is now.', key: 'domain', result: Domain },
+    describe: {
+      access: 'read',
+      doc: 'The definition of a domain.',
+      key: 'domain',
+      options: s.object('DescribeDomain', 'Which definition', {
+        inactive: s.boolean('what the next start will use, not what runs', { optional: true }),
+      }),
+      result: DomainDefinition,
+    },
+    define: {
+      access: 'admin',
+      doc: 'Makes a domain known, or replaces its definition.',
+      body: DomainDefinition,
+      options: s.object('DefineDomain', 'Conditions', {
+        ifMatch: s.string('entity tag the definition there is must have', { optional: true }),
+        ifNoneMatch: s.choice("'*': only when there is none", ['*'], { optional: true }),
+      }),
+      result: Domain,
+    },
+    undefine: {
+      access: 'admin',
+      doc: 'Forgets a domain.',
+      key: 'domain',
+      options: s.object('UndefineDomain', 'What else goes', {
+        savedState: s.boolean('also remove a saved state', { optional: true }),
+      }),
+    },
+    start: {
+      access: 'write',
+      doc: 'Starts a domain.',
+      key: 'domain',
+      options: s.object('StartDomain', 'How', {
+        paused,
+        discardSaved: s.boolean('boot anew though a saved state waits, and drop it', { optional: true }),
+      }),
+    },
+    shutdown: {
+      access: 'write',
+      doc: 'Asks the guest to power off.',
+      key: 'domain',
+      options: s.object('ShutdownDomain', 'How', { mode }),
+    },
+    destroy: {
+      access: 'write',
+      doc: 'Takes the power away.',
+      key: 'domain',
+      options: s.object('DestroyDomain', 'How', {
+        graceful: s.boolean('let the hypervisor flush first', { optional: true }),
+      }),
+    },
+    reboot: {
+      access: 'write',
+      doc: 'Asks the guest to reboot.',
+      key: 'domain',
+      options: s.object('RebootDomain', 'How', { mode }),
+    },
+    reset: { access: 'write', doc: 'Presses the reset button.', key: 'domain' },
+    suspend: { access: 'write', doc: 'Stops the processors.', key: 'domain' },
+    resume: { access: 'write', doc: 'Lets the processors go on.', key: 'domain' },
+    setAutostart: {
+      access: 'admin',
+      doc: 'Sets whether a domain starts with the daemon.',
+      key: 'domain',
+      options: s.object('SetAutostart', 'What', { enabled: s.boolean('whether it starts with the daemon') }),
+    },
+    save: {
+      access: 'admin',
+      doc: 'Writes memory and devices to disk and powers off.',
+      key: 'domain',
+      options: s.object('SaveDomain', 'Where', { file: stateFile }),
+      long: true,
+    },
+    restore: {
+      access: 'admin',
+      doc: 'Goes on from a saved state.',
+      key: 'domain',
+      options: s.object('RestoreDomain', 'Where from', { file: stateFile, paused }),
+      long: true,
+    },
+    stats: {
+      access: 'read',
+      doc: 'What domains use: the named ones, or all that run.',
+      options: s.object('StatsOptions', 'Of which', { domains: strings('uuids or names') }),
+      result: s.array('one per domain', DomainStats),
+    },
+    openConsole: {
+      access: 'write',
+      doc: 'The serial console, in both directions.',
+      key: 'domain',
+      options: s.object('OpenConsole', 'Which', {
+        device,
+        scrollback: s.boolean('start with what was printed before', { optional: true }),
+        force: s.boolean('disconnect a viewer that holds it alone', { optional: true }),
+      }),
+      result: 'stream',
+    },
+    consoleLog: {
+      access: 'read',
+      doc: 'What the serial console printed.',
+      key: 'domain',
+      options: s.object('ConsoleLog', 'How much', {
+        device,
+        maxBytes: s.integer('at most the last so many bytes', { optional: true, min: 0 }),
+      }),
+      result: 'bytes',
+    },
+    screenshot: {
+      access: 'read',
+      doc: 'The screen as a picture.',
+      key: 'domain',
+      options: s.object('Screenshot', 'Which', {
+        screen: s.integer('number of the screen', { optional: true, min: 0 }),
+      }),
+      result: 'picture',
+    },
+    screenText: { access: 'read', doc: 'The screen of a text mode as text.', key: 'domain', result: 'text' },
+  },
+  images: {
+    list: { access: 'read', doc: 'All images, by name.', result: s.array('images', Image) },
+    get: { access: 'read', doc: 'An image.', key: 'image', result: Image },
+    build: {
+      access: 'admin',
+      doc: "Makes an image from the distribution's packages.",
+      key: 'image',
+      options: s.object('BuildImage', 'How', {
+        arch: s.string('architecture of the guest', { optional: true }),
+        refresh: s.boolean('build again though it is cached', { optional: true }),
+      }),
+      result: Image,
+      long: true,
+    },
+    remove: { access: 'admin', doc: 'Removes an image.', key: 'image' },
+  },
+  jobs: {
+    list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },
+    get: { access: 'read', doc: 'An operation under way or ended.', key: 'job', result: Job },
+    wait: {
+      access: 'read',
+      doc: 'Waits for a job to end.',
+      key: 'job',
+      options: s.object('WaitJob', 'How long', {
+        timeoutMs: s.integer('at most, milliseconds', { optional: true, min: 0, max: 3_600_000 }),
+      }),
+      result: Job,
+    },
+    cancel: { access: 'write', doc: 'Gives a job up.', key: 'job' },
+  },
+} as const satisfies Table
+
+export type PartName = keyof typeof operations
+/** `domains.start` and its like. */
+export type OperationName = {
+  [P in PartName]: `${P}.${string & keyof (typeof operations)[P]}`
+}[PartName]
+
+/** Every operation with its name, in the order of the table. */
+export const operationList: readonly {
+  name: OperationName
+  part: PartName
+  method: string
+  operation: Operation
+}[] = Object.entries(operations).flatMap(([part, methods]) =>
+  Object.entries(methods as Record<string, Operation>).map(([method, operation]) => ({
+    name: `${part}.${method}` as OperationName,
+    part: part as PartName,
+    method,
+    operation,
+  })),
+)
+
+/** The row of a name; undefined for a name that is none. */
+export function findOperation(name: string): Operation | undefined {
+  const [part, method] = name.split('.')
+  const methods = (operations as Record<string, Record<string, Operation>>)[part ?? '']
+  return methods && Object.hasOwn(methods, method ?? '') ? methods[method ?? ''] : undefined
+}
+
+/** Whether this connection can ever do it. */
+export function supports(connection: Connection, name: OperationName): boolean {
+  const [part, method] = name.split('.') as [PartName, string]
+  const methods = connection[part] as Record<string, unknown> | undefined
+  return typeof methods?.[method] === 'function'
+}

@@ -1,0 +1,3 @@
+export * from './directories.ts'
+export * from './process.ts'
+export * from './undo.ts'

@@ -1,0 +1,8 @@
+export * from './domain.ts'
+export * from './domain-definition.ts'
+export * from './error.ts'
+export * from './event.ts'
+export * from './host.ts'
+export * from './image.ts'
+export * from './job.ts'
+export * as schema from './schema.ts'

@@ -43,22 +43,21 @@ export const Capabilities = s.object('Capabilities', 'What one driver can do on 
 })
 export type Capabilities = s.Output<typeof Capabilities>
 
+export const Check = s.object('Check', 'One thing looked at', {
+  id: s.string('short name, stable: kvm-device'),
+  title: s.string('what it is'),
+  status: s.choice('outcome', ['pass', 'warn', 'fail', 'info']),
+  detail: s.string('what was seen, and why it matters'),
+  remedy: s.string('what to do, exactly', { optional: true }),
+})
+export type Check = s.Output<typeof Check>
+
 export const ProbeResult = s.object('ProbeResult', 'Whether a driver can run here', {
   driver: s.string('scheme'),
   available: s.boolean('whether it can'),
   version: s.string('version of the hypervisor', { optional: true }),
   kind: s.choice('kind of virtualization', virtualizationKinds),
   hosting: s.choice('what the hypervisor runs on', ['hosted', 'bare-metal', 'library', 'remote']),
-  checks: s.array(
-    'what was looked at',
-    s.object('Check', 'One thing looked at', {
-      id: s.string('short name, stable: kvm-device'),
-      title: s.string('what it is'),
-      status: s.choice('outcome', ['pass', 'warn', 'fail', 'info']),
-      detail: s.string('what was seen, and why it matters'),
-      remedy: s.string('what to do, exactly', { optional: true }),
-    }),
-  ),
+  checks: s.array('what was looked at', Check),
 })
 export type ProbeResult = s.Output<typeof ProbeResult>
-export type Check = ProbeResult['checks'][number]

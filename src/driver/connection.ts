@@ -25,6 +25,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal
   /** Told how far a long operation is. */
   readonly progress?: (progress: Progress) => void
+  /** Told the job of the call as soon as there is one, before it runs. */
+  readonly onJob?: (job: Job) => void
 }
 
 /** An open driver. */

@@ -17,6 +17,8 @@ export interface OpenOptions {
 export interface Driver {
   /** `qemu` in `qemu:///system`. */
   readonly scheme: string
+  /** The `type`s of definitions that are its own: `qemu` and `kvm`. */
+  readonly domainTypes: readonly string[]
   /** Whether this host can run it, and if not, why and what to do. Changes nothing. */
   probe(options?: { readonly signal?: AbortSignal }): Promise<ProbeResult>
   /** Opens it: finds the guests that run already. Fails with `unavailable` where the hypervisor is missing. */

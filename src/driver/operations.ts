@@ -34,6 +34,8 @@ export interface Operation {
   readonly result?: s.Schema | 'picture' | 'bytes' | 'text' | 'stream'
   /** Takes time: REST answers at once with a job. */
   readonly long?: true
+  /** Does not wait for the domain's job under way but cancels it first. */
+  readonly interrupts?: true
 }
 
 type Part = 'host' | 'domains' | 'images' | 'jobs'
@@ -117,6 +119,7 @@ export const operations = {
       access: 'write',
       doc: 'Takes the power away.',
       key: 'domain',
+      interrupts: true,
       options: s.object('DestroyDomain', 'How', {
         graceful: s.boolean('let the hypervisor flush first', { optional: true }),
       }),
@@ -246,11 +249,4 @@ export function findOperation(name: string): Operation | undefined {
   const [part, method] = name.split('.')
   const methods = (operations as Record<string, Record<string, Operation>>)[part ?? '']
   return methods && Object.hasOwn(methods, method ?? '') ? methods[method ?? ''] : undefined
-}
-
-/** Whether this connection can ever do it. */
-export function supports(connection: Connection, name: OperationName): boolean {
-  const [part, method] = name.split('.') as [PartName, string]
-  const methods = connection[part] as Record<string, unknown> | undefined
-  return typeof methods?.[method] === 'function'
 }

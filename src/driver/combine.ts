@@ -1,0 +1,154 @@
+import {
+  type Capabilities,
+  type Domain,
+  type DomainDefinitionInput,
+  type Event,
+  type HostInfo,
+  notFound,
+  VisorError,
+} from '../model/index.ts'
+import type { Connection, Domains, Images } from './connection.ts'
+import { type Log, silentLog } from './log.ts'
+import { merge } from './merge.ts'
+import { operationList } from './operations.ts'
+import { findMethod, supports, unsupported } from './supports.ts'
+
+/** One of the drivers that {@link combine} makes one of. */
+export interface Member {
+  readonly scheme: string
+  /** The `type`s of definitions that are its own. */
+  readonly domainTypes: readonly string[]
+  readonly connection: Connection
+}
+
+export interface CombineOptions {
+  readonly uri: string
+  readonly info: () => Promise<HostInfo>
+  readonly images?: Images
+  readonly log?: Log
+}
+
+/**
+ * Several drivers behind one connection: each domain is looked after by the driver that knows it, a new one
+ * by the driver that its type belongs to. Uuids and names are one of a kind over all of them. A method is
+ * there when any member has it; for a domain of a member without it, it fails with `unsupported`.
+ */
+export function combine(members: readonly Member[], options: CombineOptions): Connection {
+  const { uri, info, images, log = silentLog } = options
+  const owners = new Map<string, Member>()
+
+  async function findOwner(uuid: string): Promise<Member> {
+    const known = owners.get(uuid)
+    for (const member of known ? [known, ...members] : members) {
+      try {
+        await member.connection.domains.get(uuid)
+        owners.set(uuid, member)
+        return member
+      } catch (error) {
+        if (!(error instanceof VisorError) || error.code !== 'not-found') {
+          if (member === known) throw error
+          log.warn({ driver: member.scheme, error }, 'A driver could not be asked for a domain.')
+        }
+      }
+    }
+    owners.delete(uuid)
+    throw notFound('domain', uuid)
+  }
+
+  /** What each member answers; one that fails is logged and left out, unless all fail. */
+  async function fromAll<T>(asked: readonly Member[], ask: (member: Member) => Promise<T[]>): Promise<T[]> {
+    const answers = await Promise.allSettled(asked.map(ask))
+    const failures = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []))
+    if (failures.length > 0 && failures.length === asked.length) throw failures[0]
+    for (const error of failures) log.warn({ error }, 'A driver did not answer; its part is missing.')
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  }
+
+  async function define(definition: DomainDefinitionInput, defineOptions: object): Promise<Domain> {
+    const member = members.find(({ domainTypes }) => domainTypes.includes(definition.type))
+    if (!member) throw noDriverFor(definition.type, members)
+    await refuseTwins(
+      members.filter((other) => other !== member),
+      definition,
+    )
+    if (!member.connection.domains.define) throw unsupported('domains.define', `Driver ${member.scheme}`)
+    return member.connection.domains.define(definition, defineOptions)
+  }
+
+  const domains: Record<string, unknown> = {
+    async list(filter: { driver?: string } = {}) {
+      const asked = members.filter(({ scheme }) => filter.driver === undefined || filter.driver === scheme)
+      const found = await fromAll(asked, (member) => member.connection.domains.list(filter))
+      return found.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+    },
+    async stats({ domains: named }: { domains?: readonly string[] } = {}) {
+      if (!named)
+        return fromAll(members, async ({ connection }) => (await connection.domains.stats?.()) ?? [])
+      const asked = await Promise.all(named.map(async (uuid) => ({ uuid, member: await findOwner(uuid) })))
+      return fromAll([...new Set(asked.map(({ member }) => member))], async (member) => {
+        const own = asked.filter((entry) => entry.member === member).map(({ uuid }) => uuid)
+        return (await member.connection.domains.stats?.({ domains: own })) ?? []
+      })
+    },
+  }
+  if (members.some(({ connection }) => connection.domains.define)) domains.define = define
+  for (const { name, part, method, operation } of operationList) {
+    if (part !== 'domains' || operation.key !== 'domain') continue
+    if (!members.some(({ connection }) => supports(connection, name))) continue
+    domains[method] = async (uuid: string, ...rest: never[]) => {
+      const { scheme, connection } = await findOwner(uuid)
+      const found = findMethod(connection, name)
+      if (!found) throw unsupported(name, `Driver ${scheme}`)
+      return found.call(connection.domains, uuid as never, ...rest)
+    }
+  }
+
+  return {
+    uri,
+    host: {
+      info,
+      capabilities: () => fromAll<Capabilities>(members, ({ connection }) => connection.host.capabilities()),
+    },
+    domains: domains as unknown as Domains,
+    ...(images && { images }),
+    events: ({ signal } = {}) =>
+      merge<Event>(
+        members.map(({ connection }) => connection.events({ signal })),
+        (error, index) =>
+          log.error({ driver: members[index]?.scheme, error }, 'The events of a driver ended.'),
+      ),
+    async close() {
+      await Promise.all(members.map(({ connection }) => connection.close()))
+    },
+  }
+}
+
+/** Fails with `already-exists` when a member that will not run the definition has its name or uuid. */
+async function refuseTwins(others: readonly Member[], definition: DomainDefinitionInput): Promise<void> {
+  for (const { scheme, connection } of others) {
+    const named = await connection.domains.list({ names: [definition.name] })
+    const twin =
+      named[0] ??
+      (definition.uuid ? await connection.domains.get(definition.uuid).catch(() => undefined) : undefined)
+    if (twin)
+      throw new VisorError(
+        'already-exists',
+        `There is already a domain '${twin.name}' (uuid ${twin.uuid}), run by ${scheme}.`,
+        {
+          remedy: 'Choose another name and uuid, or undefine that one first.',
+          object: { kind: 'domain', name: twin.name },
+        },
+      )
+  }
+}
+
+function noDriverFor(type: string, members: readonly Member[]): VisorError {
+  const types = members.flatMap(({ domainTypes }) => domainTypes)
+  return new VisorError('unsupported-config', `No driver that is open here runs domains of type '${type}'.`, {
+    path: 'type',
+    remedy:
+      types.length > 0
+        ? `Types that can run here: ${types.join(', ')}.`
+        : "'visor doctor' says what is missing.",
+  })
+}

@@ -1,0 +1,184 @@
+import {
+  type DomainDefinition,
+  type DomainDefinitionInput,
+  type Event,
+  type Job,
+  notFound,
+  toVisorError,
+  VisorError,
+} from '../model/index.ts'
+import type { CallOptions, Connection, DefineOptions } from './connection.ts'
+import { entityTag } from './entity-tag.ts'
+import { type EventHub, eventHub } from './event-hub.ts'
+import { type JobBook, jobBook } from './job.ts'
+import { type Log, silentLog } from './log.ts'
+import type { Operation, OperationName } from './operations.ts'
+import { buildConnection, type CompleteConnection, findMethod, supports } from './supports.ts'
+
+export interface GuardOptions {
+  readonly log?: Log
+  /** How long a call waits for another one on the same domain; 30 s without it. */
+  readonly patienceMs?: number
+}
+
+/** A guarded connection; `jobBook` lets its owner wait for what is under way. */
+export interface GuardedConnection extends CompleteConnection {
+  readonly jobBook: JobBook
+}
+
+const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu
+/** Progress is told at most this often, per job. */
+const progressIntervalMs = 200
+
+/**
+ * What stands between users and a driver, once, so that no driver repeats it: domains may be named by name,
+ * what is missing fails with `unsupported`, state-changing calls on one domain run one at a time as jobs that
+ * can be watched and cancelled, `ifMatch` is checked within them, and events are numbered and can be replayed.
+ */
+export function guard(
+  inner: Connection,
+  { log = silentLog, patienceMs }: GuardOptions = {},
+): GuardedConnection {
+  const hub = eventHub()
+  const book = jobBook(jobEvents(hub), patienceMs === undefined ? {} : { patienceMs })
+  const closing = new AbortController()
+  void pump(inner, hub, closing.signal, log)
+
+  const connection = buildConnection(
+    {
+      uri: inner.uri,
+      events: (options) => hub.listen(options),
+      async close() {
+        closing.abort()
+        hub.close()
+        await inner.close()
+      },
+    },
+    ({ name, part, method, operation }) => {
+      if (part === 'jobs') return book[method as keyof typeof book.cancel] as never
+      if (name === 'domains.define' && inner.domains.define) return (...args) => define(...(args as [never]))
+      if (name === 'domains.stats' && inner.domains.stats) return (options) => stats(options)
+      if (!supports(inner, name)) return undefined
+      return (...args) => call(name, operation, args)
+    },
+  )
+
+  async function resolve(domain: string): Promise<string> {
+    if (typeof domain !== 'string' || domain === '')
+      throw new VisorError('invalid-argument', 'A domain is named by its uuid or its name.')
+    if (uuidShape.test(domain)) return domain.toLowerCase()
+    const found = await inner.domains.list({ names: [domain] })
+    if (found.length === 0) throw notFound('domain', domain)
+    if (found.length > 1)
+      throw new VisorError('invalid-argument', `There are ${found.length} domains '${domain}'.`, {
+        remedy: `Name it by its uuid: ${found.map(({ uuid, driver }) => `${uuid} (${driver})`).join(', ')}.`,
+      })
+    return (found[0] as { uuid: string }).uuid
+  }
+
+  async function call(name: OperationName, operation: Operation, args: readonly unknown[]): Promise<unknown> {
+    const key = operation.key === 'domain' ? await resolve(args[0] as string) : (args[0] as string)
+    const [part] = name.split('.') as ['domains']
+    const method = findMethod(inner, name) as (...args: unknown[]) => Promise<unknown>
+    const options = (args[operation.key ? 1 : 0] ?? {}) as CallOptions
+    const invoke = (given: object) =>
+      operation.key ? method.call(inner[part], key, given) : method.call(inner[part], given)
+    if (operation.access === 'read' || operation.result === 'stream') return invoke(options)
+    const { signal, progress, onJob } = options
+    const request = {
+      operation: name,
+      target: key ?? name,
+      interrupts: operation.interrupts,
+      signal,
+      progress,
+      onJob,
+    }
+    return book.run(request, (running) => invoke({ ...options, ...running }))
+  }
+
+  async function stats(options: { readonly domains?: readonly string[] } = {}) {
+    if (!options.domains) return inner.domains.stats?.() ?? []
+    return inner.domains.stats?.({ domains: await Promise.all(options.domains.map(resolve)) }) ?? []
+  }
+
+  async function define(definition: DomainDefinitionInput, options: DefineOptions = {}) {
+    const { signal, progress, onJob } = options
+    const before = await findDefined(inner, definition)
+    const target = definition.uuid?.toLowerCase() ?? before?.uuid ?? `name:${definition.name}`
+    return book.run({ operation: 'domains.define', target, signal, progress, onJob }, async (running) => {
+      const there = await findDefined(inner, definition)
+      checkConditions(definition.name, there, options)
+      const identified = definition.uuid || !there?.uuid ? definition : withUuid(definition, there.uuid)
+      const method = inner.domains.define as NonNullable<typeof inner.domains.define>
+      return method.call(inner.domains, identified, running)
+    })
+  }
+
+  return { ...connection, jobBook: book }
+}
+
+/** The persistent definition that a define would replace: of the same uuid, else of the same name. */
+async function findDefined(inner: Connection, { uuid, name }: DomainDefinitionInput) {
+  try {
+    const key = uuid?.toLowerCase() ?? (await inner.domains.list({ names: [name] }))[0]?.uuid
+    return key === undefined ? undefined : await inner.domains.describe(key, { inactive: true })
+  } catch (error) {
+    if (error instanceof VisorError && error.code === 'not-found') return undefined
+    throw error
+  }
+}
+
+function checkConditions(name: string, there: DomainDefinition | undefined, options: DefineOptions): void {
+  const { ifMatch, ifNoneMatch } = options
+  if (ifNoneMatch !== undefined && there)
+    throw new VisorError(
+      'already-exists',
+      `There is already a domain '${there.name}', with uuid ${there.uuid}.`,
+      {
+        remedy: 'Choose another name, or edit that one.',
+        object: { kind: 'domain', name: there.name },
+      },
+    )
+  if (ifMatch === undefined) return
+  if (!there) throw notFound('domain', name)
+  if (ifMatch !== '*' && ifMatch !== entityTag(there))
+    throw new VisorError('conflict', `The definition of '${name}' was changed since it was read.`, {
+      remedy: 'Read it again, and make the change on what is there now.',
+      object: { kind: 'domain', name },
+    })
+}
+
+/** Sets the uuid in place, since where the parts of a parsed definition stood is known by its identity. */
+function withUuid(definition: DomainDefinitionInput, uuid: string): DomainDefinitionInput {
+  return Object.assign(definition, { uuid })
+}
+
+async function pump(inner: Connection, hub: EventHub, signal: AbortSignal, log: Log): Promise<void> {
+  try {
+    for await (const event of inner.events({ signal })) hub.emit(event)
+  } catch (error) {
+    if (signal.aborted) return
+    log.error({ error: toVisorError(error).toJSON() }, 'The events of the hypervisor ended.')
+    hub.emit({ kind: 'daemon', type: 'events-lost', message: toVisorError(error).message })
+  }
+}
+
+function jobEvents(hub: EventHub): (job: Job) => void {
+  const told = new Map<string, number>()
+  return (job) => {
+    const ended = job.endedAt !== undefined
+    const isProgress = !ended && told.has(job.id)
+    if (isProgress && performance.now() - (told.get(job.id) ?? 0) < progressIntervalMs) return
+    if (ended) told.delete(job.id)
+    else told.set(job.id, performance.now())
+    const type = ended ? job.state : isProgress ? 'progress' : 'started'
+    const event: Omit<Event, 'id' | 'time'> = {
+      kind: 'job',
+      type,
+      uuid: job.id,
+      name: job.operation,
+      data: job,
+    }
+    hub.emit(event)
+  }
+}

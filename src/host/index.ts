@@ -1,4 +1,6 @@
 export * from './directories.ts'
 export * from './facts/index.ts'
 export * from './process.ts'
+export * from './store.ts'
+export * from './syscall.ts'
 export * from './undo.ts'

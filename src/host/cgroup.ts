@@ -1,0 +1,146 @@
+/**
+ * Control groups: one for each guest, below the one that this process is in, in every hierarchy that serves
+ * (v2, v1, or both side by side). Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.
+ */
+import { access, constants, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { errorNumber } from './files.ts'
+
+/** A hierarchy guests get a group in. */
+export interface CgroupHierarchy {
+  /** `2`, or the v1 controller: `cpuacct`, `memory`. */
+  readonly controller: string
+  /** Where the groups of guests are made. */
+  readonly parent: string
+}
+
+/** The v1 hierarchies that matter for a guest: what it uses. */
+const v1Controllers = ['cpuacct', 'memory']
+
+/** The hierarchies where groups can be made; none where nothing is writable. */
+export async function findCgroupHierarchies(): Promise<CgroupHierarchy[]> {
+  const [mounts, own] = await Promise.all([read('/proc/self/mounts'), read('/proc/self/cgroup')])
+  const found = parseCgroupHierarchies(mounts, own)
+  const writable = await Promise.all(found.map((hierarchy) => isWritable(hierarchy.parent)))
+  return found.filter((_, index) => writable[index])
+}
+
+/** Reads mounts and membership as the kernel prints them. */
+export function parseCgroupHierarchies(mounts: string, own: string): CgroupHierarchy[] {
+  const memberships = new Map<string, string>()
+  for (const line of own.split('\n')) {
+    const match = /^\d+:([^:]*):(\/.*)$/u.exec(line)
+    for (const controller of match?.[1]?.split(',') ?? []) memberships.set(controller, match?.[2] ?? '/')
+  }
+  const found = new Map<string, CgroupHierarchy>()
+  for (const line of mounts.split('\n')) {
+    const [, target = '', type, options = ''] = line.split(' ')
+    if (type !== 'cgroup' && type !== 'cgroup2') continue
+    const controller =
+      type === 'cgroup2' ? '2' : options.split(',').find((option) => v1Controllers.includes(option))
+    const path = memberships.get(controller === '2' ? '' : (controller ?? ''))
+    if (controller && path !== undefined && !found.has(controller))
+      found.set(controller, { controller, parent: join(unescapeMount(target), path) })
+  }
+  return [...found.values()]
+}
+
+/** The directories of a guest's groups, whether they are there or not. */
+export function cgroupPaths(hierarchies: readonly CgroupHierarchy[], name: string): string[] {
+  return hierarchies.map(({ parent }) => join(parent, 'visor-guests', name))
+}
+
+/** Makes the groups and moves a process with all its threads there. Groups that cannot be had are left out; gives those that can. */
+export async function enterCgroups(paths: readonly string[], pid: number): Promise<string[]> {
+  const entered = await Promise.all(
+    paths.map(async (path) => {
+      try {
+        await mkdir(path, { recursive: true })
+        await writeFile(join(path, 'cgroup.procs'), String(pid))
+        return true
+      } catch {
+        await rmdir(path).catch(() => {})
+        return false
+      }
+    }),
+  )
+  return paths.filter((_, index) => entered[index])
+}
+
+/** Ends what still runs in the groups and removes them. Resolves with those that could not be removed. */
+export async function removeCgroups(paths: readonly string[]): Promise<string[]> {
+  const left = await Promise.all(paths.map(async (path) => ((await removeCgroup(path)) ? undefined : path)))
+  return left.filter((path) => path !== undefined)
+}
+
+async function removeCgroup(path: string): Promise<boolean> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    try {
+      await rmdir(path)
+    } catch (error) {
+      const number = errorNumber(error)
+      if (number === 'EBUSY') {
+        await killCgroup(path)
+        await new Promise((resolve) => setTimeout(resolve, 2 + attempt))
+        continue
+      }
+      if (number !== 'ENOENT') return false
+    }
+    // The folder of all guests goes with the last of them.
+    await rmdir(dirname(path)).catch(() => {})
+    return true
+  }
+  return false
+}
+
+/** Kills every process of a group. */
+async function killCgroup(path: string): Promise<void> {
+  for (const pid of (await read(join(path, 'cgroup.procs'))).split('\n')) {
+    try {
+      if (Number(pid) > 0) process.kill(Number(pid), 'SIGKILL')
+    } catch {
+      // Gone already.
+    }
+  }
+}
+
+/** Processor time that a group used; undefined when no group of these tells. */
+export async function readCgroupCpu(
+  paths: readonly string[],
+): Promise<{ totalNs: number; userNs: number; systemNs: number } | undefined> {
+  for (const path of paths) {
+    const stat = await read(join(path, 'cpu.stat'))
+    const value = (key: string) => Number(new RegExp(`^${key} (\\d+)$`, 'mu').exec(stat)?.[1] ?? Number.NaN)
+    const total = value('usage_usec')
+    if (Number.isFinite(total))
+      return {
+        totalNs: total * 1000,
+        userNs: value('user_usec') * 1000,
+        systemNs: value('system_usec') * 1000,
+      }
+  }
+  return undefined
+}
+
+async function isWritable(path: string): Promise<boolean> {
+  try {
+    await access(join(path, 'cgroup.procs'), constants.W_OK)
+    await access(path, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** Mount points have spaces and the like as octal numbers, proc(5). */
+function unescapeMount(path: string): string {
+  return path.replace(/\\([0-7]{3})/gu, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+}

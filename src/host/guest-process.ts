@@ -1,0 +1,288 @@
+/**
+ * Guests as processes that outlive the daemon: each in a session and cgroups of its own, with a record from
+ * which a later daemon finds it.
+ *
+ *            record written          spawned, entered cgroups          record written
+ *   nothing ----------------> intent -----------------------> starting ---------------> running
+ *                               |                                |                        |
+ *                               '------ daemon dies here --------'                        | daemon dies here
+ *                                               v                                         v
+ *                            found by its marker and ended:                       adopted: pid, start time
+ *                            nobody was told that it runs
+ *
+ * The marker is a random number in the environment of the process. It is recorded before the process is
+ * there, so there is no moment in which a guest runs that a later daemon would not find.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { VisorError } from '../model/index.ts'
+import { type CgroupHierarchy, cgroupPaths, enterCgroups, removeCgroups } from './cgroup.ts'
+import { errorNumber, listDirectory, makePrivateDirectory, readJsonFile, writeFileAtomic } from './files.ts'
+import { identifyProcess, isRunning, type ProcessIdentity, signalProcess, waitForExit } from './process.ts'
+
+/** How a process ended. An adopted one is not our child, so its code is not known. */
+export interface GuestExit {
+  readonly code: number | undefined
+  readonly signal: NodeJS.Signals | undefined
+}
+
+/** What is kept about a guest while it runs: `record.json` in its directory. */
+export interface GuestRecord {
+  /** Random; in the environment of the process as VISOR_GUEST. */
+  readonly marker: string
+  /** Of the host's boot; a record of another boot is about nothing that still runs. */
+  readonly boot: string
+  readonly phase: 'starting' | 'running'
+  readonly process?: ProcessIdentity
+  readonly cgroups: readonly string[]
+  /** What the driver needs to go on with it, JSON. */
+  readonly details: unknown
+}
+
+/** A guest that runs, or has just ended. */
+export interface GuestProcess {
+  readonly directory: string
+  readonly identity: ProcessIdentity
+  readonly details: unknown
+  /** Our ends of the sockets asked for; none for an adopted guest. */
+  readonly sockets: readonly Duplex[]
+  /** Groups it is in; complete once {@link confirm} has resolved. */
+  readonly cgroups: readonly string[]
+  /** Resolves when the process is gone; never fails. */
+  readonly exited: Promise<GuestExit>
+  /** Records that it has started: from now on a later daemon adopts it. May be called again with new details. */
+  confirm(details: unknown): Promise<void>
+  /** Looks at once whether it is gone, for adopted guests, which are otherwise looked at every second. */
+  check(): void
+  /** Ends it with SIGKILL; resolves when it is gone. */
+  kill(): Promise<GuestExit>
+  /** After its end: removes cgroups, record and directory. */
+  release(): Promise<void>
+  /** Stops watching it; it goes on. */
+  forget(): void
+}
+
+export interface SpawnGuestOptions {
+  /** A directory for this guest alone; made here, gone with {@link GuestProcess.release}. */
+  readonly directory: string
+  /** Name for its cgroups, such as `qemu-UUID`. */
+  readonly name: string
+  readonly program: string
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** How many socket pairs it gets, from file descriptor 3 on. */
+  readonly sockets?: number
+  /** Open files it gets after the sockets. */
+  readonly files?: readonly number[]
+  readonly cgroups: readonly CgroupHierarchy[]
+  readonly details: unknown
+}
+
+const recordName = 'record.json'
+const killTimeoutMs = 30_000
+/** What the guest's program prints to stdout and stderr, in its directory. */
+export const guestOutputName = 'output.log'
+
+/**
+ * Starts a process of its own session. Resolves when it is spawned; joining its cgroups goes on meanwhile
+ * and is done when `confirm` is. Fails with `unavailable` when the program is missing, else `failed`; nothing is left then.
+ */
+export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProcess> {
+  const { directory, name, program, args, sockets = 0, files = [] } = options
+  const marker = randomUUID()
+  const cgroups = cgroupPaths(options.cgroups, `${name}-${marker.slice(0, 8)}`)
+  const record: GuestRecord = { marker, boot: bootId(), phase: 'starting', cgroups, details: options.details }
+  await makePrivateDirectory(directory)
+  let output: Awaited<ReturnType<typeof open>> | undefined
+  try {
+    await writeRecord(directory, record)
+    output = await open(join(directory, guestOutputName), 'a', 0o600)
+    const child = spawn(program, args, {
+      detached: true,
+      cwd: directory,
+      env: { ...(options.env ?? process.env), VISOR_GUEST: marker } as NodeJS.ProcessEnv,
+      stdio: ['ignore', output.fd, output.fd, ...Array<'pipe'>(sockets).fill('pipe'), ...files],
+    })
+    await spawned(child, program)
+    return ownGuest(directory, child, record, sockets)
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true })
+    throw error
+  } finally {
+    await output?.close()
+  }
+}
+
+function spawned(child: ChildProcess, program: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('spawn', resolve)
+    child.once('error', (cause) => {
+      const missing = errorNumber(cause) === 'ENOENT'
+      reject(
+        missing
+          ? new VisorError('unavailable', `The program '${program}' is not installed.`, { cause })
+          : new VisorError('failed', `'${program}' could not be started: ${cause.message}.`, { cause }),
+      )
+    })
+  })
+}
+
+function ownGuest(
+  directory: string,
+  child: ChildProcess,
+  record: GuestRecord,
+  sockets: number,
+): GuestProcess {
+  const pid = child.pid ?? 0
+  // Not reaped before our exit handler runs, so the id is still its own even if it has died by now.
+  const identity = identifyProcess(pid) ?? { pid, startTime: '' }
+  const exited = new Promise<GuestExit>((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined }))
+  })
+  child.unref()
+  return guestProcess(directory, { ...record, process: identity }, identity, {
+    exited,
+    sockets: child.stdio.slice(3, 3 + sockets) as Duplex[],
+    entering: enterCgroups(record.cgroups, pid),
+    check() {},
+    forget: () => void child.removeAllListeners('exit'),
+  })
+}
+
+function adoptedGuest(directory: string, record: GuestRecord, identity: ProcessIdentity): GuestProcess {
+  let settle: (exit: GuestExit) => void = () => {}
+  const exited = new Promise<GuestExit>((resolve) => {
+    settle = resolve
+  })
+  const check = () => {
+    if (isRunning(identity)) return
+    clearInterval(timer)
+    settle({ code: undefined, signal: undefined })
+  }
+  const timer = setInterval(check, 1000).unref()
+  return guestProcess(directory, record, identity, {
+    exited,
+    sockets: [],
+    entering: Promise.resolve([...record.cgroups]),
+    check,
+    forget: () => clearInterval(timer),
+  })
+}
+
+type Watched = Pick<GuestProcess, 'exited' | 'sockets' | 'check' | 'forget'> & {
+  readonly entering: Promise<string[]>
+}
+
+function guestProcess(
+  directory: string,
+  record: GuestRecord,
+  identity: ProcessIdentity,
+  { exited, sockets, entering, check, forget }: Watched,
+): GuestProcess {
+  let current = record
+  return {
+    directory,
+    identity,
+    exited,
+    sockets,
+    check,
+    forget,
+    get details() {
+      return current.details
+    },
+    get cgroups() {
+      return current.cgroups
+    },
+    async confirm(details) {
+      current = { ...current, phase: 'running', cgroups: await entering, details }
+      await writeRecord(directory, current)
+    },
+    async kill() {
+      signalProcess(identity, 'SIGKILL')
+      if (!(await Promise.race([exited.then(() => true), waitForExit(identity, killTimeoutMs)])))
+        throw new VisorError(
+          'timeout',
+          `The process ${identity.pid} did not end within ${killTimeoutMs / 1000} s of being killed.`,
+          { remedy: 'The kernel holds it, often for a device that does not answer; see the kernel log.' },
+        )
+      check()
+      return exited
+    },
+    async release() {
+      await entering
+      await removeCgroups(record.cgroups)
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+function writeRecord(directory: string, record: GuestRecord): Promise<void> {
+  return writeFileAtomic(join(directory, recordName), JSON.stringify(record), { durable: false })
+}
+
+/**
+ * Finds the guests below `parent`, one directory each. Those that run are given back; what is left of those
+ * that have ended, or that nobody confirmed, is ended and removed.
+ */
+export async function adoptGuests(parent: string): Promise<GuestProcess[]> {
+  const found: GuestProcess[] = []
+  const unfinished: { directory: string; record: GuestRecord | undefined }[] = []
+  for (const name of await listDirectory(parent)) {
+    const directory = join(parent, name)
+    const record = parseRecord(await readJsonFile(join(directory, recordName)))
+    const alive = record?.process && record.boot === bootId() && isRunning(record.process)
+    if (record?.process && alive && record.phase === 'running')
+      found.push(adoptedGuest(directory, record, record.process))
+    else unfinished.push({ directory, record })
+  }
+  if (unfinished.length > 0) await endUnfinished(unfinished)
+  return found
+}
+
+async function endUnfinished(
+  unfinished: readonly { directory: string; record: GuestRecord | undefined }[],
+): Promise<void> {
+  const marked = await findMarkedProcesses(
+    new Set(unfinished.flatMap(({ record }) => (record ? [record.marker] : []))),
+  )
+  for (const identity of marked) {
+    signalProcess(identity, 'SIGKILL')
+    await waitForExit(identity, 10_000)
+  }
+  for (const { directory, record } of unfinished) {
+    if (record) await removeCgroups(record.cgroups)
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** Processes whose environment has one of these markers. */
+async function findMarkedProcesses(markers: ReadonlySet<string>): Promise<ProcessIdentity[]> {
+  if (markers.size === 0) return []
+  const found: ProcessIdentity[] = []
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/u.test(name)) continue
+    // Processes of other users cannot be read, and are none of ours.
+    const environment = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '')
+    const marker = /(?:^|\0)VISOR_GUEST=([^\0]*)/u.exec(environment)?.[1]
+    const identity = marker !== undefined && markers.has(marker) ? identifyProcess(Number(name)) : undefined
+    if (identity) found.push(identity)
+  }
+  return found
+}
+
+function parseRecord(value: unknown): GuestRecord | undefined {
+  const record = value as Partial<GuestRecord> | undefined
+  const sound =
+    typeof record?.marker === 'string' && typeof record.boot === 'string' && Array.isArray(record.cgroups)
+  return sound ? (record as GuestRecord) : undefined
+}
+
+let boot: string | undefined
+function bootId(): string {
+  boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+  return boot
+}

@@ -1,4 +1,5 @@
 export * from './cgroup.ts'
+export * from './console-log.ts'
 export * from './directories.ts'
 export * from './facts/index.ts'
 export * from './files.ts'

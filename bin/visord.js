@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+import { runProgram } from './run.js'
+
+await runProgram('visord')

@@ -1,4 +1,13 @@
-import { accessSync, closeSync, constants, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 /**
@@ -16,8 +25,10 @@ export interface HostFiles {
   /** Names in a directory, sorted. */
   list(path: string): string[]
   exists(path: string): boolean
+  /** Where a symbolic link points. */
+  readLink(path: string): string | undefined
   /** Whether this process may use it so. */
-  permits(path: string, access: 'read' | 'write' | 'read-write'): boolean
+  permits(path: string, access: 'read' | 'write' | 'read-write' | 'execute'): boolean
   /** Number of the group that owns it. */
   groupOf(path: string): number | undefined
 }
@@ -28,6 +39,7 @@ const modes = {
   read: constants.R_OK,
   write: constants.W_OK,
   'read-write': constants.R_OK | constants.W_OK,
+  execute: constants.X_OK,
 }
 
 /** The files of this host; with `root`, of the tree recorded there. */
@@ -39,6 +51,7 @@ export function hostFiles(root = '/'): HostFiles {
     readBytes,
     read: (path) => readBytes(path)?.toString('utf8'),
     list: (path) => attempt(() => readdirSync(at(path)).sort()) ?? [],
+    readLink: (path) => attempt(() => readlinkSync(at(path))),
     exists: (path) => attempt(() => statSync(at(path))) !== undefined,
     permits: (path, access) => attempt(() => accessSync(at(path), modes[access]) ?? true) ?? false,
     groupOf: (path) => attempt(() => statSync(at(path)).gid),

@@ -1,0 +1,4 @@
+export { type DiagnoseOptions, diagnose } from './diagnose.ts'
+export { type CheckGroup, Diagnosis } from './diagnosis.ts'
+export { type FormatOptions, formatDiagnosis } from './format-diagnosis.ts'
+export { describeKind } from './summary.ts'

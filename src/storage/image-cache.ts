@@ -1,0 +1,206 @@
+/**
+ * Images on disk. The files of an image are at `DIRECTORY/NAME-ARCH/FILE`, paths that stay the same when the
+ * image is built again, so definitions may name them: `NAME-ARCH` is a link to the build that is in force,
+ * `.build-...`, and a new build comes into force by replacing the link. What was cut short is a build that no
+ * link names; the next build removes it.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { promises as fs } from 'node:fs'
+import { join } from 'node:path'
+import { identifyProcess } from '../host/index.ts'
+import { type Image, VisorError } from '../model/index.ts'
+import { hashFile } from './hash.ts'
+
+/** What is written beside the files of an image. */
+export interface Manifest {
+  readonly version: 1
+  readonly image: Omit<Image, 'kernel' | 'initrd' | 'disk'>
+  /** File names by role, and their digests. */
+  readonly files: Readonly<
+    Partial<Record<Role, { readonly name: string; readonly sizeBytes: number; readonly sha256: string }>>
+  >
+}
+type Role = 'kernel' | 'initrd' | 'disk'
+const roles = ['kernel', 'initrd', 'disk'] as const
+
+/** What a build made: names are of files in its output directory. */
+export interface NewImage extends Omit<Image, 'sizeBytes' | 'sha256' | 'createdAt' | 'sources'> {
+  readonly sources: readonly Image['sources'][number][]
+}
+
+export interface ImageCache {
+  /** All images that are complete, unverified, by name. */
+  list(): Promise<Image[]>
+  /** An image, its files compared with their digests; undefined when there is none. Fails with `failed` when it is damaged. */
+  find(name: string, arch: string): Promise<Image | undefined>
+  /** Runs `make` with an output directory; what it made comes into force at once or not at all. */
+  replace(make: (output: string, scratch: string) => Promise<NewImage>): Promise<Image>
+  remove(name: string, arch: string): Promise<void>
+}
+
+const manifestName = 'image.json'
+const buildPrefix = '.build-'
+
+/** The images under `directory`, which need not exist. */
+export function openImageCache(directory: string): ImageCache {
+  /** Files that were compared already, by path: their size and time then. */
+  const verified = new Map<string, string>()
+
+  async function find(name: string, arch: string): Promise<Image | undefined> {
+    const path = join(directory, `${name}-${arch}`)
+    const manifest = await readManifest(path)
+    if (!manifest) return undefined
+    for (const role of roles) {
+      const file = manifest.files[role]
+      if (file && !(await isIntact(join(path, file.name), file.sha256, verified)))
+        throw new VisorError(
+          'failed',
+          `The image '${name}' for ${arch} is damaged: its ${role} has changed.`,
+          {
+            remedy: `Build it again: visor image build ${name} --arch ${arch}`,
+            object: { kind: 'image', name },
+          },
+        )
+    }
+    return toImage(path, manifest)
+  }
+
+  return {
+    find,
+    async list() {
+      const names = await fs.readdir(directory).catch(() => [])
+      const paths = names.filter((name) => !name.startsWith('.')).map((name) => join(directory, name))
+      const images = await Promise.all(
+        paths.map(async (path) => {
+          const manifest = await readManifest(path)
+          return manifest ? [toImage(path, manifest)] : []
+        }),
+      )
+      return images.flat().sort((a, b) => (`${a.name}-${a.arch}` < `${b.name}-${b.arch}` ? -1 : 1))
+    },
+    async replace(make) {
+      await fs.mkdir(directory, { recursive: true })
+      await removeLeftovers(directory)
+      const owner = identifyProcess(process.pid)
+      const build = `${buildPrefix}${owner?.pid}-${owner?.startTime}-${randomUUID()}`
+      const output = join(directory, build)
+      const scratch = `${output}-scratch`
+      await fs.mkdir(output)
+      try {
+        await fs.mkdir(scratch)
+        const made = await make(output, scratch)
+        await fs.rm(scratch, { recursive: true, force: true })
+        await writeManifest(output, made)
+        await swapLink(directory, `${made.name}-${made.arch}`, build)
+        const image = await find(made.name, made.arch)
+        if (!image) throw new VisorError('failed', `The image '${made.name}' was removed while it was built.`)
+        return image
+      } catch (error) {
+        await fs.rm(output, { recursive: true, force: true })
+        throw error
+      } finally {
+        await fs.rm(scratch, { recursive: true, force: true })
+      }
+    },
+    async remove(name, arch) {
+      const link = join(directory, `${name}-${arch}`)
+      const build = await fs.readlink(link).catch(() => undefined)
+      await fs.rm(link, { force: true })
+      if (build?.startsWith(buildPrefix))
+        await fs.rm(join(directory, build), { recursive: true, force: true })
+    },
+  }
+}
+
+async function readManifest(path: string): Promise<Manifest | undefined> {
+  try {
+    const manifest = JSON.parse(await fs.readFile(join(path, manifestName), 'utf8')) as Manifest
+    return manifest.version === 1 ? manifest : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function toImage(path: string, { image, files }: Manifest): Image {
+  const paths = roles.flatMap((role) => {
+    const file = files[role]
+    return file ? [[role, join(path, file.name)] as const] : []
+  })
+  return { ...image, ...Object.fromEntries(paths) }
+}
+
+async function isIntact(path: string, sha256: string, verified: Map<string, string>): Promise<boolean> {
+  const stat = await fs.stat(path, { bigint: true }).catch(() => undefined)
+  if (!stat) return false
+  const state = `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs} ${sha256}`
+  if (verified.get(path) === state) return true
+  if ((await hashFile(path)) !== sha256) return false
+  verified.set(path, state)
+  return true
+}
+
+async function writeManifest(
+  output: string,
+  { kernel, initrd, disk, sources, ...made }: NewImage,
+): Promise<void> {
+  const files: { -readonly [R in keyof Manifest['files']]: Manifest['files'][R] } = {}
+  const digest = createHash('sha256')
+  let sizeBytes = 0
+  for (const [role, name] of Object.entries({ kernel, initrd, disk }) as [Role, string | undefined][]) {
+    if (name === undefined) continue
+    const path = join(output, name)
+    const sha256 = await hashFile(path)
+    const size = (await fs.stat(path)).size
+    files[role] = { name, sizeBytes: size, sha256 }
+    digest.update(`${role} ${sha256}\n`)
+    sizeBytes += size
+    await flush(path)
+  }
+  const image = { ...made, sizeBytes, sha256: digest.digest('hex'), createdAt: new Date().toISOString() }
+  const manifest: Manifest = { version: 1, image: { ...image, sources: [...sources] }, files }
+  const path = join(output, manifestName)
+  await fs.writeFile(path, `${JSON.stringify(manifest, undefined, 2)}\n`)
+  await flush(path)
+  await flush(output)
+}
+
+/** Makes the link `name` point to `build`, in one step, and removes the build it pointed to. */
+async function swapLink(directory: string, name: string, build: string): Promise<void> {
+  const link = join(directory, name)
+  const before = await fs.readlink(link).catch(() => undefined)
+  const fresh = join(directory, `${build}-link`)
+  await fs.symlink(build, fresh)
+  try {
+    await fs.rename(fresh, link)
+  } catch (error) {
+    await fs.rm(fresh, { force: true })
+    throw error
+  }
+  await flush(directory)
+  if (before?.startsWith(buildPrefix)) await fs.rm(join(directory, before), { recursive: true, force: true })
+}
+
+async function flush(path: string): Promise<void> {
+  const handle = await fs.open(path)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Removes builds that no link names and whose builder is gone. */
+async function removeLeftovers(directory: string): Promise<void> {
+  const names = await fs.readdir(directory)
+  const links = await Promise.all(
+    names.map((name) =>
+      name.startsWith('.') ? undefined : fs.readlink(join(directory, name)).catch(() => undefined),
+    ),
+  )
+  for (const name of names) {
+    const match = /^\.build-(\d+)-(\d+)-/u.exec(name)
+    if (!match || links.includes(name)) continue
+    const builds = identifyProcess(Number(match[1]))?.startTime === match[2]
+    if (!builds) await fs.rm(join(directory, name), { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,1 @@
+export { openImages } from './images.ts'

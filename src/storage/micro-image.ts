@@ -1,0 +1,233 @@
+/** The micro guest: a kernel and busybox, both as the distribution ships them, and an init of our own. */
+import { promises as fs } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import { type Progress, VisorError } from '../model/index.ts'
+import { type CpioEntry, formatCpio } from './cpio.ts'
+import { collectModules, formatModuleIndex, type KernelModule } from './kernel-modules.ts'
+import { dhcpScript, endScript, initScript, powerButtonScript, profile } from './micro-init.ts'
+import { moduleName } from './modinfo.ts'
+import { type DownloadedPackage, type PackageIndex, withPackages } from './packages.ts'
+
+/** Kernel packages by architecture, best first: those for virtual machines are small. Debian, then Ubuntu. */
+const architectures: Readonly<
+  Record<
+    string,
+    { readonly package: string; readonly kernels: readonly string[]; readonly commandLine: string }
+  >
+> = {
+  x86_64: {
+    package: 'amd64',
+    kernels: ['linux-image-cloud-amd64', 'linux-image-virtual', 'linux-image-amd64', 'linux-image-generic'],
+    commandLine: 'console=ttyS0 quiet',
+  },
+  i686: {
+    package: 'i386',
+    kernels: ['linux-image-686', 'linux-image-686-pae'],
+    commandLine: 'console=ttyS0 quiet',
+  },
+}
+
+/** Drivers of what the hypervisors here offer, the power button, and the file systems a person may bring. */
+const modules = [
+  ...[
+    'virtio_pci',
+    'virtio_net',
+    'virtio_blk',
+    'virtio_scsi',
+    'virtio_console',
+    'virtio_balloon',
+    'virtio_rng',
+  ],
+  ...['virtio_input', 'e1000', 'e1000e', '8139cp', 'ne2k_pci', 'ahci', 'ata_piix', 'sd_mod', 'sr_mod'],
+  ...[
+    'button',
+    'evdev',
+    'af_packet',
+    'ext4',
+    'vfat',
+    'nls_ascii',
+    'nls_cp437',
+    'isofs',
+    'squashfs',
+    'overlay',
+  ],
+  ...['9p', '9pnet_virtio', 'virtiofs'],
+]
+
+export interface BuildOptions {
+  readonly arch: string
+  /** An empty directory for what is only needed on the way. */
+  readonly scratch: string
+  /** Where the files go. */
+  readonly output: string
+  readonly signal?: AbortSignal
+  readonly progress?: (progress: Progress) => void
+}
+
+export interface BuiltImage {
+  readonly kernel: string
+  readonly initrd: string
+  readonly commandLine: string
+  readonly sources: readonly Omit<DownloadedPackage, 'root'>[]
+}
+
+/** Architectures the micro guest is made for. */
+export const microArchitectures = Object.keys(architectures)
+
+/** Makes the micro guest in `output`; names in the result are relative to it. */
+export async function buildMicro({
+  arch,
+  scratch,
+  output,
+  signal,
+  progress,
+}: BuildOptions): Promise<BuiltImage> {
+  const architecture = architectures[arch]
+  if (!architecture)
+    throw new VisorError(
+      'invalid-argument',
+      `The image 'micro' is not made for the architecture '${arch}'.`,
+      {
+        remedy: `Choose one of ${microArchitectures.join(', ')}.`,
+      },
+    )
+  const options = { arch: architecture.package, directory: scratch, signal, progress }
+  const packages = await withPackages(options, async (index) => {
+    const kernel = await findKernel(index, arch, architecture.kernels)
+    return index.fetch([...kernel, 'busybox-static'])
+  })
+  progress?.({ phase: 'putting the image together' })
+  const kernel = await findKernelFile(packages)
+  await fs.copyFile(kernel, join(output, 'vmlinuz'))
+  const release = kernel.slice(kernel.indexOf('vmlinuz-') + 'vmlinuz-'.length)
+  const entries = [...files(await readBusybox(packages)), ...(await moduleFiles(packages, release, signal))]
+  await fs.writeFile(join(output, 'initrd'), await promisify(gzip)(formatCpio(entries), { level: 6 }))
+  return {
+    kernel: 'vmlinuz',
+    initrd: 'initrd',
+    commandLine: architecture.commandLine,
+    sources: packages.map(({ root, ...source }) => source),
+  }
+}
+
+/** The first of these packages that there is stands for the packages it depends on, which hold the kernel. */
+async function findKernel(
+  index: PackageIndex,
+  arch: string,
+  candidates: readonly string[],
+): Promise<string[]> {
+  for (const candidate of candidates) {
+    const depends = await index.dependencies(candidate)
+    if (depends) return withParts(index, depends.filter(isKernelPart))
+  }
+  throw new VisorError('unavailable', `The distribution of this host has no Linux kernel for ${arch}.`, {
+    remedy: 'Give a kernel and an initial RAM disk of your own (--kernel, --initrd).',
+  })
+}
+
+async function withParts(index: PackageIndex, names: readonly string[]): Promise<string[]> {
+  const all = new Set(names)
+  for (const name of all)
+    for (const part of (await index.dependencies(name)) ?? []) if (isKernelPart(part)) all.add(part)
+  return [...all]
+}
+
+function isKernelPart(name: string): boolean {
+  return /^linux-(image|modules)-\d/u.test(name)
+}
+
+async function findKernelFile(packages: readonly DownloadedPackage[]): Promise<string> {
+  for (const { root } of packages) {
+    const boot = join(root, 'boot')
+    const name = (await fs.readdir(boot).catch(() => [])).find((entry) => entry.startsWith('vmlinuz-'))
+    if (name) return join(boot, name)
+  }
+  throw new VisorError(
+    'failed',
+    `No kernel is in the packages ${packages.map((one) => one.package).join(', ')}.`,
+  )
+}
+
+/** /usr/bin and /bin are one since Debian 13. */
+async function readBusybox(packages: readonly DownloadedPackage[]): Promise<Buffer> {
+  for (const { root } of packages)
+    for (const path of ['bin/busybox', 'usr/bin/busybox']) {
+      const content = await fs.readFile(join(root, path)).catch(() => undefined)
+      if (content) return content
+    }
+  throw new VisorError('failed', "No program 'busybox' is in the package busybox-static.")
+}
+
+async function moduleFiles(
+  packages: readonly DownloadedPackage[],
+  release: string,
+  signal: AbortSignal | undefined,
+): Promise<CpioEntry[]> {
+  const found: KernelModule[] = []
+  for (const { root } of packages)
+    for (const path of ['lib/modules', 'usr/lib/modules']) {
+      const directory = join(root, path, release)
+      if (
+        await fs.access(directory).then(
+          () => true,
+          () => false,
+        )
+      )
+        found.push(...(await collectModules(directory, modules, signal)))
+    }
+  const directory = `lib/modules/${release}`
+  const { dep, alias } = formatModuleIndex(found)
+  return [
+    { path: 'lib', type: 'directory' },
+    { path: 'lib/modules', type: 'directory' },
+    { path: directory, type: 'directory' },
+    ...found.map(
+      (module): CpioEntry => ({
+        path: `${directory}/${moduleName(module.name)}.ko`,
+        type: 'file',
+        content: module.content,
+      }),
+    ),
+    { path: `${directory}/modules.dep`, type: 'file', content: Buffer.from(dep) },
+    { path: `${directory}/modules.alias`, type: 'file', content: Buffer.from(alias) },
+  ]
+}
+
+function files(busybox: Buffer): CpioEntry[] {
+  const directories = [
+    'bin',
+    'sbin',
+    'dev',
+    'etc',
+    'etc/acpi',
+    'etc/acpi/PWRF',
+    'proc',
+    'root',
+    'run',
+    'sys',
+    'tmp',
+    'mnt',
+  ]
+  const script = (path: string, text: string): CpioEntry => ({
+    path,
+    type: 'file',
+    mode: 0o755,
+    content: Buffer.from(text),
+  })
+  return [
+    ...directories.map((path): CpioEntry => ({ path, type: 'directory' })),
+    // The kernel opens it for the first program, before that program can mount anything.
+    { path: 'dev/console', type: 'character-device', major: 5, minor: 1 },
+    { path: 'bin/busybox', type: 'file', mode: 0o755, content: busybox },
+    { path: 'etc/resolv.conf', type: 'link', target: '/run/resolv.conf' },
+    { path: 'etc/passwd', type: 'file', content: Buffer.from('root::0:0:root:/root:/bin/sh\n') },
+    { path: 'etc/group', type: 'file', content: Buffer.from('root:x:0:\n') },
+    { path: 'etc/profile', type: 'file', content: Buffer.from(profile) },
+    script('init', initScript),
+    ...(['poweroff', 'reboot', 'halt'] as const).map((name) => script(`sbin/${name}`, endScript(name))),
+    script('etc/udhcpc.script', dhcpScript),
+    script('etc/acpi/PWRF/00000080', powerButtonScript),
+  ]
+}

@@ -1,0 +1,103 @@
+/**
+ * What the micro guest runs: a few files for busybox. Its init reads the modalias of every device and loads
+ * what fits, so one archive serves every machine that has a driver in it.
+ */
+
+/** The first program: prepares the machine, then becomes busybox's init, which keeps the shells running. */
+export const initScript = `#!/bin/busybox sh
+export PATH=/sbin:/bin
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+
+read -r line </proc/cmdline
+name=micro
+for word in $line; do
+  case $word in visor.hostname=*) name=\${word#*=} ;; esac
+done
+echo "$name" >/proc/sys/kernel/hostname
+echo "127.0.0.1 localhost $name" >/etc/hosts
+
+# Loading one driver makes new devices appear: PCI cards first, then what they carry.
+for bus in pci acpi virtio; do
+  modprobe -qa $(cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u) 2>/dev/null
+done
+modprobe -qa evdev af_packet 2>/dev/null
+
+ip link set lo up
+for link in /sys/class/net/*; do
+  link=\${link##*/}
+  [ "$link" = lo ] && continue
+  ip link set "$link" up
+  udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 &
+done
+[ -e /dev/input/event0 ] && acpid -l /run/acpid.log
+
+read -r consoles </sys/class/tty/console/active
+for console in $consoles; do
+  [ "$console" = tty0 ] && console=tty1
+  echo "$console::respawn:-/bin/sh"
+done >/etc/inittab
+cat >>/etc/inittab <<END
+::ctrlaltdel:/sbin/reboot
+END
+exec /bin/init
+`
+
+/** Puts what the DHCP server gave into force; busybox's udhcpc runs it. */
+export const dhcpScript = `#!/bin/busybox sh
+export PATH=/bin
+case $1 in
+deconfig)
+  ip address flush dev "$interface"
+  ;;
+bound | renew)
+  ip address flush dev "$interface"
+  ip address add "$ip/\${mask:-24}" \${broadcast:+broadcast "$broadcast"} dev "$interface"
+  for gateway in $router; do
+    ip route add default via "$gateway" dev "$interface" && break
+  done
+  : >/run/resolv.conf
+  [ -n "$domain" ] && echo "search $domain" >>/run/resolv.conf
+  for server in $dns; do
+    echo "nameserver $server" >>/run/resolv.conf
+  done
+  ;;
+esac
+`
+
+/** Every login shell reads it: the banner and a prompt that says where one is. */
+export const profile = `export PATH=/sbin:/bin HOME=/root TERM=\${TERM:-linux}
+cd /root
+PS1='\\h:\\w\\$ '
+cat <<END
+
+visor micro guest '$(hostname)': Linux $(uname -r) on $(uname -m)
+It lives in memory: what is written here is gone at power-off. 'poweroff' ends it.
+
+END
+`
+
+/**
+ * Ends the guest at once but cleanly; stands before busybox's own `poweroff` and `reboot`, which wait whole
+ * seconds. Killing "-1" spares init and the script itself.
+ */
+export const endScript = (program: 'poweroff' | 'reboot' | 'halt') => `#!/bin/busybox sh
+export PATH=/bin
+kill -TERM -1
+usleep 100000
+kill -KILL -1
+sync
+umount -a -r 2>/dev/null
+exec /bin/${program} -f
+`
+
+/** busybox's acpid runs it when the power button is pressed. */
+export const powerButtonScript = `#!/bin/busybox sh
+exec /sbin/poweroff
+`

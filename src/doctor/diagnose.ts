@@ -1,5 +1,4 @@
 import { hostname } from 'node:os'
-import type { Driver } from '../driver/index.ts'
 import { type Directories, type HostFiles, readHostInfo, readSystemName } from '../host/index.ts'
 import { type ProbeResult, toVisorError } from '../model/index.ts'
 import { conflicts } from './checks/conflicts.ts'
@@ -10,15 +9,15 @@ import { describeEnvironment, processor } from './checks/processor.ts'
 import { resources } from './checks/resources.ts'
 import { toolTable } from './checks/tools.ts'
 import type { CheckGroup, Diagnosis } from './diagnosis.ts'
-import { loadDrivers } from './drivers.ts'
-import { runChecks, within } from './run-checks.ts'
+import { type DriverSources, probeDrivers } from './probe-drivers.ts'
+import { runChecks } from './run-checks.ts'
 import { createSubject, type Subject } from './subject.ts'
 import { summarize } from './summary.ts'
 
 export interface DiagnoseOptions {
   readonly signal?: AbortSignal
   /** Whose probes are asked; all there are without it. */
-  readonly drivers?: readonly Driver[]
+  readonly drivers?: DriverSources
   /** The host's files; in tests a recorded tree. */
   readonly files?: HostFiles
   readonly user?: Subject['user']
@@ -30,8 +29,6 @@ export interface DiagnoseOptions {
 }
 
 const tables = [processor, kvm, kernel, containers, resources, toolTable, conflicts]
-/** A driver may start a guest to see whether it runs. */
-const probeTimeoutMs = 30_000
 
 /**
  * Looks at everything that running guests depends on, and says what is there, why it matters and what to do.
@@ -59,34 +56,6 @@ export async function diagnose(options: DiagnoseOptions = {}): Promise<Diagnosis
     drivers,
     groups: shown,
     elapsedMs: Math.round(performance.now() - started),
-  }
-}
-
-async function probeDrivers(
-  drivers: readonly Driver[] | undefined,
-  signal: AbortSignal,
-): Promise<ProbeResult[]> {
-  return await Promise.all((drivers ?? (await loadDrivers())).map((driver) => probe(driver, signal)))
-}
-
-async function probe(driver: Driver, signal: AbortSignal): Promise<ProbeResult> {
-  try {
-    return await within(probeTimeoutMs, () => driver.probe({ signal }), signal)
-  } catch (error) {
-    return {
-      driver: driver.scheme,
-      available: false,
-      kind: 'none',
-      hosting: 'hosted',
-      checks: [
-        {
-          id: `${driver.scheme}-probe`,
-          title: 'Probe',
-          status: 'fail',
-          detail: `The driver could not say whether it works: ${toVisorError(error).message}`,
-        },
-      ],
-    }
   }
 }
 

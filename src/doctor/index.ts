@@ -1,4 +1,5 @@
 export { type DiagnoseOptions, diagnose } from './diagnose.ts'
 export { type CheckGroup, Diagnosis } from './diagnosis.ts'
 export { type FormatOptions, formatDiagnosis } from './format-diagnosis.ts'
+export type { DriverSources } from './probe-drivers.ts'
 export { describeKind } from './summary.ts'

@@ -71,11 +71,13 @@ export function formatDiagnosis(diagnosis: Diagnosis, { color, width }: FormatOp
     const checks = [...diagnosis.drivers, ...diagnosis.groups].flatMap((group) => group.checks)
     const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
     const words = (number: number, one: string, many: string) => `${number} ${number === 1 ? one : many}`
-    return [
-      colors.green(words(count('pass'), 'check passed', 'checks passed')),
-      colors.yellow(words(count('warn'), 'warning', 'warnings')),
-      colors.red(words(count('fail'), 'failure', 'failures')),
-      colors.dim(`${count('info')} to know`),
-    ].join(', ')
+    const parts = [
+      [colors.green, words(count('pass'), 'check passed', 'checks passed')],
+      [colors.yellow, words(count('warn'), 'warning', 'warnings')],
+      [colors.red, words(count('fail'), 'failure', 'failures')],
+      [colors.dim, `${count('info')} to know`],
+    ] as const
+    const fits = parts.map(([, text]) => text).join(', ').length <= columns
+    return parts.map(([paint, text]) => paint(text)).join(fits ? ', ' : '\n')
   }
 }

@@ -26,8 +26,8 @@ export interface Subject {
   readonly directories: Directories
   /** Directories that programs are looked for in. */
   readonly programPath: readonly string[]
-  /** The port visord is to listen on, when that is known. */
-  readonly tcpPort: number | undefined
+  /** The port visord is to listen on. */
+  readonly tcpPort: number
   /** What the drivers say of themselves. */
   readonly probes: Promise<readonly ProbeResult[]>
   readonly signal: AbortSignal
@@ -58,6 +58,9 @@ export interface SubjectOptions {
   readonly signal: AbortSignal
 }
 
+/** Where visord listens when its configuration names no place. */
+const defaultPort = 7420
+
 /** Reads the facts that many checks ask for. */
 export function createSubject(options: SubjectOptions): Subject {
   const { files = hostFiles(), directories = findDirectories(), probes, signal } = options
@@ -71,7 +74,7 @@ export function createSubject(options: SubjectOptions): Subject {
     user: options.user ?? currentUser(),
     directories,
     programPath: options.programPath ?? defaultProgramPath(),
-    tcpPort: options.tcpPort,
+    tcpPort: options.tcpPort ?? defaultPort,
     probes,
     signal,
   }

@@ -76,8 +76,7 @@ function knock(path: string): Promise<string> {
   })
 }
 
-function checkPort({ files, tcpPort }: Subject): Finding | undefined {
-  if (tcpPort === undefined) return undefined
+function checkPort({ files, tcpPort }: Subject): Finding {
   const title = `TCP port ${tcpPort}`
   const listeners = findListeners(files, tcpPort)
   if (listeners.length === 0) return { title, status: 'pass', detail: 'Free for visord.' }
@@ -87,9 +86,9 @@ function checkPort({ files, tcpPort }: Subject): Finding | undefined {
     return { title, status: 'pass', detail: `visord (process ${owner.pid}) listens on ${addresses}.` }
   return {
     title,
-    status: 'warn',
-    detail: `Taken on ${addresses} by ${owner ? `process ${owner.pid} (${owner.command})` : "another user's process"}; visord cannot listen there.`,
-    remedy: 'Stop that process, or give visord another port in its configuration file.',
+    status: 'info',
+    detail: `Taken on ${addresses} by ${owner ? `process ${owner.pid} (${owner.command})` : "another user's process"}; visord then takes another, unless its configuration asks for this one.`,
+    remedy: "Stop that process, or set 'listen' in visord's configuration to another port.",
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFirmwareSwitch, run, saysDisabledByFirmware } from '../../host/index.ts'
+import { readFirmwareSwitch, saysDisabledByFirmware } from '../../host/index.ts'
 import type { CheckTable, Finding, Subject } from '../subject.ts'
 
 export const processor: CheckTable = {
@@ -45,7 +45,7 @@ function checkEnvironment(subject: Subject): Finding {
   }
 }
 
-async function checkExtension(subject: Subject): Promise<Finding> {
+function checkExtension(subject: Subject): Finding {
   const title = 'Virtualization extension'
   const { vendor, flags } = subject.processor
   if (vendor === 'other')
@@ -97,14 +97,14 @@ function firmwareRemedy(vendor: 'Intel' | 'AMD'): string {
   return `Enter the firmware setup (BIOS or UEFI) at boot, enable ${extensions[vendor].setting}, save, and switch the machine off and on again.`
 }
 
-async function checkFirmware(subject: Subject): Promise<Finding | undefined> {
+function checkFirmware(subject: Subject): Finding | undefined {
   const { vendor } = subject.processor
   // A virtual machine's firmware has no such switch.
   if (vendor === 'other' || subject.environment.virtual) return undefined
   const title = 'Firmware switch'
   const { name } = extensions[vendor]
   const state = readFirmwareSwitch(subject.files, vendor)
-  if (state === 'disabled' || (await logSaysDisabled(subject)))
+  if (state === 'disabled' || saysDisabledByFirmware(subject.files.read('/dev/kmsg') ?? ''))
     return {
       title,
       status: 'warn',
@@ -123,14 +123,6 @@ async function checkFirmware(subject: Subject): Promise<Finding | undefined> {
     detail,
     ...(shown ? {} : { remedy: 'Run as root: modprobe msr, then visor doctor again.' }),
   }
-}
-
-/** Recorded hosts bring their log as a file; a running kernel's is asked for. */
-async function logSaysDisabled({ files, signal }: Subject): Promise<boolean> {
-  const recorded = files.read('/var/log/dmesg')
-  if (recorded !== undefined && saysDisabledByFirmware(recorded)) return true
-  const result = await run('dmesg', [], { signal, timeoutMs: 3000 }).catch(() => undefined)
-  return result !== undefined && result.code === 0 && saysDisabledByFirmware(result.stdout)
 }
 
 function checkNestedPaging({ processor: { vendor, flags } }: Subject): Finding | undefined {

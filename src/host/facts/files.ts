@@ -67,7 +67,7 @@ function readSome(path: string, offset: number | undefined, length: number): Buf
     let total = 0
     while (total < length) {
       const chunk = Buffer.alloc(Math.min(length - total, 65536))
-      const count = readSync(fd, chunk, 0, chunk.length, offset === undefined ? null : offset + total)
+      const count = readChunk(fd, chunk, offset === undefined ? null : offset + total)
       if (count === 0) break
       chunks.push(chunk.subarray(0, count))
       total += count
@@ -75,6 +75,16 @@ function readSome(path: string, offset: number | undefined, length: number): Buf
     return Buffer.concat(chunks)
   } finally {
     closeSync(fd)
+  }
+}
+
+/** The kernel's log never ends: it answers that there is nothing more for now. */
+function readChunk(fd: number, chunk: Buffer, position: number | null): number {
+  try {
+    return readSync(fd, chunk, 0, chunk.length, position)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return 0
+    throw error
   }
 }
 

@@ -1,1 +1,2 @@
 export { openImages } from './images.ts'
+export { type Firmware, type FirmwareOptions, findInstalledSeabios, findSeabios } from './seabios.ts'

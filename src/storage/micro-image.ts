@@ -6,55 +6,43 @@ import { gzip } from 'node:zlib'
 import { type Progress, VisorError } from '../model/index.ts'
 import { type CpioEntry, formatCpio } from './cpio.ts'
 import { collectModules, formatModuleIndex, type KernelModule } from './kernel-modules.ts'
+import { extractKernel } from './kernel-payload.ts'
 import { dhcpScript, endScript, initScript, powerButtonScript, profile } from './micro-init.ts'
 import { moduleName } from './modinfo.ts'
 import { type DownloadedPackage, type PackageIndex, withPackages } from './packages.ts'
 
-/** Kernel packages by architecture, best first: those for virtual machines are small. Debian, then Ubuntu. */
-const architectures: Readonly<
-  Record<
-    string,
-    { readonly package: string; readonly kernels: readonly string[]; readonly commandLine: string }
-  >
-> = {
+interface Architecture {
+  /** The distribution's name of it. */
+  readonly package: string
+  /** Packages that stand for a kernel, best first: those for virtual machines are small. Debian, then Ubuntu. */
+  readonly kernels: readonly string[]
+  /** Measured: the kernel's self-tests of its ciphers take 0.4 s under emulation. */
+  readonly commandLine: string
+  /** Whether its hypervisors start an unpacked kernel. */
+  readonly direct: boolean
+}
+
+const architectures: Readonly<Record<string, Architecture>> = {
   x86_64: {
     package: 'amd64',
     kernels: ['linux-image-cloud-amd64', 'linux-image-virtual', 'linux-image-amd64', 'linux-image-generic'],
-    commandLine: 'console=ttyS0 quiet',
+    commandLine: 'console=ttyS0 quiet cryptomgr.notests',
+    direct: true,
   },
   i686: {
     package: 'i386',
     kernels: ['linux-image-686', 'linux-image-686-pae'],
-    commandLine: 'console=ttyS0 quiet',
+    commandLine: 'console=ttyS0 quiet cryptomgr.notests',
+    direct: false,
   },
 }
 
 /** Drivers of what the hypervisors here offer, the power button, and the file systems a person may bring. */
 const modules = [
-  ...[
-    'virtio_pci',
-    'virtio_net',
-    'virtio_blk',
-    'virtio_scsi',
-    'virtio_console',
-    'virtio_balloon',
-    'virtio_rng',
-  ],
-  ...['virtio_input', 'e1000', 'e1000e', '8139cp', 'ne2k_pci', 'ahci', 'ata_piix', 'sd_mod', 'sr_mod'],
-  ...[
-    'button',
-    'evdev',
-    'af_packet',
-    'ext4',
-    'vfat',
-    'nls_ascii',
-    'nls_cp437',
-    'isofs',
-    'squashfs',
-    'overlay',
-  ],
-  ...['9p', '9pnet_virtio', 'virtiofs'],
-]
+  'virtio_pci virtio_net virtio_blk virtio_scsi virtio_console virtio_balloon virtio_rng virtio_input',
+  'e1000 e1000e 8139cp ne2k_pci ahci ata_piix sd_mod sr_mod button evdev af_packet',
+  'ext4 vfat nls_ascii nls_cp437 isofs squashfs overlay 9p 9pnet_virtio virtiofs',
+].flatMap((line) => line.split(' '))
 
 export interface BuildOptions {
   readonly arch: string
@@ -100,16 +88,25 @@ export async function buildMicro({
   })
   progress?.({ phase: 'putting the image together' })
   const kernel = await findKernelFile(packages)
-  await fs.copyFile(kernel, join(output, 'vmlinuz'))
+  const kernelName = await writeKernel(kernel, output, architecture.direct)
   const release = kernel.slice(kernel.indexOf('vmlinuz-') + 'vmlinuz-'.length)
   const entries = [...files(await readBusybox(packages)), ...(await moduleFiles(packages, release, signal))]
   await fs.writeFile(join(output, 'initrd'), await promisify(gzip)(formatCpio(entries), { level: 6 }))
   return {
-    kernel: 'vmlinuz',
+    kernel: kernelName,
     initrd: 'initrd',
     commandLine: architecture.commandLine,
     sources: packages.map(({ root, ...source }) => source),
   }
+}
+
+/** Gives the name of the file: `vmlinux` when the kernel could be unpacked, else `vmlinuz`. */
+async function writeKernel(file: string, output: string, direct: boolean): Promise<string> {
+  const bzImage = await fs.readFile(file)
+  const unpacked = direct ? extractKernel(bzImage) : undefined
+  const name = unpacked ? 'vmlinux' : 'vmlinuz'
+  await fs.writeFile(join(output, name), unpacked ?? bzImage)
+  return name
 }
 
 /** The first of these packages that there is stands for the packages it depends on, which hold the kernel. */

@@ -1,0 +1,182 @@
+/**
+ * visord, put together.
+ *
+ *     starting --all open--> ready --stop()--> stopping --> stopped
+ *        '------failure------> (what was opened is closed, the failure is told)
+ */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { combine, type GuardedConnection, guard, type Log, type Store } from '../driver/index.ts'
+import {
+  openStore,
+  type Presence,
+  readHostInfo,
+  removePresence,
+  restSocket,
+  type Undo,
+  withUndo,
+  writePresence,
+} from '../host/index.ts'
+import { type RestApp, restApp } from '../rest/index.ts'
+import { openImages } from '../storage/index.ts'
+import { autostart } from './autostart.ts'
+import { type HttpFront, serveHttp } from './http.ts'
+import { listenTcp, listenUnix, urlOf } from './listen.ts'
+import { createLogin, readToken, tokenFile } from './login.ts'
+import { type Notifier, openNotifier } from './notify.ts'
+import { type OpenDriver, openDrivers } from './open-drivers.ts'
+import { claimDirectory } from './places.ts'
+import type { Settings } from './settings.ts'
+import { version } from './version.ts'
+
+/** A running visord. */
+export interface Daemon {
+  readonly presence: Presence
+  readonly connection: GuardedConnection
+  /**
+   * Stops in good order: accepts nothing more, ends streams, waits for operations under way, lets go of the
+   * guests, which go on. Resolves when all is closed.
+   */
+  stop(): Promise<void>
+}
+
+/** What is open in a running visord. */
+interface Parts {
+  readonly settings: Settings
+  readonly log: Log
+  readonly notifier: Notifier
+  readonly store: Store
+  readonly connection: GuardedConnection
+  readonly app: RestApp
+  readonly fronts: readonly HttpFront[]
+  readonly presence: Presence
+}
+
+/** How long connections may take to end after they were told to. */
+const closeMs = 2_000
+
+/**
+ * Starts visord; resolves when everything is usable. Fails with `busy` when another one has the state
+ * directory, the socket or the port, and then leaves nothing behind.
+ */
+export async function startDaemon(settings: Settings, log: Log): Promise<Daemon> {
+  const startedAt = performance.now()
+  const notifier = openNotifier()
+  const parts = await withUndo(
+    async (undo) => ({ notifier, ...(await open(settings, log, undo)) }),
+    (error) => log.warn({ error }, 'Something could not be closed after the failed start.'),
+  )
+  const { presence, connection } = parts
+  writePresence(settings.directories.runtime, presence)
+  const times = { openMs: round(performance.now() - startedAt), sinceSpawnMs: round(process.uptime() * 1000) }
+  log.info({ ...presence, stateDirectory: settings.directories.state, ...times }, 'ready')
+  await notifier.ready(`Serving on ${[presence.socket, presence.url].filter(Boolean).join(' and ')}`)
+
+  const stopping = new AbortController()
+  const background = startMarked(parts, stopping.signal)
+  let stopped: Promise<void> | undefined
+  return {
+    presence,
+    connection,
+    stop: () => {
+      stopping.abort()
+      stopped ??= stop(parts, background)
+      return stopped
+    },
+  }
+}
+
+async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Parts, 'notifier'>> {
+  const { directories, config } = settings
+  const { state, runtime, mode } = directories
+  claimDirectory(state, 0o700)
+  claimDirectory(runtime, mode === 'system' ? 0o755 : 0o700)
+  const store = await openStore(join(state, 'store.db'))
+  undo.push(() => store.close())
+  const token = readToken(state)
+  const places = { stateDirectory: state, runtimeDirectory: runtime }
+  const opened = await openDrivers({ drivers: config.drivers, mode, ...places, store, log })
+  const connection = combineDrivers(opened, settings, log)
+  undo.push(() => connection.close())
+  const app = restApp({
+    connection,
+    authenticate: createLogin({ token, socketAccess: config.socketAccess }),
+    info: { version, drivers: operationsOf(opened) },
+    log,
+    allowedHosts: config.allowedHosts,
+  })
+  const { fronts, presence } = await listen(settings, app, log, undo)
+  return { settings, log, store, connection, app, fronts, presence }
+}
+
+/** The way in over TCP first: when the socket is there, all is. */
+async function listen({ config, directories, tcp }: Settings, app: RestApp, log: Log, undo: Undo) {
+  const fronts: HttpFront[] = []
+  undo.push(() => Promise.all(fronts.map((front) => front.close(0))))
+  const server = tcp && (await listenTcp(tcp, config))
+  if (server) fronts.push(serveHttp(server, { app, transport: 'tcp', secure: config.tls !== undefined, log }))
+  const socket = restSocket(directories)
+  const local = await listenUnix(socket, config)
+  fronts.push(serveHttp(local, { app, transport: 'unix', secure: false, log }))
+  const presence: Presence = {
+    pid: process.pid,
+    version,
+    socket,
+    ...(server && { url: urlOf(server, config) }),
+    tokenFile: tokenFile(directories.state),
+  }
+  return { fronts, presence }
+}
+
+async function stop({ settings, log, notifier, ...parts }: Parts, background: Promise<void>): Promise<void> {
+  const { connection, store, app, fronts, presence } = parts
+  const patienceMs = settings.config.stopTimeoutSeconds * 1000
+  await notifier.stopping()
+  removePresence(settings.directories.runtime)
+  // No new requests, but those under way are still answered when their operations are done.
+  const closed = fronts.map((front) => front.close(patienceMs + closeMs))
+  rmSync(presence.socket, { force: true })
+  app.close()
+  await background
+  if (!(await connection.jobBook.idle(patienceMs)))
+    log.warn({ jobs: await unfinished(connection) }, 'Operations were still under way at the end.')
+  await Promise.all(closed)
+  await connection.close()
+  await store.close()
+  log.info({}, 'stopped')
+}
+
+async function startMarked({ settings, connection, log }: Parts, signal: AbortSignal): Promise<void> {
+  if (!settings.config.autostart) return
+  try {
+    await autostart({ connection, runtimeDirectory: settings.directories.runtime, log, signal })
+  } catch (error) {
+    log.error({ error }, 'The domains marked for it could not be started with the host.')
+  }
+}
+
+function combineDrivers(
+  opened: readonly OpenDriver[],
+  { directories }: Settings,
+  log: Log,
+): GuardedConnection {
+  const members = opened.map(({ member }) => member)
+  const images = openImages({ stateDirectory: directories.state, log })
+  const uri = `visor:///${directories.mode}`
+  return guard(combine(members, { uri, info: async () => readHostInfo(version), images, log }), { log })
+}
+
+function operationsOf(opened: readonly OpenDriver[]) {
+  return Object.fromEntries(opened.map(({ member, operations }) => [member.scheme, operations]))
+}
+
+async function unfinished({ jobs }: GuardedConnection): Promise<object[]> {
+  const all = await jobs.list()
+  return all
+    .filter(({ endedAt }) => endedAt === undefined)
+    .map(({ id, operation, target }) => ({ id, operation, target }))
+}
+
+function round(milliseconds: number): number {
+  return Math.round(milliseconds)
+}

@@ -1,0 +1,60 @@
+/** What visord goes by: flags over environment over configuration file over defaults. */
+import { resolve } from 'node:path'
+import { type Directories, findDirectories } from '../host/index.ts'
+import { parse, VisorError } from '../model/index.ts'
+import { Config, readConfig } from './config.ts'
+import type { Flags } from './flags.ts'
+
+export interface Settings {
+  readonly directories: Directories
+  readonly config: Config
+  /** Where to serve TCP; undefined: nowhere. */
+  readonly tcp: TcpAddress | undefined
+}
+
+export interface TcpAddress {
+  readonly host: string
+  readonly port: number
+  /** Whether the user said it: then no other port will do. */
+  readonly asked: boolean
+}
+
+const defaultListen = '127.0.0.1:7420'
+
+/** Fails with `invalid-argument` when the configuration or a flag is wrong, or would be unsafe. */
+export function findSettings(flags: Flags, env: NodeJS.ProcessEnv = process.env): Settings {
+  const found = findDirectories(env)
+  const directories = {
+    ...found,
+    state: resolve(flags.stateDir ?? found.state),
+    runtime: resolve(flags.runtimeDir ?? found.runtime),
+    config: resolve(flags.config ?? found.config),
+  }
+  const named = flags.config !== undefined || env.VISOR_CONFIG !== undefined
+  const fromFile = readConfig(directories.config, { named })
+  const config = parse(Config, { ...fromFile, ...flags.overrides }, { code: 'invalid-argument' })
+  return { directories, config, tcp: findTcp(config) }
+}
+
+function findTcp(config: Config): TcpAddress | undefined {
+  const { listen = defaultListen, tls, allowUnencrypted } = config
+  if (listen === 'none') return undefined
+  const colon = listen.lastIndexOf(':')
+  const host = listen.slice(0, colon).replace(/^\[|\]$/gu, '')
+  const port = Number(listen.slice(colon + 1))
+  if (port > 65_535) throw new VisorError('invalid-argument', `There is no port ${port} to listen on.`)
+  if (!isLoopback(host) && !tls && !allowUnencrypted)
+    throw new VisorError(
+      'invalid-argument',
+      `'${listen}' can be reached from elsewhere, and without TLS the token can be overheard on the way.`,
+      {
+        path: 'listen',
+        remedy: "Set 'tls' in the configuration, or 'allowUnencrypted: true' where the network is trusted.",
+      },
+    )
+  return { host, port, asked: config.listen !== undefined }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/u.test(host)
+}

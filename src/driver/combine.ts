@@ -7,7 +7,7 @@ import {
   notFound,
   VisorError,
 } from '../model/index.ts'
-import type { Connection, Domains, Images } from './connection.ts'
+import type { Connection, Domains, Images, Volumes } from './connection.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
@@ -25,6 +25,7 @@ export interface CombineOptions {
   readonly uri: string
   readonly info: () => Promise<HostInfo>
   readonly images?: Images
+  readonly volumes?: Volumes
   readonly log?: Log
 }
 
@@ -34,7 +35,7 @@ export interface CombineOptions {
  * there when any member has it; for a domain of a member without it, it fails with `unsupported`.
  */
 export function combine(members: readonly Member[], options: CombineOptions): Connection {
-  const { uri, info, images, log = silentLog } = options
+  const { uri, info, images, volumes, log = silentLog } = options
   const owners = new Map<string, Member>()
 
   async function findOwner(uuid: string): Promise<Member> {
@@ -111,6 +112,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     },
     domains: domains as unknown as Domains,
     ...(images && { images }),
+    ...(volumes && { volumes }),
     events: ({ signal } = {}) =>
       merge<Event>(
         members.map(({ connection }) => connection.events({ signal })),

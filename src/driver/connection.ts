@@ -17,6 +17,7 @@ import type {
   Image,
   Job,
   Progress,
+  Volume,
 } from '../model/index.ts'
 
 /** What every state-changing call takes beside its own options. */
@@ -35,6 +36,7 @@ export interface Connection {
   readonly host: Host
   readonly domains: Domains
   readonly images?: Images
+  readonly volumes?: Volumes
   /** Operations under way and recently ended; {@link guard} provides it. */
   readonly jobs?: Jobs
   /**
@@ -179,6 +181,21 @@ export interface Images {
   /** Makes an image of visor's own from the distribution's packages; `micro` is the one there is. */
   build?(image: string, options?: BuildImageOptions): Promise<Image>
   remove?(image: string, options?: CallOptions): Promise<void>
+}
+
+export interface CreateVolumeOptions extends CallOptions {
+  /** What the guest sees; rounded up to whole sectors of 512 bytes. */
+  readonly sizeBytes: number
+}
+
+/** Disks that visor keeps for machines. */
+export interface Volumes {
+  list(): Promise<Volume[]>
+  get(volume: string): Promise<Volume>
+  /** Makes an empty disk; its format follows from the ending of its name: `.qcow2`, `.raw`. Fails with `already-exists`. */
+  create?(volume: string, options: CreateVolumeOptions): Promise<Volume>
+  /** Removes a disk and what is on it. */
+  remove?(volume: string, options?: CallOptions): Promise<void>
 }
 
 export interface Jobs {

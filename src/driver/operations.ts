@@ -14,6 +14,7 @@ import {
   Image,
   Job,
   schema as s,
+  Volume,
 } from '../model/index.ts'
 import type { Connection } from './connection.ts'
 
@@ -25,7 +26,7 @@ export interface Operation {
   /** A sentence: what it does. */
   readonly doc: string
   /** The noun whose key is the first argument. */
-  readonly key?: 'domain' | 'image' | 'job'
+  readonly key?: 'domain' | 'image' | 'volume' | 'job'
   /** The argument after the key (or the first), a whole document. */
   readonly body?: s.Schema
   /** The options object, last argument, less `signal` and `progress`. */
@@ -38,7 +39,7 @@ export interface Operation {
   readonly interrupts?: true
 }
 
-type Part = 'host' | 'domains' | 'images' | 'jobs'
+type Part = 'host' | 'domains' | 'images' | 'volumes' | 'jobs'
 /** Every part and method of {@link Connection}; the compiler holds the table complete. */
 type Table = { readonly [P in Part]: { readonly [M in keyof Required<Connection>[P]]-?: Operation } }
 
@@ -206,6 +207,20 @@ export const operations = {
       long: true,
     },
     remove: { access: 'admin', doc: 'Removes an image.', key: 'image' },
+  },
+  volumes: {
+    list: { access: 'read', doc: 'All disks that visor keeps, by name.', result: s.array('volumes', Volume) },
+    get: { access: 'read', doc: 'A disk that visor keeps.', key: 'volume', result: Volume },
+    create: {
+      access: 'admin',
+      doc: 'Makes an empty disk; its format follows from the ending of its name.',
+      key: 'volume',
+      options: s.object('CreateVolume', 'What', {
+        sizeBytes: s.integer('size the guest sees, bytes', { min: 512, max: 2 ** 50 }),
+      }),
+      result: Volume,
+    },
+    remove: { access: 'admin', doc: 'Removes a disk and what is on it.', key: 'volume' },
   },
   jobs: {
     list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },

@@ -196,3 +196,18 @@ test('entity tags are of content, not of key order', () => {
   assert.equal(entityTag({ a: 1, b: [2, { c: 3 }], d: undefined }), entityTag({ b: [2, { c: 3 }], a: 1 }))
   assert.notEqual(entityTag({ a: 1 }), entityTag({ a: 2 }))
 })
+
+test('definitions and options are checked before the driver sees them, and never changed', async () => {
+  const { connection, calls } = smallDriver()
+  const guarded = guard(connection)
+  const given = Object.freeze({ type: 'test', name: 'web', memoryKiB: 1024 } as const)
+  await guarded.domains.define(given)
+  const wrong = { type: 'test', name: 'a/b', memoryKiB: -1 } as const
+  await assert.rejects(guarded.domains.define(wrong), code('invalid-definition'))
+  const twins = { disks: [{ target: 'vda' }, { target: 'vda' }] }
+  await assert.rejects(guarded.domains.define({ ...given, devices: twins }), code('invalid-definition'))
+  await assert.rejects(guarded.domains.start('web', { paused: 'yes' } as never), code('invalid-argument'))
+  await assert.rejects(guarded.domains.start('web', { pause: true } as never), code('invalid-argument'))
+  await assert.rejects(guarded.domains.list({ states: ['on'] } as never), code('invalid-argument'))
+  assert.deepEqual(calls, [`define web ${uuids[0]}`])
+})

@@ -1,9 +1,11 @@
 import {
-  type DomainDefinition,
+  checkDefinition,
+  DomainDefinition,
   type DomainDefinitionInput,
   type Event,
   type Job,
   notFound,
+  parse,
   toVisorError,
   VisorError,
 } from '../model/index.ts'
@@ -12,7 +14,7 @@ import { entityTag } from './entity-tag.ts'
 import { type EventHub, eventHub } from './event-hub.ts'
 import { type JobBook, jobBook } from './job.ts'
 import { type Log, silentLog } from './log.ts'
-import type { Operation, OperationName } from './operations.ts'
+import { type Operation, type OperationName, operations } from './operations.ts'
 import { buildConnection, type CompleteConnection, findMethod, supports } from './supports.ts'
 
 export interface GuardOptions {
@@ -80,37 +82,32 @@ export function guard(
     const key = operation.key === 'domain' ? await resolve(args[0] as string) : (args[0] as string)
     const [part] = name.split('.') as ['domains']
     const method = findMethod(inner, name) as (...args: unknown[]) => Promise<unknown>
-    const options = (args[operation.key ? 1 : 0] ?? {}) as CallOptions
-    const invoke = (given: object) =>
-      operation.key ? method.call(inner[part], key, given) : method.call(inner[part], given)
-    if (operation.access === 'read' || operation.result === 'stream') return invoke(options)
-    const { signal, progress, onJob } = options
-    const request = {
-      operation: name,
-      target: key ?? name,
-      interrupts: operation.interrupts,
-      signal,
-      progress,
-      onJob,
-    }
-    return book.run(request, (running) => invoke({ ...options, ...running }))
+    const { own, running } = checkOptions(operation, args[operation.key ? 1 : 0])
+    const invoke = (options: object) =>
+      operation.key ? method.call(inner[part], key, options) : method.call(inner[part], options)
+    if (operation.access === 'read' || operation.result === 'stream') return invoke({ ...own, ...running })
+    const request = { operation: name, target: key ?? name, interrupts: operation.interrupts, ...running }
+    return book.run(request, (job) => invoke({ ...own, ...job }))
   }
 
-  async function stats(options: { readonly domains?: readonly string[] } = {}) {
-    if (!options.domains) return inner.domains.stats?.() ?? []
-    return inner.domains.stats?.({ domains: await Promise.all(options.domains.map(resolve)) }) ?? []
+  async function stats(given: { readonly domains?: readonly string[] } | undefined) {
+    const { domains } = checkOptions(operations.domains.stats, given).own as { domains?: readonly string[] }
+    const uuids = domains && (await Promise.all(domains.map(resolve)))
+    return inner.domains.stats?.(uuids && { domains: uuids }) ?? []
   }
 
-  async function define(definition: DomainDefinitionInput, options: DefineOptions = {}) {
-    const { signal, progress, onJob } = options
+  async function define(given: DomainDefinitionInput, givenOptions?: DefineOptions) {
+    const definition = parse(DomainDefinition, given)
+    checkDefinition(definition)
+    const { own, running } = checkOptions(operations.domains.define, givenOptions)
     const before = await findDefined(inner, definition)
-    const target = definition.uuid?.toLowerCase() ?? before?.uuid ?? `name:${definition.name}`
-    return book.run({ operation: 'domains.define', target, signal, progress, onJob }, async (running) => {
+    const target = definition.uuid ?? before?.uuid ?? `name:${definition.name}`
+    return book.run({ operation: 'domains.define', target, ...running }, async (job) => {
       const there = await findDefined(inner, definition)
-      checkConditions(definition.name, there, options)
-      const identified = definition.uuid || !there?.uuid ? definition : withUuid(definition, there.uuid)
+      checkConditions(definition.name, there, own)
+      if (there?.uuid) definition.uuid = there.uuid
       const method = inner.domains.define as NonNullable<typeof inner.domains.define>
-      return method.call(inner.domains, identified, running)
+      return method.call(inner.domains, definition, job)
     })
   }
 
@@ -120,7 +117,7 @@ export function guard(
 /** The persistent definition that a define would replace: of the same uuid, else of the same name. */
 async function findDefined(inner: Connection, { uuid, name }: DomainDefinitionInput) {
   try {
-    const key = uuid?.toLowerCase() ?? (await inner.domains.list({ names: [name] }))[0]?.uuid
+    const key = uuid ?? (await inner.domains.list({ names: [name] }))[0]?.uuid
     return key === undefined ? undefined : await inner.domains.describe(key, { inactive: true })
   } catch (error) {
     if (error instanceof VisorError && error.code === 'not-found') return undefined
@@ -148,9 +145,11 @@ function checkConditions(name: string, there: DomainDefinition | undefined, opti
     })
 }
 
-/** Sets the uuid in place, since where the parts of a parsed definition stood is known by its identity. */
-function withUuid(definition: DomainDefinitionInput, uuid: string): DomainDefinitionInput {
-  return Object.assign(definition, { uuid })
+/** The options of a call, checked: those of the operation's own, and those that every call takes. */
+function checkOptions(operation: Operation, given: unknown): { own: DefineOptions; running: CallOptions } {
+  const { signal, progress, onJob, ...rest } = (given ?? {}) as CallOptions & Record<string, unknown>
+  const own = operation.options ? parse(operation.options, rest, { code: 'invalid-argument' }) : {}
+  return { own: own as DefineOptions, running: { signal, progress, onJob } }
 }
 
 async function pump(inner: Connection, hub: EventHub, signal: AbortSignal, log: Log): Promise<void> {

@@ -22,6 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
   drivers: ['model', 'driver', 'drivers/qemu', 'drivers/v86', 'drivers/test'],
   doctor: ['model', 'driver', 'host', 'drivers'],
   connect: ['model', 'driver', 'rest', 'host', 'storage', 'drivers'],
+  'first-run': ['model', 'driver', 'host', 'connect'],
   daemon: ['model', 'driver', 'rest', 'host', 'storage', 'drivers', 'doctor'],
   cli: ['model', 'driver', 'rest', 'host', 'doctor', 'connect'],
   // The library's entry.

@@ -1,0 +1,135 @@
+/** A visord far or near as a {@link Connection}: the same contract, over HTTP. */
+import {
+  type ByteStream,
+  buildConnection,
+  type CallOptions,
+  type CompleteConnection,
+  type OperationName,
+} from '../../driver/index.ts'
+import { type Job, VisorError } from '../../model/index.ts'
+import { changes, optionsInQuery, pathParameters, type Route, routeOf } from '../routes.ts'
+import type { ApiDescription } from '../server/describe-api.ts'
+import { clientEvents } from './events.ts'
+import { formatQuery, type HttpOptions, httpSender, readJson, type Send } from './http.ts'
+import { followJob, waitForJob } from './job.ts'
+
+export interface RestClientOptions extends HttpOptions {
+  /** Opens the WebSocket of a console; without it, consoles cannot be opened. */
+  readonly openWebSocket?: (path: string, headers: Readonly<Record<string, string>>) => Promise<ByteStream>
+  /** What the connection calls itself; `baseUrl` without it. */
+  readonly uri?: string
+}
+
+/** A connection to a visord. */
+export interface RestConnection extends CompleteConnection {
+  /** What the server said of itself when the connection was made. */
+  readonly server: ApiDescription
+}
+
+/**
+ * Connects to the REST API of a visord: asks it what it can do, so that `supports` answers as it would there.
+ * Long operations are followed to their end; aborting `signal` cancels them there. Errors are the ones that
+ * were thrown there. Fails with `unavailable` when nothing answers, `unauthenticated` without a valid token.
+ */
+export async function restClient(options: RestClientOptions): Promise<RestConnection> {
+  const direct = httpSender(options)
+  const server = (await readJson(await direct({ method: 'GET', path: '/v1' }))) as ApiDescription
+  if (!Array.isArray(server?.operations))
+    throw new VisorError('unavailable', `What answers at ${options.baseUrl} is not a visord.`)
+  const events = clientEvents(direct)
+  const send: Send = async (request) => {
+    await events.settled()
+    return direct(request)
+  }
+  const known = new Set<OperationName>(server.operations)
+  const connection = buildConnection(
+    {
+      uri: options.uri ?? options.baseUrl,
+      events: (eventOptions) => events.listen(eventOptions),
+      close: async () => events.close(),
+    },
+    ({ name }) => (known.has(name) ? methodOf(routeOf(name), send, options) : undefined),
+  )
+  return { ...connection, server }
+}
+
+type Method = (...args: never[]) => Promise<unknown>
+
+function methodOf(route: Route, send: Send, options: RestClientOptions): Method {
+  const { operation } = route
+  return async (...args: unknown[]) => {
+    const key = operation.key ? args.shift() : undefined
+    const body = operation.body ? args.shift() : undefined
+    const given = (args[0] ?? {}) as CallOptions & Record<string, unknown>
+    const { signal, progress, onJob, ...plain } = given
+    const path = pathOf(route, key)
+    if (operation.result === 'stream') return openConsole(options, path, plain)
+    if (signal?.aborted) throw new VisorError('cancelled', `${route.name} was given up before it began.`)
+    const request = { method: route.method, path, ...payload(route, body, plain) }
+    if (route.name === 'jobs.wait') return waitForJob(send, request, plain.timeoutMs, signal)
+    if (!changes(operation)) return readResult(route, await send({ ...request, signal }))
+    // Only a job can be cancelled and has progress to tell.
+    const asJob = operation.long || signal || progress || onJob
+    const headers = { ...request.headers, ...(asJob && { prefer: 'respond-async' }) }
+    const response = await send({ ...request, headers })
+    if (response.status !== 202) return readResult(route, response)
+    const result = await followJob(
+      send,
+      (await readJson(response)) as Job,
+      { signal, progress, onJob } as CallOptions,
+    )
+    return operation.result === undefined ? undefined : result
+  }
+}
+
+function pathOf({ path, name }: Route, key: unknown): string {
+  const [parameter] = pathParameters(path)
+  if (!parameter) return path
+  if (typeof key !== 'string' || key === '' || key === '.' || key === '..')
+    throw new VisorError('invalid-argument', `${name} needs the name of its ${parameter}, not '${key}'.`)
+  return path.replace(`{${parameter}}`, encodeURIComponent(key))
+}
+
+function payload(route: Route, body: unknown, options: Record<string, unknown>) {
+  if (route.name === 'domains.define') return { body, headers: conditions(options) }
+  if (optionsInQuery(route)) return { query: options }
+  return { body: options }
+}
+
+/** The conditions of a define as headers. */
+function conditions({ ifMatch, ifNoneMatch }: Record<string, unknown>): Record<string, string> {
+  return {
+    ...(typeof ifMatch === 'string' && { 'if-match': ifMatch === '*' ? '*' : `"${ifMatch}"` }),
+    ...(typeof ifNoneMatch === 'string' && { 'if-none-match': ifNoneMatch }),
+  }
+}
+
+async function readResult({ operation }: Route, response: Response): Promise<unknown> {
+  switch (operation.result) {
+    case undefined:
+      await response.body?.cancel()
+      return undefined
+    case 'text':
+      return response.text()
+    case 'bytes':
+      return new Uint8Array(await response.arrayBuffer())
+    case 'picture':
+      return {
+        mediaType: response.headers.get('content-type') ?? 'application/octet-stream',
+        bytes: new Uint8Array(await response.arrayBuffer()),
+      }
+    default:
+      return readJson(response)
+  }
+}
+
+function openConsole(
+  { openWebSocket, token }: RestClientOptions,
+  path: string,
+  query: Record<string, unknown>,
+): Promise<ByteStream> {
+  if (!openWebSocket)
+    throw new VisorError('unsupported', 'This client was made without a way to open a WebSocket.')
+  const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
+  return openWebSocket(`${path}${formatQuery(query)}`, headers)
+}

@@ -1,0 +1,3 @@
+export * from './client.ts'
+export type { HttpOptions } from './http.ts'
+export * from './web-socket.ts'

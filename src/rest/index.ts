@@ -1,0 +1,8 @@
+export * from './client/index.ts'
+export { filterLimit, matches, parseFilter } from './filter.ts'
+export { fromProblem, type Problem, problemType } from './problem.ts'
+export { type HttpMethod, type Route, routeOf, routes } from './routes.ts'
+export { type RestApp, type RestOptions, restApp } from './server/app.ts'
+export type { Identity, RestContext } from './server/call.ts'
+export type { ApiDescription, ServerInfo } from './server/describe-api.ts'
+export { type OpenApi, openApiDocument } from './server/openapi.ts'

@@ -1,0 +1,71 @@
+/**
+ * Where each operation lives in the HTTP API: both ends and the OpenAPI document are made from it. A new
+ * operation needs no line here when the rule fits.
+ *
+ * The rule: `part.list` is GET /v1/part; `get`, `create` and `remove` are GET, POST and DELETE of
+ * /v1/part/{key}; any other method is /v1/part/{key}/its-name, GET when it only reads and POST else.
+ */
+import { type Operation, type OperationName, operationList } from '../driver/index.ts'
+
+export type HttpMethod = 'GET' | 'PUT' | 'POST' | 'DELETE'
+
+export interface Route {
+  readonly name: OperationName
+  readonly operation: Operation
+  readonly method: HttpMethod
+  /** With `{domain}`, `{image}`, `{volume}` or `{job}` where the key goes. */
+  readonly path: string
+}
+
+const exceptions: { readonly [N in OperationName]?: Partial<Pick<Route, 'method' | 'path'>> } = {
+  'host.info': { path: '/v1/host' },
+  'domains.describe': { path: '/v1/domains/{domain}/definition' },
+  'domains.define': { path: '/v1/domains' },
+  'domains.undefine': { method: 'DELETE', path: '/v1/domains/{domain}' },
+  'domains.stats': { path: '/v1/domain-stats' },
+  'domains.openConsole': { method: 'GET', path: '/v1/domains/{domain}/console' },
+}
+
+/** What is done to the object itself, and needs no name of its own in the path. */
+const plain = ['list', 'get', 'create', 'remove']
+
+export const routes: readonly Route[] = operationList.map(({ name, part, method, operation }) => ({
+  name,
+  operation,
+  method: operation.access === 'read' ? 'GET' : method === 'remove' ? 'DELETE' : 'POST',
+  path: rulePath(part, method, operation),
+  ...exceptions[name],
+}))
+
+function rulePath(part: string, method: string, { key }: Operation): string {
+  const base = key ? `/v1/${part}/{${key}}` : `/v1/${part}`
+  return plain.includes(method) ? base : `${base}/${kebabCase(method)}`
+}
+
+function kebabCase(text: string): string {
+  return text.replace(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`)
+}
+
+const byName = new Map(routes.map((route) => [route.name, route]))
+
+/** The route of an operation. */
+export function routeOf(name: OperationName): Route {
+  const route = byName.get(name)
+  if (!route) throw new TypeError(`no route for ${name}`)
+  return route
+}
+
+/** The names of the parameters in a path: `domain` of `/v1/domains/{domain}`. */
+export function pathParameters(path: string): string[] {
+  return [...path.matchAll(/\{(\w+)\}/gu)].map(([, name]) => name ?? '')
+}
+
+/** Whether the options travel in the query string; else they are a JSON body. */
+export function optionsInQuery(route: Route): boolean {
+  return route.method === 'GET' || route.method === 'DELETE'
+}
+
+/** Whether the operation changes something, and so has a job. */
+export function changes(operation: Operation): boolean {
+  return operation.access !== 'read' && operation.key !== 'job' && operation.result !== 'stream'
+}

@@ -13,8 +13,9 @@ export async function runProgram(name) {
   if (Number.parseInt(process.versions.node, 10) >= 24) {
     // In our own folder: the usual place is shared by all users of the host.
     module.enableCompileCache?.(fileURLToPath(new URL('../dist/.cache', import.meta.url)))
-    await import(file)
-    return
+    const { main } = await import(file)
+    // What a library left open must not keep the process.
+    process.exit(await main())
   }
   const own = fileURLToPath(
     new URL(`../.runtime/node_modules/node-linux-${process.arch}/bin/node`, import.meta.url),

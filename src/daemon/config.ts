@@ -6,7 +6,7 @@ import { parseYaml, schema as s, VisorError } from '../model/index.ts'
 const absolute = { pattern: /^\/[^\0\n]*$/u, patternName: 'an absolute path', maxLength: 4095 } as const
 
 export const Config = s.object('Config', 'The configuration of visord', {
-  listen: s.string("where to serve HTTP over TCP, HOST:PORT, or 'none'; 127.0.0.1:7420 without it", {
+  listen: s.string("where to serve HTTP over TCP, HOST:PORT, or 'none'; 127.0.0.1:8430 without it", {
     optional: true,
     pattern: /^(none|(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5})$/u,
     patternName: "HOST:PORT, [IPV6]:PORT or 'none'",

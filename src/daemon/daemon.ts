@@ -18,7 +18,7 @@ import {
   writePresence,
 } from '../host/index.ts'
 import { type RestApp, restApp } from '../rest/index.ts'
-import { openImages } from '../storage/index.ts'
+import { openImages, openVolumes } from '../storage/index.ts'
 import { autostart } from './autostart.ts'
 import { type HttpFront, serveHttp } from './http.ts'
 import { listenTcp, listenUnix, urlOf } from './listen.ts'
@@ -160,10 +160,18 @@ function combineDrivers(
   { directories }: Settings,
   log: Log,
 ): GuardedConnection {
-  const members = opened.map(({ member }) => member)
-  const images = openImages({ stateDirectory: directories.state, log })
-  const uri = `visor:///${directories.mode}`
-  return guard(combine(members, { uri, info: async () => readHostInfo(version), images, log }), { log })
+  const place = { stateDirectory: directories.state, log }
+  const all = combine(
+    opened.map(({ member }) => member),
+    {
+      uri: `visor:///${directories.mode}`,
+      info: async () => readHostInfo(version),
+      images: openImages(place),
+      volumes: openVolumes(place),
+      log,
+    },
+  )
+  return guard(all, { log })
 }
 
 function operationsOf(opened: readonly OpenDriver[]) {

@@ -1,4 +1,5 @@
 /** The program visord. */
+import { setFlagsFromString } from 'node:v8'
 import type { Log } from '../driver/index.ts'
 import { toVisorError } from '../model/index.ts'
 import type { Daemon } from './daemon.ts'
@@ -23,6 +24,8 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
 }
 
 async function runWith(flags: Flags): Promise<number> {
+  // The young generation would grow to 32 MB and stay there; visord keeps little that is short-lived.
+  setFlagsFromString('--semi-space-growth-factor=1')
   const [{ findSettings }, { openLog }, { startDaemon }] = await Promise.all([
     import('./settings.ts'),
     import('./log.ts'),

@@ -1,6 +1,6 @@
 /** What visord goes by: flags over environment over configuration file over defaults. */
 import { resolve } from 'node:path'
-import { type Directories, findDirectories } from '../host/index.ts'
+import { type Directories, findDirectories, restPort } from '../host/index.ts'
 import { parse, VisorError } from '../model/index.ts'
 import { Config, readConfig } from './config.ts'
 import type { Flags } from './flags.ts'
@@ -19,7 +19,7 @@ export interface TcpAddress {
   readonly asked: boolean
 }
 
-const defaultListen = '127.0.0.1:7420'
+const defaultListen = `127.0.0.1:${restPort}`
 
 /** Fails with `invalid-argument` when the configuration or a flag is wrong, or would be unsafe. */
 export function findSettings(flags: Flags, env: NodeJS.ProcessEnv = process.env): Settings {

@@ -12,6 +12,7 @@ import {
   readKernel,
   readPackageFamily,
   readProcessor,
+  restPort,
 } from '../host/index.ts'
 import type { Check, ProbeResult } from '../model/index.ts'
 
@@ -59,7 +60,6 @@ export interface SubjectOptions {
 }
 
 /** Where visord listens when its configuration names no place. */
-const defaultPort = 7420
 
 /** Reads the facts that many checks ask for. */
 export function createSubject(options: SubjectOptions): Subject {
@@ -74,7 +74,7 @@ export function createSubject(options: SubjectOptions): Subject {
     user: options.user ?? currentUser(),
     directories,
     programPath: options.programPath ?? defaultProgramPath(),
-    tcpPort: options.tcpPort ?? defaultPort,
+    tcpPort: options.tcpPort ?? restPort,
     probes,
     signal,
   }

@@ -45,3 +45,6 @@ export function findDirectories(
 export function restSocket(directories: Pick<Directories, 'runtime'>): string {
   return join(directories.runtime, 'visord.sock')
 }
+
+/** The TCP port on the loopback that visord serves REST on where its configuration says nothing. */
+export const restPort = 8430

@@ -1,0 +1,108 @@
+/** The visord of a first run: a process of its own, ended by whoever started it. */
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  identifyProcess,
+  type Presence,
+  type ProcessIdentity,
+  readPresence,
+  signalProcess,
+  waitForExit,
+} from '../host/index.ts'
+import { VisorError } from '../model/index.ts'
+import { type Place, packageRoot } from './place.ts'
+
+export interface Visord {
+  readonly presence: Presence
+  /** Resolves when it is gone, for whatever reason. */
+  readonly ended: Promise<void>
+  /** Stops it in good order. */
+  stop(): Promise<void>
+}
+
+const readyMs = 30_000
+const stopMs = 30_000
+const pollMs = 10
+
+/**
+ * Starts visord in the place and resolves when it is ready. Fails with `unavailable` and what it said last
+ * when it ends before that, and with `busy` when one serves there already.
+ */
+export async function startVisord(place: Place, flags: readonly string[]): Promise<Visord> {
+  const { state, runtime, config } = place.directories
+  refuseSecond(runtime)
+  mkdirSync(state, { recursive: true, mode: 0o700 })
+  const log = openSync(place.logFile, 'a', 0o600)
+  const options = ['--state-dir', state, '--runtime-dir', runtime, '--log-format', 'json', ...flags]
+  // A session of its own: Ctrl-C in the terminal is for us, and we stop it when its guest is off.
+  const child = spawn(process.execPath, [join(packageRoot, 'bin/visord.js'), ...options], {
+    detached: true,
+    stdio: ['ignore', 'ignore', log],
+    env: { ...process.env, VISOR_CONFIG: undefined, ...configOf(config) },
+  })
+  closeSync(log)
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const identity = child.pid === undefined ? undefined : identifyProcess(child.pid)
+  if (!identity) throw await failed(place, ended)
+  const stop = () => stopProcess(identity)
+  const presence = await waitUntilReady(runtime, identity).catch(async (error: unknown) => {
+    await stop()
+    throw error
+  })
+  if (!presence) throw await failed(place, ended)
+  return { presence, ended, stop }
+}
+
+/** A configuration in the place counts; there need not be one. */
+function configOf(file: string): Record<string, string> {
+  try {
+    readFileSync(file)
+    return { VISOR_CONFIG: file }
+  } catch {
+    return { VISOR_CONFIG: '/dev/null' }
+  }
+}
+
+function refuseSecond(runtime: string): void {
+  const there = readPresence(runtime)
+  if (!there || !identifyProcess(there.pid)) return
+  throw new VisorError('busy', `A visord runs here already, as process ${there.pid}.`, {
+    remedy: `Press Ctrl-C where it was started, or end it: kill ${there.pid}`,
+  })
+}
+
+async function waitUntilReady(runtime: string, identity: ProcessIdentity): Promise<Presence | undefined> {
+  const deadline = performance.now() + readyMs
+  while (identifyProcess(identity.pid)) {
+    const presence = readPresence(runtime)
+    if (presence?.pid === identity.pid) return presence
+    if (performance.now() > deadline)
+      throw new VisorError('timeout', `visord was not ready within ${readyMs / 1000} s.`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+  return undefined
+}
+
+async function stopProcess(identity: ProcessIdentity): Promise<void> {
+  signalProcess(identity, 'SIGTERM')
+  if (!(await waitForExit(identity, stopMs))) signalProcess(identity, 'SIGKILL')
+}
+
+async function failed({ logFile }: Place, ended: Promise<void>): Promise<VisorError> {
+  await ended
+  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n')
+  const said = lines.at(-1) ?? ''
+  return new VisorError('unavailable', `visord ended before it was ready: ${messageOf(said)}`, {
+    remedy: `Its log is ${logFile}.`,
+  })
+}
+
+/** The message of a line of the log, or the line where it is none. */
+function messageOf(line: string): string {
+  try {
+    return String((JSON.parse(line) as { msg?: unknown }).msg)
+  } catch {
+    return line
+  }
+}

@@ -1,0 +1,65 @@
+/** Other names of commands: short ones, and those that users of virsh have in their fingers. */
+export const aliases: Readonly<Record<string, readonly string[]>> = {
+  ls: ['list'],
+  new: ['create'],
+  rm: ['undefine'],
+  images: ['image', 'list'],
+  logs: ['console', '--log'],
+  dominfo: ['show'],
+  dumpxml: ['show', '--xml'],
+  domstate: ['show', '--get', 'state'],
+  domuuid: ['show', '--get', 'uuid'],
+  domid: ['show', '--get', 'id'],
+  domname: ['show', '--get', 'name'],
+  domstats: ['stats'],
+  shutdown: ['stop', '--no-wait'],
+  managedsave: ['save'],
+  event: ['events'],
+  nodeinfo: ['host'],
+  sysinfo: ['host'],
+  capabilities: ['drivers'],
+  domcapabilities: ['drivers'],
+}
+
+/** Words of virsh that visor spells otherwise, for the message about an unknown command. */
+const elsewhere: Readonly<Record<string, string>> = {
+  desc: "Change the title or description with 'visor edit'.",
+  domblklist: "'visor show NAME' lists the disks.",
+  domiflist: "'visor show NAME' lists the network interfaces.",
+  domblkstat: "'visor stats NAME' shows what the disks do.",
+  domifstat: "'visor stats NAME' shows what the network does.",
+  dommemstat: "'visor stats NAME' shows the memory.",
+  setmem: "Change the memory with 'visor edit NAME'; it takes effect at the next start.",
+  setvcpus: "Change the processors with 'visor edit NAME'; they take effect at the next start.",
+  vncdisplay: "'visor show NAME' shows where the screen is.",
+  ttyconsole: "'visor console NAME' opens the console.",
+  domrename: "Change the name with 'visor edit NAME'.",
+  'qemu-monitor-command': 'Nothing stands in for it: visor keeps the monitor to itself.',
+}
+
+/** What to use instead of a command of virsh that is not there. */
+export function virshRemedy(command: string): string | undefined {
+  return Object.hasOwn(elsewhere, command) ? elsewhere[command] : undefined
+}
+
+/** Global flags that take a value, which is then no command. */
+const valued = new Set(['-c', '--connect', '--token', '--state-dir', '--runtime-dir'])
+
+/** Where in the arguments the command stands; -1 when there is none. */
+export function findCommand(args: readonly string[]): number {
+  for (let index = 0; index < args.length; index++) {
+    const word = args[index] ?? ''
+    if (valued.has(word)) index++
+    else if (word === '--') return -1
+    else if (!word.startsWith('-')) return index
+  }
+  return -1
+}
+
+/** The arguments with an alias replaced by what it stands for. */
+export function expandAlias(args: readonly string[]): string[] {
+  const index = findCommand(args)
+  const word = args[index] ?? ''
+  if (index < 0 || !Object.hasOwn(aliases, word)) return [...args]
+  return [...args.slice(0, index), ...(aliases[word] ?? []), ...args.slice(index + 1)]
+}

@@ -1,0 +1,145 @@
+import { type DomainDefinitionInput, type Image, VisorError } from '../model/index.ts'
+import type { MachineChoice } from './choose-machine.ts'
+import type { DiskSpec } from './disk-spec.ts'
+
+export interface MachineWanted {
+  readonly name: string
+  readonly title?: string | undefined
+  readonly cpus: number
+  readonly memoryKiB: number
+  readonly machine?: string | undefined
+  readonly cpuModel?: string | undefined
+  /** New disks already have their file. */
+  readonly disks: readonly DiskSpec[]
+  readonly image?: Image | undefined
+  readonly kernel?: string | undefined
+  readonly initrd?: string | undefined
+  readonly commandLine?: string | undefined
+  /** 'user', 'none', 'network=NAME', 'bridge=NAME' */
+  readonly networks: readonly string[]
+  readonly headless: boolean
+}
+
+type Devices = NonNullable<DomainDefinitionInput['devices']>
+type Disk = NonNullable<Devices['disks']>[number]
+type Interface = NonNullable<Devices['interfaces']>[number]
+
+/** What the drivers' machines have beside disks and cards. */
+const shapes: Readonly<Record<string, { readonly virtio: boolean; readonly screen: boolean }>> = {
+  qemu: { virtio: true, screen: true },
+  test: { virtio: true, screen: false },
+  v86: { virtio: false, screen: false },
+}
+
+/**
+ * The definition of a machine from what a person asked for: a serial console, randomness and a balloon, a screen
+ * unless it shall be headless, virtio where the driver has it.
+ */
+export function buildDefinition(wanted: MachineWanted, choice: MachineChoice): DomainDefinitionInput {
+  const { name, title, cpus, memoryKiB, cpuModel } = wanted
+  return {
+    type: choice.type,
+    name,
+    ...(title !== undefined && { title }),
+    memoryKiB,
+    vcpus: cpus,
+    os: buildBoot(wanted, choice),
+    features: { acpi: true, apic: true },
+    ...(cpuModel !== undefined && { cpu: readCpu(cpuModel) }),
+    devices: buildDevices(wanted, choice),
+  }
+}
+
+function buildBoot(
+  { machine, disks, image, ...own }: MachineWanted,
+  { arch }: MachineChoice,
+): DomainDefinitionInput['os'] {
+  const kernel = own.kernel ?? image?.kernel
+  const initrd = own.kernel === undefined ? (own.initrd ?? image?.initrd) : own.initrd
+  const commandLine = own.commandLine ?? (own.kernel === undefined ? image?.commandLine : undefined)
+  // A CD-ROM is there to install from: it comes after a disk, which is empty until then.
+  const boot = (['disk', 'cdrom'] as const).filter((device) => disks.some((disk) => disk.device === device))
+  return {
+    arch,
+    ...(machine !== undefined && { machine }),
+    ...(kernel !== undefined
+      ? { kernel }
+      : { boot: boot.map((device) => (device === 'disk' ? 'hd' : device)) }),
+    ...(initrd !== undefined && { initrd }),
+    ...(commandLine !== undefined && { commandLine }),
+  }
+}
+
+const cpuModes = ['host-model', 'host-passthrough', 'maximum'] as const
+
+function readCpu(text: string): DomainDefinitionInput['cpu'] {
+  const mode = cpuModes.find((word) => word === text || (word === 'host-passthrough' && text === 'host'))
+  return mode ? { mode } : { mode: 'custom', model: text }
+}
+
+function buildDevices(wanted: MachineWanted, { driver }: MachineChoice): Devices {
+  const shape = shapes[driver] ?? { virtio: true, screen: false }
+  const screen = shape.screen && !wanted.headless
+  return {
+    disks: buildDisks(wanted.disks, wanted.image, shape.virtio),
+    interfaces: wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
+    serials: [{ type: 'pty' }],
+    consoles: [{ type: 'pty', target: 'serial' }],
+    ...(shape.virtio && {
+      memballoon: { model: 'virtio' },
+      rngs: [{ model: 'virtio', backend: 'random', source: '/dev/urandom' }],
+    }),
+    ...(screen && { graphics: [{ type: 'vnc' }], videos: [{ model: 'vga' }] }),
+  }
+}
+
+const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd' }
+
+/** Targets are counted per bus: vda, vdb, hda, sda. */
+function buildDisks(specs: readonly DiskSpec[], image: Image | undefined, virtio: boolean): Disk[] {
+  const taken = new Map<string, number>()
+  const fromImage: DiskSpec[] = image?.disk
+    ? [
+        {
+          file: image.disk,
+          format: image.format === 'qcow2' ? 'qcow2' : 'raw',
+          device: 'disk',
+          readonly: true,
+        },
+      ]
+    : []
+  return [...fromImage, ...specs].map(({ sizeBytes: _, file, ...spec }) => {
+    const bus = spec.bus ?? defaultBus(spec.device, virtio)
+    const prefix = prefixes[bus] ?? 'sd'
+    const number = taken.get(prefix) ?? 0
+    taken.set(prefix, number + 1)
+    if (number > 25)
+      throw new VisorError('invalid-argument', 'A machine made from flags has at most 26 disks of a kind.')
+    return {
+      type: 'file',
+      ...spec,
+      ...(file !== undefined && { file }),
+      bus,
+      target: prefix + String.fromCharCode(97 + number),
+    }
+  })
+}
+
+function defaultBus(device: DiskSpec['device'], virtio: boolean): NonNullable<DiskSpec['bus']> {
+  if (device === 'floppy') return 'fdc'
+  if (!virtio) return 'ide'
+  return device === 'cdrom' ? 'sata' : 'virtio'
+}
+
+function buildInterface(network: string, virtio: boolean): Interface[] {
+  const [kind = '', ...rest] = network.split('=')
+  const name = rest.join('=')
+  const model = virtio ? ({ model: 'virtio' } as const) : {}
+  if (kind === 'none' && name === '') return []
+  if (kind === 'user' && name === '') return [{ type: 'user', ...model }]
+  if (kind === 'network' && name !== '') return [{ type: 'network', network: name, ...model }]
+  if (kind === 'bridge' && name !== '') return [{ type: 'bridge', bridge: name, ...model }]
+  throw new VisorError('invalid-argument', `The network '${network}' is none that visor knows.`, {
+    remedy: "Write 'user', 'none', 'network=NAME' or 'bridge=NAME'.",
+  })
+}

@@ -1,0 +1,85 @@
+import type { Command } from 'commander'
+import type { Context } from './context.ts'
+
+/** A file of `commands/`: adds its arguments, options and action to the command. */
+export interface CommandFile {
+  configure(command: Command, context: Context): void
+}
+
+export interface CommandEntry {
+  readonly name: string
+  /** One line for the overview. */
+  readonly summary: string
+  readonly group: string
+  readonly load: () => Promise<CommandFile>
+  readonly hidden?: true
+}
+
+const machines = 'Machines:'
+const running = 'Run them:'
+const looking = 'Look at them:'
+const rest = 'Host and visor:'
+
+/** Every command, in the order of the overview. The files are loaded when their command is used. */
+export const commands: readonly CommandEntry[] = [
+  entry('create', 'Make a machine from flags and start it', machines, () => import('./commands/create.ts')),
+  entry(
+    'define',
+    'Make machines known from XML or YAML files',
+    machines,
+    () => import('./commands/define.ts'),
+  ),
+  entry(
+    'apply',
+    'Show what files would change, and change only that',
+    machines,
+    () => import('./commands/apply.ts'),
+  ),
+  entry('edit', "Change a machine's definition in an editor", machines, () => import('./commands/edit.ts')),
+  entry('undefine', 'Forget a machine', machines, () => import('./commands/undefine.ts')),
+  entry(
+    'autostart',
+    'Start a machine with the daemon, or no longer',
+    machines,
+    () => import('./commands/autostart.ts'),
+  ),
+  entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
+  entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
+
+  entry('start', 'Start a machine', running, () => import('./commands/start.ts')),
+  entry('stop', 'Ask a machine to power off, and wait for it', running, () => import('./commands/stop.ts')),
+  entry('reboot', 'Ask a machine to reboot', running, () => import('./commands/reboot.ts')),
+  entry('suspend', 'Stop the processors of a machine', running, () => import('./commands/suspend.ts')),
+  entry('resume', 'Let the processors go on', running, () => import('./commands/resume.ts')),
+  entry('save', 'Keep the running state on disk and power off', running, () => import('./commands/save.ts')),
+  entry('restore', 'Go on from a saved state', running, () => import('./commands/restore.ts')),
+  entry('reset', 'Press the reset button', running, () => import('./commands/reset.ts')),
+  entry('destroy', 'Take the power away', running, () => import('./commands/destroy.ts')),
+
+  entry('list', 'List machines and their states', looking, () => import('./commands/list.ts')),
+  entry('show', 'Show a machine, or its XML or YAML', looking, () => import('./commands/show.ts')),
+  entry('console', 'Use the serial console', looking, () => import('./commands/console.ts')),
+  entry('screenshot', 'Save the screen as a picture', looking, () => import('./commands/screenshot.ts')),
+  entry('stats', 'Show what machines use', looking, () => import('./commands/stats.ts')),
+  entry('events', 'Follow what happens', looking, () => import('./commands/events.ts')),
+  entry('jobs', 'Watch and cancel long operations', looking, () => import('./commands/jobs.ts')),
+
+  entry('doctor', 'Say what this host can do and what to change', rest, () => import('./commands/doctor.ts')),
+  entry('host', 'Show the host', rest, () => import('./commands/host.ts')),
+  entry('drivers', 'Show what can run machines here', rest, () => import('./commands/drivers.ts')),
+  entry(
+    'completion',
+    'Print the completion script of a shell',
+    rest,
+    () => import('./commands/completion.ts'),
+  ),
+  entry('version', 'Show versions', rest, () => import('./commands/version.ts')),
+  {
+    ...entry('complete', 'Suggest words to a shell', rest, () => import('./commands/complete.ts')),
+    hidden: true,
+  },
+]
+
+function entry(name: string, summary: string, group: string, load: () => Promise<CommandFile>): CommandEntry {
+  return { name, summary, group, load }
+}

@@ -1,0 +1,222 @@
+import { resolve } from 'node:path'
+import { type Command, Option } from 'commander'
+import type { CompleteConnection } from '../../driver/index.ts'
+import {
+  type DomainDefinition,
+  DomainDefinition as definitionSchema,
+  formatDefinition,
+  type Image,
+  parse,
+  VisorError,
+} from '../../model/index.ts'
+import { attachConsole } from '../attach-console.ts'
+import { buildDefinition } from '../build-definition.ts'
+import { chooseMachine, type MachineChoice } from '../choose-machine.ts'
+import type { Context } from '../context.ts'
+import { parseDisk } from '../disk-spec.ts'
+import { addExamples } from '../help.ts'
+import { withNewDisks } from '../new-disks.ts'
+import { withProgress } from '../progress.ts'
+import { parseCount, parseSize } from '../units.ts'
+
+interface CreateFlags {
+  readonly cpus: string
+  readonly memory?: string
+  readonly disk: readonly string[]
+  readonly cdrom: readonly string[]
+  readonly image?: string
+  readonly kernel?: string
+  readonly initrd?: string
+  readonly append?: string
+  readonly network: readonly string[]
+  readonly driver?: string
+  readonly accel: 'auto' | 'kvm' | 'tcg'
+  readonly arch?: string
+  readonly machine?: string
+  readonly cpu?: string
+  readonly title?: string
+  readonly headless?: true
+  readonly autostart?: true
+  readonly start: boolean
+  readonly console?: true
+  readonly dryRun?: true
+  readonly xml?: true
+}
+
+const collect = (value: string, before: readonly string[]) => [...before, value]
+
+export function configure(command: Command, context: Context): void {
+  command
+    .description(
+      'Make a machine from flags and start it. It has a serial console, randomness and a balloon; with QEMU a screen too.',
+    )
+    .argument('<name>', 'its name, one of a kind')
+    .optionsGroup('What it has:')
+    .option('--cpus <n>', 'processors', '1')
+    .option('--memory <size>', 'memory: 2GiB, 512MiB; a bare number counts MiB')
+    .option(
+      '--disk <disk>',
+      'a new disk of a size (20GiB), or a file[,format=qcow2][,readonly][,bus=]; repeatable',
+      collect,
+      [],
+    )
+    .option('--cdrom <file>', 'an ISO image, read-only; repeatable', collect, [])
+    .option(
+      '--network <network>',
+      "'user' (the default), 'none', 'network=NAME', 'bridge=NAME'; repeatable",
+      collect,
+      [],
+    )
+    .option('--headless', 'no screen')
+    .option('--title <text>', 'one line about it')
+    .optionsGroup('What it boots:')
+    .option('--image <image>', "an image of visor's, such as 'micro'; built when it is not there")
+    .option('--kernel <file>', 'a kernel, on the host of the machine')
+    .option('--initrd <file>', 'its initial RAM disk')
+    .option('--append <arguments>', 'its command line')
+    .optionsGroup('Who runs it:')
+    .option('--driver <name>', 'qemu, v86, test; the first that can without')
+    .addOption(new Option('--accel <how>', 'hardware help').choices(['auto', 'kvm', 'tcg']).default('auto'))
+    .option('--arch <arch>', 'architecture: x86_64, i686')
+    .option('--machine <type>', 'machine type: q35, pc, microvm')
+    .option('--cpu <model>', 'processor model, or host-model, host-passthrough, maximum')
+    .optionsGroup('And then:')
+    .option('--no-start', 'only define it')
+    .option('--console', 'go on to its serial console')
+    .option('--autostart', 'start it with the daemon')
+    .option('--dry-run', 'only print the definition, as YAML or with --xml as XML')
+    .option('--xml', 'with --dry-run: as XML')
+    .action((name: string, flags: CreateFlags) => create(context, name, flags))
+  addExamples(command, [
+    ['visor create web --image micro --console', 'a small Linux, and its shell'],
+    ['visor create db --cpus 2 --memory 2GiB --disk 20GiB --cdrom debian.iso', 'install a system'],
+    ['visor create old --disk /srv/old.qcow2 --network none --no-start', 'from a disk there is'],
+    ['visor create web --memory 1GiB --dry-run > web.yaml', 'a file to change and apply'],
+  ])
+}
+
+async function create(context: Context, name: string, flags: CreateFlags): Promise<void> {
+  const { output, signal } = context
+  const { cyan, dim, green } = output.noteColours
+  const created = await context.connected(async (connection) => {
+    const image =
+      flags.image === undefined ? undefined : await findImage(context, connection, flags.image, flags)
+    const choice = chooseMachine(await connection.host.capabilities(), {
+      driver: flags.driver,
+      accel: flags.accel,
+      arch: flags.arch ?? image?.arch,
+    })
+    for (const note of choice.notes) output.note(dim(`note: ${note}`))
+    if (flags.dryRun) return print(context, assemble(name, flags, image, choice), flags)
+    await withNewDisks(
+      connection,
+      name,
+      flags.disk.map((disk) => parseDisk(disk)),
+      signal,
+      async (disks) => {
+        const definition = buildDefinition(
+          { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] },
+          choice,
+        )
+        await connection.domains.define(definition, { ifNoneMatch: '*', signal })
+      },
+    )
+    output.note(`${green('✓')} ${name} is defined, run by ${choice.driver} (type ${choice.type})`)
+    await finish(context, connection, name, flags)
+    return true
+  })
+  if (!created || !flags.start) return
+  if (flags.console) await attachConsole(context, name)
+  else output.note(`  ${dim('its console:')} ${cyan(`visor console ${name}`)}`)
+}
+
+async function finish(
+  { output, signal }: Context,
+  { domains }: CompleteConnection,
+  name: string,
+  flags: CreateFlags,
+) {
+  if (flags.autostart) await domains.setAutostart(name, { enabled: true, signal })
+  if (flags.start) {
+    await withProgress(output, `Starting ${name}`, signal, (call) => domains.start(name, call))
+    output.note(`${output.noteColours.green('✓')} ${name} started`)
+  }
+  if (output.json) output.print(await domains.get(name), () => '')
+}
+
+/** The definition with its defaults, new disks by a name that says so. */
+function assemble(
+  name: string,
+  flags: CreateFlags,
+  image: Image | undefined,
+  choice: MachineChoice,
+): DomainDefinition {
+  const disks = flags.disk.map((text, index) => {
+    const { sizeBytes, ...disk } = parseDisk(text)
+    return sizeBytes === undefined ? disk : { ...disk, file: `/path/to/${name}-${index}.${disk.format}` }
+  })
+  const definition = buildDefinition(
+    { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] },
+    choice,
+  )
+  return parse(definitionSchema, definition)
+}
+
+function print({ output }: Context, definition: DomainDefinition, { xml }: CreateFlags): false {
+  output.print(definition, () => formatDefinition(definition, xml ? 'xml' : 'yaml'))
+  return false
+}
+
+/** Linux wants more than a hundred; the embedded machine puts the initial RAM disk at 64 MiB. */
+const defaultMemory: Readonly<Record<string, string>> = { v86: '128MiB', test: '512MiB' }
+
+function wanted(name: string, flags: CreateFlags, image: Image | undefined, { driver }: MachineChoice) {
+  const { kernel, initrd, append, machine, cpu, title, headless = false, network } = flags
+  if (kernel === undefined && image === undefined && (initrd !== undefined || append !== undefined))
+    throw new VisorError('invalid-argument', '--initrd and --append go with a kernel.', {
+      remedy: 'Add --kernel FILE or --image NAME.',
+    })
+  const memory = flags.memory ?? (image && driver === 'qemu' ? '256MiB' : (defaultMemory[driver] ?? '1GiB'))
+  return {
+    name,
+    title,
+    cpus: parseCount(flags.cpus, 'The number of processors', 1, 4096),
+    memoryKiB: Math.ceil(parseSize(memory, 'The memory', 'MiB') / 1024),
+    machine,
+    cpuModel: cpu,
+    image,
+    kernel: kernel === undefined ? undefined : resolve(kernel),
+    initrd: initrd === undefined ? undefined : resolve(initrd),
+    commandLine: append,
+    networks: network.length > 0 ? network : ['user'],
+    headless,
+  }
+}
+
+function cdroms({ cdrom }: CreateFlags) {
+  return cdrom.map((file) => ({
+    file: resolve(file),
+    format: 'raw' as const,
+    device: 'cdrom' as const,
+    readonly: true,
+  }))
+}
+
+/** The image; built first when it is not there yet. */
+async function findImage(
+  { output, signal }: Context,
+  { images }: CompleteConnection,
+  name: string,
+  { arch, driver }: CreateFlags,
+): Promise<Image> {
+  // The embedded machine is a 32-bit one.
+  const architecture = arch ?? (driver === 'v86' ? 'i686' : undefined)
+  const key = architecture === undefined || name.includes(':') ? name : `${name}:${architecture}`
+  try {
+    return await images.get(key)
+  } catch (error) {
+    if (!(error instanceof VisorError) || error.code !== 'not-found') throw error
+    output.note(`The image '${key}' is not there yet; it is built now.`)
+    return await withProgress(output, `Building ${key}`, signal, (call) => images.build(key, call))
+  }
+}

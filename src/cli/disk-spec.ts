@@ -1,0 +1,81 @@
+import { extname, resolve } from 'node:path'
+import { VisorError } from '../model/index.ts'
+import { isSize, parseSize } from './units.ts'
+
+export const diskFormats = ['raw', 'qcow2'] as const
+const devices = ['disk', 'cdrom', 'floppy'] as const
+const buses = ['virtio', 'ide', 'sata', 'scsi', 'usb', 'fdc'] as const
+const caches = ['default', 'none', 'writethrough', 'writeback', 'directsync', 'unsafe'] as const
+
+/** What `--disk` and `--cdrom` ask for: a new disk of a size, or a file there is. */
+export interface DiskSpec {
+  readonly sizeBytes?: number
+  readonly file?: string
+  readonly format: (typeof diskFormats)[number]
+  readonly device: (typeof devices)[number]
+  readonly bus?: (typeof buses)[number]
+  readonly cache?: (typeof caches)[number]
+  readonly readonly: boolean
+}
+
+/** '20GiB', 'disk.qcow2', '/srv/web.img,format=raw,readonly', '10G,format=raw'. Fails with `invalid-argument`. */
+export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
+  const [source = '', ...settings] = text.split(',')
+  if (source === '')
+    throw new VisorError('invalid-argument', `The disk '${text}' names no size and no file.`, {
+      remedy: usage,
+    })
+  const values = readSettings(settings, text)
+  const isNew = isSize(source)
+  const device = oneOf(values.device, devices, 'device', text) ?? 'disk'
+  const bus = oneOf(values.bus, buses, 'bus', text)
+  const cache = oneOf(values.cache, caches, 'cache', text)
+  const format = oneOf(values.format, diskFormats, 'format', text) ?? guessFormat(source, isNew)
+  return {
+    ...(isNew ? { sizeBytes: parseSize(source, 'The disk') } : { file: resolve(cwd, source) }),
+    format,
+    device,
+    readonly: values.readonly !== undefined || device === 'cdrom',
+    ...(bus && { bus }),
+    ...(cache && { cache }),
+  }
+}
+
+const usage =
+  "Write a size ('20GiB') or a file ('disk.qcow2'), then settings: format=, bus=, cache=, device=, readonly."
+const known = ['format', 'device', 'bus', 'cache', 'readonly'] as const
+
+function readSettings(
+  settings: readonly string[],
+  text: string,
+): Partial<Record<(typeof known)[number], string>> {
+  return Object.fromEntries(
+    settings.map((setting) => {
+      const [key = '', ...value] = setting.split('=')
+      if (!(known as readonly string[]).includes(key) || (key !== 'readonly' && value.length === 0))
+        throw new VisorError('invalid-argument', `The disk '${text}' has an unknown setting '${setting}'.`, {
+          remedy: usage,
+        })
+      return [key, value.join('=')]
+    }),
+  )
+}
+
+function oneOf<T extends string>(
+  value: string | undefined,
+  all: readonly T[],
+  what: string,
+  text: string,
+): T | undefined {
+  const found = all.find((candidate) => candidate === value)
+  if (value !== undefined && !found)
+    throw new VisorError('invalid-argument', `The disk '${text}' has the unknown ${what} '${value}'.`, {
+      remedy: `There are: ${all.join(', ')}.`,
+    })
+  return found
+}
+
+/** By the name alone: a guest that writes a header into a raw disk must not change what it is. */
+function guessFormat(source: string, isNew: boolean): (typeof diskFormats)[number] {
+  return isNew || extname(source).toLowerCase() === '.qcow2' ? 'qcow2' : 'raw'
+}

@@ -1,46 +1,32 @@
 /** What the test driver makes of a definition. */
-import { DomainDefinition, type DomainDefinitionInput, type schema, VisorError } from '../../model/index.ts'
+import {
+  checkDefinition,
+  checkHonoured,
+  DomainDefinition,
+  type DomainDefinitionInput,
+  parse,
+} from '../../model/index.ts'
 
-/** The definition with its defaults. Fails with `unsupported-config` for what the driver would not honour. */
+/** A machine that is only played can have any device; what follows its end must be one that is played. */
+const honoured = [
+  'type=test',
+  'onPoweroff=destroy|restart',
+  'onReboot=destroy|restart',
+  'onCrash=destroy|restart|preserve',
+  ...Object.keys(DomainDefinition.fields)
+    .filter((field) => field !== 'type' && !field.startsWith('on'))
+    .map((field) => `${field}.*`),
+]
+
+/**
+ * The definition, checked and with its defaults. Fails with `invalid-definition`, or with
+ * `unsupported-config` for what the driver would not honour.
+ */
 export function completeDefinition(input: DomainDefinitionInput): DomainDefinition {
-  const definition = fillIn(DomainDefinition as unknown as schema.Schema, input) as DomainDefinition
-  refuseUnless(definition.type === 'test', 'type', `a domain of type '${definition.type}'`, "'test'")
-  refuseAction(definition, 'onPoweroff', ['destroy', 'restart'])
-  refuseAction(definition, 'onReboot', ['destroy', 'restart'])
-  refuseAction(definition, 'onCrash', ['destroy', 'restart', 'preserve'])
+  const definition = parse(DomainDefinition, input)
+  checkDefinition(definition)
+  checkHonoured(DomainDefinition, definition, honoured, 'test')
   return definition
-}
-
-function refuseAction(
-  definition: DomainDefinition,
-  field: 'onPoweroff' | 'onReboot' | 'onCrash',
-  allowed: readonly string[],
-): void {
-  const action = definition[field]
-  const choices = allowed.map((word) => `'${word}'`).join(', ')
-  refuseUnless(allowed.includes(action), field, `the ${field} action '${action}'`, choices)
-}
-
-function refuseUnless(honoured: boolean, path: string, what: string, allowed: string): void {
-  if (honoured) return
-  throw new VisorError('unsupported-config', `The test driver cannot honour ${what}.`, {
-    path,
-    remedy: `Use ${allowed}.`,
-  })
-}
-
-/** Fills in the defaults of a value that was checked already. */
-function fillIn(schema: schema.Schema, value: unknown): unknown {
-  const given = value === undefined ? structuredClone(schema.options.default) : value
-  if (schema.kind === 'array' && Array.isArray(given))
-    return given.map((item) => fillIn((schema as schema.ArraySchema).item, item))
-  if (schema.kind !== 'object' || typeof given !== 'object' || given === null) return given
-  const out: Record<string, unknown> = {}
-  for (const [key, field] of Object.entries((schema as schema.ObjectSchema).fields)) {
-    const part = fillIn(field, (given as Record<string, unknown>)[key])
-    if (part !== undefined) out[key] = part
-  }
-  return out
 }
 
 /** The serial ports a definition names; there is always a first one. */

@@ -24,18 +24,28 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes
 
+/** One of several things wrong with a document; `path`, `line` and `column` as in {@link ErrorDetails}. */
+export interface Issue {
+  readonly path: string
+  readonly message: string
+  readonly line?: number
+  readonly column?: number
+}
+
 /** What an error is about; all parts optional. */
 export interface ErrorDetails {
   /** What to do about it, a sentence; shown on a line of its own. */
-  readonly remedy?: string
+  readonly remedy?: string | undefined
   /** The original error. */
   readonly cause?: unknown
   /** Where in a document: line and column count from 1, `path` is like `devices.disks[1].source`. */
-  readonly line?: number
-  readonly column?: number
-  readonly path?: string
+  readonly line?: number | undefined
+  readonly column?: number | undefined
+  readonly path?: string | undefined
   /** The object: its kind and name or uuid. */
-  readonly object?: { readonly kind: string; readonly name: string }
+  readonly object?: { readonly kind: string; readonly name: string } | undefined
+  /** Everything that is wrong with a document, the first ones of many. */
+  readonly issues?: readonly Issue[] | undefined
 }
 
 /**
@@ -50,6 +60,7 @@ export class VisorError extends Error {
   readonly column: number | undefined
   readonly path: string | undefined
   readonly object: { readonly kind: string; readonly name: string } | undefined
+  readonly issues: readonly Issue[] | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -59,12 +70,13 @@ export class VisorError extends Error {
     this.column = details.column
     this.path = details.path
     this.object = details.object
+    this.issues = details.issues
   }
 
   /** The error as JSON, for a wire or a log; never the stack. */
   toJSON(): Record<string, unknown> {
-    const { code, message, remedy, line, column, path, object } = this
-    return { code, message, remedy, line, column, path, object }
+    const { code, message, remedy, line, column, path, object, issues } = this
+    return { code, message, remedy, line, column, path, object, issues }
   }
 }
 

@@ -18,6 +18,12 @@ export interface FieldOptions {
   readonly optional?: true
   /** What an absent field means; filled in by parsing. */
   readonly default?: unknown
+  /** The default is printed in XML only when something else makes its element. */
+  readonly quiet?: true
+  /** Changes nothing about the machine, so that no driver has to honour it: titles, notes. */
+  readonly inert?: true
+  /** Filled in when it is absent (an identity, an address), so that its absence is no difference. */
+  readonly generated?: true
 }
 
 /** The shape that all descriptions share; `Out` is what parsing gives, `In` what a person may write. */
@@ -42,6 +48,8 @@ export interface StringOptions extends FieldOptions {
   readonly pattern?: RegExp
   /** What the pattern means, for the error message: 'a name without slashes'. */
   readonly patternName?: string
+  /** How other spellings become the one that is kept: lower case, and hyphens in a uuid without them. */
+  readonly normalize?: 'uuid' | 'mac'
 }
 export interface StringSchema extends Schema<string> {
   readonly kind: 'string'
@@ -91,6 +99,8 @@ export interface ArraySchema<Out = unknown, In = unknown> extends Schema<Out[], 
 }
 export interface ArrayOptions extends FieldOptions {
   readonly maxItems?: number
+  /** Field that tells the items apart when two lists are compared. */
+  readonly key?: string
 }
 
 /** Text keys to values of one kind. JSON and YAML only. */
@@ -105,13 +115,45 @@ export interface FragmentSchema extends Schema<string> {
   readonly kind: 'fragment'
 }
 
+/** Content of an XML element that its description does not have, kept and printed back. */
+export interface UnknownContent {
+  /** Where it stands below its owner: `driver/@queues`, `iotune`. */
+  readonly path: string
+  /** The element as it was written, or the attribute as `name='value'`. */
+  readonly xml: string
+}
+/**
+ * What the owner's XML has and its description has not. Entries stand in the order in which they are printed.
+ */
+export interface UnknownSchema extends Schema<UnknownContent[]> {
+  readonly kind: 'unknown'
+  readonly options: { readonly optional: true }
+}
+
 /** Any JSON value. */
 export interface AnySchema extends Schema<unknown> {
   readonly kind: 'any'
 }
 
 export type Fields = Readonly<Record<string, Schema>>
+export interface ObjectOptions extends FieldOptions {
+  /**
+   * Order of the children (and attributes, as `@name`) in libvirt's output where more can stand there than
+   * is described, by element: `'.'` is the object's own, `driver` its child. Names not in a list come last.
+   */
+  readonly order?: Readonly<Record<string, readonly string[]>>
+  /** XML that tells of a running machine (`@id`) and is read over, with the reason. */
+  readonly runtime?: Readonly<Record<string, string>>
+  /** XML that is kept but changes nothing about the machine. */
+  readonly inertXml?: Readonly<Record<string, InertXml>>
+}
+export interface InertXml {
+  readonly reason: string
+  /** Only when it is written like this. */
+  readonly when?: RegExp
+}
 export interface ObjectSchema<Out = unknown, In = unknown> extends Schema<Out, In> {
+  readonly options: ObjectOptions
   readonly kind: 'object'
   /** The noun; names the JSON schema component and the reference section. */
   readonly name: string
@@ -189,13 +231,19 @@ export function fragment<const O extends FieldOptions>(doc: string, options?: O)
   return { kind: 'fragment', doc, options: options ?? {} } as unknown as With<FragmentSchema, O>
 }
 
+/** Where an object keeps what its XML has and its description has not. */
+export function unknown() {
+  const doc = 'XML that visor does not know, kept as it was written'
+  return { kind: 'unknown', doc, options: { optional: true } } as unknown as UnknownSchema
+}
+
 /** Any JSON value. */
 export function any<const O extends FieldOptions>(doc: string, options?: O) {
   return { kind: 'any', doc, options: options ?? {} } as unknown as With<AnySchema, O>
 }
 
 /** A noun with fields. Fields are printed in XML in the order in which they are described. */
-export function object<const F extends Fields, const O extends FieldOptions>(
+export function object<const F extends Fields, const O extends ObjectOptions>(
   name: string,
   doc: string,
   fields: F,

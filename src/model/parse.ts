@@ -1,0 +1,333 @@
+/**
+ * From JSON-like input to a complete, checked value of a description.
+ */
+import { at, described, isPlainObject, join, sizeName } from './described.ts'
+import type { ErrorCode } from './error.ts'
+import { type Fault, faultError } from './issue.ts'
+import { type Positions, positionsOf, setPositions } from './position.ts'
+import type * as s from './schema.ts'
+import { formatSize, parseSize } from './size.ts'
+import { suggest } from './suggest.ts'
+import { isXmlText } from './xml-format.ts'
+import { canonicalXml, fragmentFault, unknownFault } from './xml-fragment.ts'
+import { layoutOf, misplaced, sortUnknown } from './xml-layout.ts'
+
+export interface ParseOptions {
+  /** Code of the error; `invalid-definition` without it. */
+  readonly code?: Extract<ErrorCode, 'invalid-definition' | 'invalid-argument'>
+  /** Most values in the input, each text and number counted. */
+  readonly maxNodes?: number
+  readonly maxDepth?: number
+  /** Places of the parts in the text they came from; those of `value` without it. */
+  readonly positions?: Positions
+  /** Mistakes found before, told in the same error. */
+  readonly faults?: readonly Fault[]
+}
+
+/**
+ * Checks `value` against `schema` and fills in defaults. Sizes may be given as texts by their short name
+ * (`memory: 2GiB` for `memoryKiB`); uuids and MAC addresses become lower case; `null`, `undefined` and the
+ * empty text of an XML element mean that a field is absent.
+ *
+ * Fails with one `invalid-definition` (or `options.code`) that tells everything that is wrong, each with its
+ * path. Never changes `value`; time and depth are bounded whatever it is.
+ */
+export function parse<S extends s.Schema>(
+  schema: S,
+  value: unknown,
+  options: ParseOptions = {},
+): s.Output<S> {
+  const positions = options.positions ?? positionsOf(value)
+  const walk: Walk = {
+    faults: [...(options.faults ?? [])],
+    nodes: options.maxNodes ?? 100_000,
+    depth: options.maxDepth ?? 64,
+  }
+  const result = visit(schema, value, '', walk)
+  if (walk.faults.length > 0)
+    throw faultError(walk.faults, { code: options.code ?? 'invalid-definition', schema, positions })
+  if (positions) setPositions(result, positions)
+  return result as s.Output<S>
+}
+
+interface Walk {
+  readonly faults: Fault[]
+  /** How many values may still come. */
+  nodes: number
+  /** How many levels may still come. */
+  depth: number
+}
+
+type Visit<K extends s.Schema> = (schema: K, value: unknown, path: string, walk: Walk) => unknown
+
+const fault = (walk: Walk, path: string, message: string): undefined => {
+  // A hostile document may be wrong in each of its parts; beyond this nobody reads on.
+  if (walk.faults.length < 1000) walk.faults.push({ path, message })
+  return undefined
+}
+
+/** How a wrong value is shown: as JSON, cut short. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`
+  if (value === null || value === undefined) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'an object'
+  return String(value).slice(0, 60)
+}
+
+const wrong = (walk: Walk, path: string, wanted: string, value: unknown): undefined =>
+  fault(walk, path, `must be ${wanted}, not ${show(value)}`)
+
+function visit(schema: s.Schema, value: unknown, path: string, walk: Walk): unknown {
+  if (--walk.nodes < 0)
+    return walk.nodes === -1 ? fault(walk, path, 'is beyond the most values allowed') : undefined
+  if (walk.depth <= 0) return fault(walk, path, 'is nested too deep')
+  walk.depth--
+  try {
+    return visitKind(schema, value, path, walk)
+  } finally {
+    walk.depth++
+  }
+}
+
+function visitKind(schema: s.Schema, value: unknown, path: string, walk: Walk): unknown {
+  const known = described(schema)
+  switch (known.kind) {
+    case 'string':
+      return visitString(known, value, path, walk)
+    case 'integer':
+    case 'number':
+      return visitNumber(known, value, path, walk)
+    case 'size':
+      return visitSize(known, value, path, walk)
+    case 'boolean':
+      return typeof value === 'boolean' ? value : wrong(walk, path, booleanWords(known), value)
+    case 'choice':
+      return visitChoice(known, value, path, walk)
+    case 'array':
+      return visitArray(known, value, path, walk)
+    case 'record':
+      return visitRecord(known, value, path, walk)
+    case 'object':
+      return visitObject(known, value, path, walk)
+    case 'fragment':
+      return visitFragment(known, value, path, walk)
+    case 'unknown':
+      return visitUnknown(known, value, path, walk)
+    case 'any':
+      return copyJson(value, path, walk)
+  }
+}
+
+const visitString: Visit<s.StringSchema> = ({ options }, value, path, walk) => {
+  if (typeof value !== 'string') return wrong(walk, path, 'a text', value)
+  const { minLength = 0, maxLength = 1_048_576, pattern, patternName } = options
+  if (value.length > maxLength)
+    return fault(walk, path, `must have at most ${maxLength} characters, not ${value.length}`)
+  if (value.length < minLength)
+    return fault(
+      walk,
+      path,
+      minLength === 1 ? 'must not be empty' : `must have at least ${minLength} characters`,
+    )
+  const text = normalize(value, options.normalize)
+  if (pattern && !pattern.test(text)) return wrong(walk, path, patternName ?? `like ${pattern.source}`, value)
+  if (options.xml !== undefined && !isXmlText(text))
+    return fault(walk, path, 'has a control character or half a character, which XML cannot carry')
+  return text
+}
+
+function normalize(text: string, how: s.StringOptions['normalize']): string {
+  if (how === undefined) return text
+  const lower = text.toLowerCase()
+  if (how === 'mac') return lower
+  const bare = lower.replaceAll('-', '')
+  if (!/^[0-9a-f]{32}$/u.test(bare)) return lower
+  return bare.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/u, '$1-$2-$3-$4-$5')
+}
+
+const visitNumber: Visit<s.IntegerSchema> = ({ kind, options }, value, path, walk) => {
+  const fits =
+    typeof value === 'number' && (kind === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value))
+  if (!fits) return wrong(walk, path, kind === 'integer' ? 'a whole number' : 'a number', value)
+  return bounded(value, options, path, walk, String)
+}
+
+const visitSize: Visit<s.SizeSchema> = ({ options }, value, path, walk) => {
+  if (!Number.isSafeInteger(value)) return wrong(walk, path, `a whole number of ${options.unit}`, value)
+  return bounded(value as number, options, path, walk, (n) => `${n} ${options.unit}`)
+}
+
+function bounded(
+  n: number,
+  { min, max }: s.IntegerOptions,
+  path: string,
+  walk: Walk,
+  name: (n: number) => string,
+) {
+  if (min !== undefined && n < min) return wrong(walk, path, `at least ${name(min)}`, n)
+  if (max !== undefined && n > max) return wrong(walk, path, `at most ${name(max)}`, n)
+  return Object.is(n, -0) ? 0 : n
+}
+
+function booleanWords({ options }: s.BooleanSchema): string {
+  const words = { 'yes-no': " ('yes' or 'no' in XML)", 'on-off': " ('on' or 'off' in XML)", presence: '' }
+  return `true or false${words[options.as ?? 'presence']}`
+}
+
+const visitChoice: Visit<s.ChoiceSchema> = ({ values }, value, path, walk) => {
+  if (typeof value === 'string' && values.includes(value)) return value
+  const list = values.map((word) => `'${word}'`)
+  const last = list.pop() ?? ''
+  const words = list.length > 0 ? `${list.join(', ')} or ${last}` : last
+  return wrong(walk, path, words, value)
+}
+
+const visitArray: Visit<s.ArraySchema> = ({ item, options }, value, path, walk) => {
+  if (!Array.isArray(value)) return wrong(walk, path, 'a list', value)
+  const { maxItems = 10_000 } = options
+  if (value.length > maxItems)
+    return fault(walk, path, `must have at most ${maxItems} items, not ${value.length}`)
+  return Array.from(value, (one, index) => visit(item, one, at(path, index), walk))
+}
+
+const visitRecord: Visit<s.RecordSchema> = (schema, value, path, walk) => {
+  if (!isPlainObject(value)) return wrong(walk, path, 'an object', value)
+  const result: Record<string, unknown> = {}
+  for (const key of Object.keys(value)) {
+    if (key === '__proto__') fault(walk, path, "must not have a key '__proto__'")
+    else result[key] = visit(schema.value, value[key], join(path, key), walk)
+  }
+  return result
+}
+
+const visitObject: Visit<s.ObjectSchema> = (schema, value, path, walk) => {
+  if (!isPlainObject(value)) return wrong(walk, path, 'an object', value)
+  const result: Record<string, unknown> = {}
+  for (const [key, field] of Object.entries(schema.fields)) {
+    const given = readField(schema, key, value, path, walk)
+    if (given === alreadyWrong) continue
+    const parsed =
+      given === undefined ? absent(field, join(path, key), walk) : visit(field, given, join(path, key), walk)
+    if (parsed !== undefined) result[key] = parsed
+  }
+  refuseStrangers(schema, value, path, walk)
+  placeUnknown(schema, result, path, walk)
+  return result
+}
+
+/** Stands for a value that was already told to be wrong. */
+const alreadyWrong = Symbol('wrong')
+
+/** The value of a field; undefined when it is absent. */
+function readField(
+  schema: s.ObjectSchema,
+  key: string,
+  value: Record<string, unknown>,
+  path: string,
+  walk: Walk,
+) {
+  const field = described(schema.fields[key] as s.Schema)
+  const given = Object.hasOwn(value, key) ? (value[key] ?? undefined) : undefined
+  if (field.kind === 'size') return readSize(schema, field, key, given, value, path, walk)
+  const isText =
+    field.kind === 'string' && field.options.optional && !/@[^/]*$/u.test(field.options.xml ?? '@')
+  return isText && given === '' ? undefined : given
+}
+
+function readSize(
+  { fields }: s.ObjectSchema,
+  { options }: s.SizeSchema,
+  key: string,
+  given: unknown,
+  value: Record<string, unknown>,
+  path: string,
+  walk: Walk,
+): unknown {
+  const name = sizeName(key)
+  if (name === undefined || Object.hasOwn(fields, name) || !Object.hasOwn(value, name)) return given
+  const text = value[name] ?? undefined
+  if (text === undefined) return given
+  if (given !== undefined) fault(walk, join(path, name), `is given twice, also as ${key}`)
+  const amount = typeof text === 'string' ? parseSize(text, options.unit) : undefined
+  if (amount !== undefined) return amount
+  const example = formatSize(options.unit === 'KiB' ? 2_097_152 : 2_147_483_648, options.unit)
+  wrong(walk, join(path, name), `a size with its unit, such as '${example}'`, text)
+  return alreadyWrong
+}
+
+function absent(field: s.Schema, path: string, walk: Walk): unknown {
+  if (field.options.optional) return undefined
+  if (field.options.default !== undefined) return visit(field, field.options.default, path, walk)
+  return fault(walk, path, 'must be given')
+}
+
+function refuseStrangers(
+  schema: s.ObjectSchema,
+  value: Record<string, unknown>,
+  path: string,
+  walk: Walk,
+): void {
+  const sizes = Object.entries(schema.fields).flatMap(([key, field]) =>
+    described(field).kind === 'size' ? (sizeName(key) ?? []) : [],
+  )
+  const known = [...Object.keys(schema.fields), ...sizes]
+  for (const key of Object.keys(value)) {
+    if (known.includes(key)) continue
+    const meant = suggest(key, known)
+    const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
+    fault(walk, path, `has no field '${key.length > 60 ? `${key.slice(0, 60)}...` : key}'${hint}`)
+  }
+}
+
+const visitFragment: Visit<s.FragmentSchema> = ({ options }, value, path, walk) => {
+  if (typeof value !== 'string') return wrong(walk, path, 'a text of XML', value)
+  const problem = fragmentFault(value, options.xml)
+  return problem === undefined ? value : fault(walk, path, problem)
+}
+
+const visitUnknown: Visit<s.UnknownSchema> = (_schema, value, path, walk) => {
+  if (!Array.isArray(value)) return wrong(walk, path, 'a list', value)
+  const entries: s.UnknownContent[] = []
+  for (const [index, entry] of value.entries()) {
+    const here = at(path, index)
+    if (--walk.nodes < 0) return fault(walk, here, 'is beyond the most values allowed')
+    if (!isPlainObject(entry) || typeof entry.path !== 'string' || typeof entry.xml !== 'string')
+      fault(walk, here, "must be an object with the texts 'path' and 'xml'")
+    else {
+      const problem = unknownFault(entry.path, entry.xml)
+      if (problem === undefined) entries.push({ path: entry.path, xml: canonicalXml(entry.path, entry.xml) })
+      else fault(walk, here, problem)
+    }
+  }
+  return entries.length > 0 ? entries : undefined
+}
+
+/** Puts unknown content in its order, and refuses what stands where a field does. */
+function placeUnknown(
+  schema: s.ObjectSchema,
+  result: Record<string, unknown>,
+  path: string,
+  walk: Walk,
+): void {
+  const layout = layoutOf(schema)
+  const entries =
+    layout.unknown === undefined ? undefined : (result[layout.unknown] as s.UnknownContent[] | undefined)
+  if (layout.unknown === undefined || entries === undefined) return
+  for (const [index, entry] of entries.entries()) {
+    const problem = misplaced(layout, entry.path)
+    if (problem) fault(walk, at(join(path, layout.unknown), index), problem)
+  }
+  result[layout.unknown] = sortUnknown(layout, entries)
+}
+
+/** A deep copy of what JSON can carry. */
+function copyJson(value: unknown, path: string, walk: Walk): unknown {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
+  if (typeof value === 'number')
+    return Number.isFinite(value) ? value : wrong(walk, path, 'a finite number', value)
+  const inner = { kind: 'any', doc: '', options: {} } as const
+  if (Array.isArray(value)) return Array.from(value, (one, index) => visit(inner, one, at(path, index), walk))
+  const record = { kind: 'record', doc: '', options: {}, value: inner } as const
+  return visitRecord(record, value, path, walk)
+}

@@ -1,0 +1,138 @@
+/**
+ * Where the fields of an object stand in its XML: the description turned around, made once per description.
+ */
+import { described } from './described.ts'
+import type * as s from './schema.ts'
+
+/** A field that stands at a place. */
+export interface Slot {
+  readonly key: string
+  readonly schema: s.Schema
+}
+
+/** One element below (or of) an object, and what is described there. */
+export interface Place {
+  readonly attributes: Map<string, Slot>
+  readonly children: Map<string, Place>
+  /** Field that is the element's text, or its being there (a boolean as `presence`). */
+  text?: Slot
+  /** Field that is the element as a whole: an object of its own, or a fragment. */
+  whole?: Slot
+  /** List whose items are elements of this name; `attribute` when an item is just that attribute. */
+  repeated?: Slot & { readonly attribute?: string }
+  /** Names in the order of libvirt's output. */
+  readonly order?: readonly string[]
+}
+
+export interface Layout {
+  readonly root: Place
+  /** Key of the field that keeps what is not described. */
+  readonly unknown?: string
+}
+
+const layouts = new WeakMap<s.Fields, Layout>()
+
+/** The layout of an object's XML. */
+export function layoutOf(schema: s.ObjectSchema): Layout {
+  let layout = layouts.get(schema.fields)
+  if (!layout) {
+    layout = makeLayout(schema)
+    layouts.set(schema.fields, layout)
+  }
+  return layout
+}
+
+function makeLayout({ fields, options }: s.ObjectSchema): Layout {
+  const order = options.order ?? {}
+  const root = newPlace(order['.'])
+  let unknown: string | undefined
+  for (const [key, field] of Object.entries(fields)) {
+    if (described(field).kind === 'unknown') unknown = key
+    else if (field.options.xml !== undefined) put(root, { key, schema: field }, field.options.xml, order)
+  }
+  return unknown === undefined ? { root } : { root, unknown }
+}
+
+const newPlace = (order?: readonly string[]): Place => ({
+  attributes: new Map(),
+  children: new Map(),
+  ...(order && { order }),
+})
+
+function put(root: Place, slot: Slot, xml: string, order: Readonly<Record<string, readonly string[]>>): void {
+  const { elements, attribute } = splitXmlPath(xml)
+  let place = root
+  for (const [index, name] of elements.entries()) {
+    let child = place.children.get(name)
+    if (!child) {
+      child = newPlace(order[elements.slice(0, index + 1).join('/')])
+      place.children.set(name, child)
+    }
+    place = child
+  }
+  const { kind } = described(slot.schema)
+  if (kind === 'array') place.repeated = attribute === undefined ? slot : { ...slot, attribute }
+  else if (attribute !== undefined) place.attributes.set(attribute, slot)
+  else if (kind === 'object' || kind === 'fragment') place.whole = slot
+  else place.text = slot
+}
+
+/** The elements and the attribute of a field's `xml`. */
+export function splitXmlPath(xml: string): { elements: string[]; attribute?: string } {
+  if (xml === '.') return { elements: [] }
+  const elements = xml.split('/')
+  const last = elements.at(-1) ?? ''
+  if (!last.startsWith('@')) return { elements }
+  return { elements: elements.slice(0, -1), attribute: last.slice(1) }
+}
+
+/** The place in its libvirt order of a child (or of an attribute as `@name`); unknown names come last. */
+export function rank(place: Place | undefined, name: string): number {
+  const listed = place?.order?.indexOf(name) ?? -1
+  if (listed >= 0) return listed
+  const names = name.startsWith('@') ? place?.attributes : place?.children
+  const index = names ? [...names.keys()].indexOf(name.replace('@', '')) : -1
+  return index < 0 ? Number.MAX_SAFE_INTEGER : (place?.order?.length ?? 0) + index
+}
+
+/** Why no unknown content can stand at `path` below an object; undefined when it can. */
+export function misplaced(layout: Layout, path: string): string | undefined {
+  const { elements, attribute } = splitXmlPath(path)
+  const parents = attribute === undefined ? elements.slice(0, -1) : elements
+  let place: Place | undefined = layout.root
+  for (const name of parents) {
+    place = place.children.get(name)
+    if (!place || place.repeated || place.whole)
+      return `has a path '${path}' whose parent is not described here`
+  }
+  const last = elements.at(-1) ?? ''
+  const isKnown = attribute === undefined ? place.children.has(last) : place.attributes.has(attribute)
+  return isKnown ? `has a path '${path}' that is described: use its field` : undefined
+}
+
+/** Puts unknown content in the order in which it is printed. */
+export function sortUnknown<T extends { readonly path: string }>(layout: Layout, entries: readonly T[]): T[] {
+  return entries
+    .map((entry) => ({ entry, key: sortKey(layout.root, entry.path) }))
+    .sort((a, b) => compareKeys(a.key, b.key))
+    .map(({ entry }) => entry)
+}
+
+/** Ranks from the outside in; attributes come before children. */
+function sortKey(root: Place, path: string): number[] {
+  const key: number[] = []
+  let place: Place | undefined = root
+  for (const step of path.split('/')) {
+    key.push(step.startsWith('@') ? 0 : 1, rank(place, step))
+    place = place?.children.get(step)
+  }
+  return key
+}
+
+function compareKeys(a: readonly number[], b: readonly number[]): number {
+  for (let index = 0; index < Math.min(a.length, b.length); index++) {
+    const difference = (a[index] ?? 0) - (b[index] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}

@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { Workbench } from '../harness.ts'
+import { endChild } from '../processes.ts'
+
+/** QEMU with nothing around it: the limit of what anything that runs QEMU can reach. */
+export interface RawQemu {
+  /** From the spawn until `cont` is answered. */
+  start(): Promise<void>
+  /** Kill, and the process is reaped. */
+  destroy(): Promise<void>
+}
+
+/** `args` are those of the machine alone; the monitor is added on standard input and output. */
+export function rawQemu(bench: Workbench, program: string, args: readonly string[]): RawQemu {
+  let child: ChildProcess | undefined
+  bench.defer(async () => {
+    if (child) await endChild(child, 'SIGKILL')
+  })
+  return {
+    async start() {
+      const qemu = spawn(program, [...args, '-S', '-qmp', 'stdio'], { stdio: ['pipe', 'pipe', 'pipe'] })
+      child = qemu
+      const said: Buffer[] = []
+      qemu.stderr.on('data', (chunk: Buffer) => said.push(chunk))
+      const lines = createInterface({ input: qemu.stdout })[Symbol.asyncIterator]()
+      const next = async (wanted: string): Promise<void> => {
+        while (true) {
+          const { done, value } = await lines.next()
+          if (done) throw new Error(`QEMU ended: ${Buffer.concat(said).toString().trim()}`)
+          if (Object.hasOwn(JSON.parse(value), wanted)) return
+        }
+      }
+      await next('QMP')
+      qemu.stdin.write('{"execute":"qmp_capabilities"}\n')
+      await next('return')
+      qemu.stdin.write('{"execute":"cont"}\n')
+      await next('return')
+    },
+    async destroy() {
+      if (!child) return
+      const gone = once(child, 'exit')
+      child.kill('SIGKILL')
+      await gone
+      child = undefined
+    },
+  }
+}

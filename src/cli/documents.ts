@@ -106,8 +106,7 @@ export async function withDocument<T>(
   try {
     return await use()
   } catch (error) {
-    const { path, line } = toVisorError(error)
-    if (path === undefined) throw error
-    throw inFile(error, file, line === undefined ? positionOf(definition, path) : undefined)
+    if (toVisorError(error).path === undefined) throw error
+    throw inFile(error, file, (path) => positionOf(definition, path))
   }
 }

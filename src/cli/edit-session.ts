@@ -113,11 +113,20 @@ async function attempt(
     await accept(definition)
     return undefined
   } catch (thrown) {
-    const error = toVisorError(thrown)
-    const { code, message, remedy, path, issues } = error
-    const place = error.line === undefined && path !== undefined ? positionOf(definition, path) : undefined
-    return place ? new VisorError(code, message, { remedy, path, issues, ...place, cause: thrown }) : error
+    return definition ? located(toVisorError(thrown), definition) : toVisorError(thrown)
   }
+}
+
+/** Where things are in the text the user has, not in what was sent. */
+function located(error: VisorError, definition: DomainDefinition): VisorError {
+  const { code, message, remedy, path, object } = error
+  const find = (part: string | undefined) => (part === undefined ? undefined : positionOf(definition, part))
+  const issues = error.issues?.map((issue) => ({
+    path: issue.path,
+    message: issue.message,
+    ...find(issue.path),
+  }))
+  return new VisorError(code, message, { remedy, path, object, issues, ...find(path), cause: error })
 }
 
 function kept(error: VisorError, file: string): VisorError {

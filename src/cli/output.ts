@@ -53,7 +53,7 @@ export function openOutput({ json = false, quiet = false, color }: OutputOptions
     live: Boolean(stderr.isTTY) && process.env.TERM !== 'dumb' && !quiet && !json,
     write: (text) => void stdout.write(text),
     print(value, render) {
-      if (json) stdout.write(`${JSON.stringify(value, null, stdout.isTTY ? 2 : 0)}\n`)
+      if (json) stdout.write(`${JSON.stringify(value, null, 2)}\n`)
       else stdout.write(render())
     },
     note(line) {

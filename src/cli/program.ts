@@ -116,7 +116,11 @@ function usageError(error: CommanderError, command: string): VisorError {
   const unknown = error.code === 'commander.unknownCommand'
   const remedy =
     (unknown && virshRemedy(command)) ||
-    (suggestion && `Did you mean '${suggestion}'?`) ||
+    (suggestion &&
+      `Did you mean '${suggestion
+        .replace(/^one of /u, '')
+        .split(', ')
+        .join("' or '")}'?`) ||
     (unknown || command === '' ? "See 'visor help'." : `See 'visor help ${command}'.`)
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`
   return new VisorError('invalid-argument', sentence.endsWith('.') ? sentence : `${sentence}.`, { remedy })

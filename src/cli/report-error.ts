@@ -1,26 +1,48 @@
-import { type Position, toVisorError, VisorError } from '../model/index.ts'
+import { type Issue, type Position, toVisorError, VisorError } from '../model/index.ts'
 import { exitCodes } from './exit-code.ts'
 import type { Output } from './output.ts'
+import { joinWords } from './page.ts'
 import { safeText } from './text-width.ts'
 
 /**
  * An error in a file that a person wrote: its message then begins with file:line:column, and so does each line of
- * it when several things are wrong. `found` is the place when the error does not know it itself.
+ * it when several things are wrong. `locate` knows where the parts of the file are; without it, the error does.
  */
-export function inFile(thrown: unknown, file: string, found?: Position): VisorError {
+export function inFile(
+  thrown: unknown,
+  file: string,
+  locate?: (path: string) => Position | undefined,
+): VisorError {
   const error = toVisorError(thrown)
-  const { code, message, remedy, path, object, issues } = error
-  const line = error.line ?? found?.line
-  const column = error.column ?? found?.column
-  const prefix = (place: Partial<Position>) =>
-    [file, place.line, place.line && place.column].filter(Boolean).join(':')
-  const sentence =
-    issues && issues.length > 0
-      ? issues
-          .map((issue) => `${prefix(issue)}: ${issue.path === '' ? '' : `${issue.path} `}${issue.message}`)
-          .join('\n')
-      : `${prefix({ ...(line !== undefined && { line }), ...(column !== undefined && { column }) })}: ${message}`
-  return new VisorError(code, sentence, { remedy, line, column, path, object, issues, cause: thrown })
+  const { code, remedy, path, object } = error
+  const placeOf = (part: Partial<Issue>) => (locate ? locate(part.path ?? '') : part)
+  const prefix = (part: Partial<Issue>) => {
+    const { line, column } = placeOf(part) ?? {}
+    return [file, line, column].filter((word) => word !== undefined).join(':')
+  }
+  const issues = error.issues?.map(({ path, message }, index) => {
+    return { path, message, ...placeOf(error.issues?.[index] ?? {}) }
+  })
+  const lines = issues?.map((issue) => `${prefix(issue)}: ${joinWords([issue.path, issue.message], ' ')}`)
+  // What is said before the message need not be said in it.
+  const message = error.message.replace(/ \(line \d+, column \d+\)/gu, '')
+  const sentence = lines && lines.length > 0 ? lines.join('\n') : `${prefix({ ...place(error) })}: ${message}`
+  return new VisorError(code, sentence, {
+    remedy,
+    path,
+    object,
+    issues,
+    ...placeOf(place(error)),
+    cause: thrown,
+  })
+}
+
+function place({ path, line, column }: VisorError): Partial<Issue> {
+  return {
+    ...(path !== undefined && { path }),
+    ...(line !== undefined && { line }),
+    ...(column !== undefined && { column }),
+  }
 }
 
 /** Tells a person (or, with `--json`, a program) what went wrong, on standard error; gives the exit code. */

@@ -10,7 +10,7 @@ export function formatBytes(bytes: number): string {
     value /= 1024
     unit++
   }
-  const digits = unit === 0 || Number.isInteger(value) ? 0 : value < 10 ? 2 : value < 100 ? 1 : 0
+  const digits = unit === 0 || value >= 100 ? 0 : 1
   return `${value.toFixed(digits).replace(/\.0+$/u, '')} ${names[unit]}`
 }
 
@@ -41,7 +41,8 @@ export function formatAgo(time: string, now: number = Date.now()): string {
   const ms = now - Date.parse(time)
   if (Number.isNaN(ms)) return time
   if (ms < 1_000) return 'just now'
-  return `${formatDuration(ms).replace(/^(\d+ (?:d|h|min)) .*/u, '$1')} ago`
+  const whole = formatDuration(Math.floor(ms / 1_000) * 1_000)
+  return `${whole.replace(/^(\d+ (?:d|h|min)) .*/u, '$1')} ago`
 }
 
 const sizePattern = /^(\d+(?:\.\d+)?)\s*(b|bytes?|[kmgtp](?:i?b)?)?$/iu

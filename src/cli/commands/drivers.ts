@@ -42,7 +42,7 @@ function formatDriver(
           `${osType}, type ${domainTypes.join(' or ')}`,
           machines.length > 0 &&
             `${machines.length} machine types${defaultMachine ? ` (${defaultMachine})` : ''}`,
-          cpuModels.length > 0 && `${cpuModels.length} processor models`,
+          cpuModels.length > 0 && counted(cpuModels.length, 'processor model'),
           safe(emulator),
         ]),
       ] as const,
@@ -52,4 +52,8 @@ function formatDriver(
     formatSection(colours, '', lines),
     ...notes.map((note) => `  ${colours.yellow('note')}        ${safe(note)}\n`),
   ].join('')
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -34,24 +34,35 @@ export function configure(command: Command, context: Context): void {
 }
 
 async function listJobs({ connected, output }: Context, all: boolean): Promise<void> {
-  const jobs = await connected((connection) => connection.jobs.list())
+  const { jobs, names } = await connected(async (connection) => {
+    const [jobs, domains] = await Promise.all([connection.jobs.list(), connection.domains.list()])
+    return { jobs, names: new Map(domains.map(({ uuid, name }) => [uuid, name])) }
+  })
   const shown = all ? jobs : jobs.filter(({ endedAt }) => endedAt === undefined)
   output.print(shown, () => {
     if (output.quiet) return shown.map(({ id }) => `${id}\n`).join('')
-    if (shown.length > 0) return formatJobs(shown, output)
+    if (shown.length > 0) return formatJobs(shown, names, output)
     output.note(all ? 'No jobs.' : 'Nothing is under way.')
     return ''
   })
 }
 
-function formatJobs(jobs: readonly Job[], { colours, columns }: Output): string {
+function formatJobs(
+  jobs: readonly Job[],
+  names: ReadonlyMap<string, string>,
+  { colours, columns }: Output,
+): string {
   return formatTable<Job>(
     [
       { title: 'job', value: ({ id }) => id },
       { title: 'operation', value: ({ operation }) => operation },
       { title: 'state', value: ({ state }) => state, style: (text, job) => colourJob(colours, text, job) },
       { title: 'asked for', value: ({ startedAt }) => formatAgo(startedAt) },
-      { title: 'of', value: ({ target }) => target ?? '', shrinkTo: 8 },
+      {
+        title: 'of',
+        value: ({ target = '' }) => names.get(target) ?? target.replace(/^name:/u, ''),
+        shrinkTo: 8,
+      },
       { title: 'progress', value: describeProgress, shrinkTo: 8 },
     ],
     jobs,
@@ -59,9 +70,9 @@ function formatJobs(jobs: readonly Job[], { colours, columns }: Output): string 
   )
 }
 
-function describeProgress({ progress, error }: Job): string {
+function describeProgress({ progress, error, endedAt }: Job): string {
   if (error) return (error as { message?: string }).message ?? 'failed'
-  if (!progress) return ''
+  if (!progress || endedAt !== undefined) return ''
   const { phase, done, total, unit } = progress
   const part = done === undefined ? undefined : total ? `${Math.floor((100 * done) / total)} %` : undefined
   const amount = part ?? (done !== undefined && unit === 'bytes' ? formatBytes(done) : undefined)

@@ -150,6 +150,23 @@ const checkControllers: Rule = ({ devices: { controllers } }) =>
     controllers,
   )
 
+const checkGraphics: Rule = ({ devices: { graphics } }) =>
+  graphics.flatMap((one, index) => {
+    const path = at('devices.graphics', index)
+    const sockets = one.listens.flatMap((listen) => (listen.type === 'socket' ? [listen.socket] : []))
+    const faults: Fault[] = []
+    if (one.listens.length > 1) faults.push({ path: `${path}.listens`, message: 'can be only one' })
+    if (one.socket !== undefined && one.port !== undefined)
+      faults.push({ path: `${path}.port`, message: 'cannot be given together with a socket' })
+    for (const socket of sockets)
+      if (socket !== undefined && one.socket !== undefined && socket !== one.socket)
+        faults.push({
+          path: `${path}.listens[0].socket`,
+          message: `is '${socket}', but the screen's socket is '${one.socket}'`,
+        })
+    return faults
+  })
+
 const checkVideos: Rule = ({ devices: { videos } }) => {
   const path = (index: number) => at('devices.videos', index)
   const none = videos.findIndex(({ model }) => model === 'none')
@@ -171,6 +188,7 @@ const rules: readonly Rule[] = [
   checkInterfaces,
   checkCharacterDevices,
   checkControllers,
+  checkGraphics,
   checkVideos,
 ]
 

@@ -204,9 +204,8 @@ export const Interface = s.object(
   {
     order: {
       '.': words(
-        '@type @managed @trustGuestRxFilters mac source virtualport ip route script',
-        'downscript backenddomain vlan bandwidth guest target model driver backend',
-        'filterref tune link mtu teaming coalesce port',
+        '@type @managed @trustGuestRxFilters mac source vlan virtualport bandwidth port ip route script',
+        'downscript backenddomain target guest model driver backend filterref tune link mtu teaming coalesce',
         deviceOrder,
       ),
     },
@@ -535,13 +534,25 @@ export const OperatingSystem = s.object(
   },
 )
 
-export const Features = s.object('Features', 'Features of the machine', {
-  acpi: s.boolean('power management tables', { xml: 'acpi', as: 'presence', default: false }),
-  apic: s.boolean('interrupt controller', { xml: 'apic', as: 'presence', default: false }),
-  pae: s.boolean('physical addresses of more than 32 bits', { xml: 'pae', as: 'presence', default: false }),
-  vmport: s.boolean("VMware's port for the mouse", { xml: 'vmport/@state', as: 'on-off', optional: true }),
-  unknown,
-})
+export const Features = s.object(
+  'Features',
+  'Features of the machine',
+  {
+    acpi: s.boolean('power management tables', { xml: 'acpi', as: 'presence', default: false }),
+    apic: s.boolean('interrupt controller', { xml: 'apic', as: 'presence', default: false }),
+    pae: s.boolean('physical addresses of more than 32 bits', { xml: 'pae', as: 'presence', default: false }),
+    vmport: s.boolean("VMware's port for the mouse", { xml: 'vmport/@state', as: 'on-off', optional: true }),
+    unknown,
+  },
+  {
+    order: {
+      '.': words(
+        'acpi apic pae hap viridian privnet hyperv kvm pvspinlock capabilities pmu vmport gic smm ioapic hpt',
+        'vmcoreinfo htm nested-hv msrs ccf-assist xen cfpc sbbc ibs tcg async-teardown',
+      ),
+    },
+  },
+)
 
 export const Timer = s.object('Timer', 'A clock chip or clock protocol', {
   name: s.choice('name', ['rtc', 'pit', 'hpet', 'kvmclock', 'tsc', 'hypervclock', 'platform', 'armvtimer'], {
@@ -573,9 +584,10 @@ export const DomainDefinition = s.object(
   'DomainDefinition',
   'A virtual machine or container, as wanted',
   {
-    type: s.choice('kind of hypervisor', ['qemu', 'kvm', 'v86', 'test'], { xml: '@type' }),
+    type: s.choice('kind of hypervisor', ['qemu', 'kvm', 'v86', 'test'], { xml: '@type', inert: true }),
     name: s.string('name, one of a kind on its host', {
       xml: 'name',
+      inert: true,
       minLength: 1,
       maxLength: 255,
       pattern: name,
@@ -585,6 +597,7 @@ export const DomainDefinition = s.object(
       xml: 'uuid',
       optional: true,
       generated: true,
+      inert: true,
       normalize: 'uuid',
       pattern: uuid,
       patternName: "a uuid such as '6695eb01-f6a4-8304-79aa-97f2502e193f'",

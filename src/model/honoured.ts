@@ -21,8 +21,7 @@ export function checkHonoured<S extends s.Schema>(
 ): void {
   const list = makeList(honoured)
   const faults = settings(schema, value).flatMap(({ path, value: set, unknown }) => {
-    if (unknown !== undefined)
-      return [{ path, message: `has '${unknown}', which driver ${driver} cannot honour` }]
+    if (unknown !== undefined) return [{ path, below: unknown, message: `is not known to driver ${driver}` }]
     return judge(list, path, set, driver)
   })
   if (faults.length > 0)

@@ -11,6 +11,8 @@ const mostListed = 20
 export interface Fault {
   readonly path: string
   readonly message: string
+  /** XML below the path that it is about, where no description reaches. */
+  readonly below?: string
 }
 
 export interface Verdict {
@@ -23,8 +25,8 @@ export interface Verdict {
 /** The error that tells all `faults`, each with its path and its place in the text. */
 export function faultError(faults: readonly Fault[], verdict: Verdict): VisorError {
   const issues = faults.slice(0, mostListed).map((fault) => toIssue(fault, verdict))
-  const sentences = issues.map(({ path, message, line, column }) => {
-    const name = placeName(path, verdict)
+  const sentences = issues.map(({ path, message, line, column }, index) => {
+    const name = placeName(path, faults[index]?.below, verdict)
     return `${name === '' ? '' : `${name}: `}${message}${line === undefined ? '' : ` (line ${line}, column ${column})`}`
   })
   if (faults.length > mostListed) sentences.push(`and ${faults.length - mostListed} more`)
@@ -38,12 +40,13 @@ export function faultError(faults: readonly Fault[], verdict: Verdict): VisorErr
   })
 }
 
-function toIssue(fault: Fault, { positions }: Verdict): Issue {
-  const position = positions && nearest(positions, fault.path)
-  return { ...fault, ...position }
+function toIssue({ path, message }: Fault, { positions }: Verdict): Issue {
+  return { path, message, ...(positions && nearest(positions, path)) }
 }
 
 /** Readers of XML are told where it is in their XML, all others the path. */
-function placeName(path: string, { schema, positions }: Verdict): string {
-  return (positions?.format === 'xml' && xmlPathOf(schema, path)) || path
+function placeName(path: string, below: string | undefined, { schema, positions }: Verdict): string {
+  const xml = positions?.format === 'xml' ? xmlPathOf(schema, path) : undefined
+  if (xml !== undefined) return below === undefined ? xml : `${xml}/${below}`
+  return below === undefined ? path : `${path} (${below})`
 }

@@ -1,0 +1,45 @@
+/**
+ * Writes the pages of docs/ that come from the source. With `--check` it changes nothing and fails when one
+ * of them is not up to date. To add a page, add its entry to `pages`.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { DomainDefinition, formatReference } from '../src/model/index.ts'
+
+interface Page {
+  /** Where it is, from the root of the checkout. */
+  readonly file: string
+  content(): string | Promise<string>
+}
+
+const pages: readonly Page[] = [
+  {
+    file: 'docs/reference/domain.md',
+    content: () => formatReference(DomainDefinition, 'Domain definitions'),
+  },
+]
+
+const root = join(import.meta.dirname, '..')
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+const isCheck = process.argv.includes('--check')
+for (const { file, content } of pages) {
+  const path = join(root, file)
+  const wanted = await content()
+  if (read(path) === wanted) continue
+  if (isCheck) {
+    console.error(`${file} is not up to date: run 'node tools/generate-docs.ts'.`)
+    process.exitCode = 1
+  } else {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, wanted)
+    console.log(`Wrote ${file}.`)
+  }
+}

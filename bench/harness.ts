@@ -83,7 +83,8 @@ export async function measure(
       const value = await contender.sample()
       if (round > 0) samples.get(contender)?.push(value)
     }
-    if (performance.now() > deadline) throw new Error(`It took longer than ${limitMs / 1000} s; ${round} rounds were done.`)
+    if (performance.now() > deadline)
+      throw new Error(`It took longer than ${limitMs / 1000} s; ${round} rounds were done.`)
   }
   return [...samples].map(([{ name, ours }, values]) => ({ contender: name, ours, ...spread(values) }))
 }
@@ -110,7 +111,13 @@ export function judge(aims: readonly Aim[], rows: readonly Row[]): AimResult[] {
       'at-most-more': ours - peer,
       'at-most': ours,
     }[aim.kind]
-    return [{ ...aim, measured, reached: aim.kind === 'faster-times' ? measured >= aim.value : measured <= aim.value }]
+    return [
+      {
+        ...aim,
+        measured,
+        reached: aim.kind === 'faster-times' ? measured >= aim.value : measured <= aim.value,
+      },
+    ]
   })
 }
 

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import type { Workbench } from './harness.ts'
 
 /** Does `work` at a bench of its own, and clears it afterwards. */
-export async function atWorkbench<T>(work: (bench: Workbench) => Promise<T>): Promise<{ result: T; notes: string[] }> {
+export async function atWorkbench<T>(
+  work: (bench: Workbench) => Promise<T>,
+): Promise<{ result: T; notes: string[] }> {
   const directory = await mkdtemp(join(tmpdir(), 'visor-bench-'))
   const steps: (() => unknown)[] = []
   const notes: string[] = []

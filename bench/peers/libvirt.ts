@@ -21,12 +21,43 @@ export type LibvirtRequest =
 // Debian's own Python is the one that Debian's binding is for.
 const python = '/usr/bin/python3'
 const client = join(import.meta.dirname, 'libvirt-client.py')
-const namespaces = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private']
+/** With us it ends too, and with it all that is in its process namespace. */
+const unshare = [
+  '--pdeathsig',
+  'KILL',
+  'unshare',
+  '--mount',
+  '--net',
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--mount-proc',
+  '--propagation',
+  'private',
+]
 /** Where libvirt puts its guests; left behind when they are gone. */
-const cgroupFolders = ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'freezer', 'blkio', 'pids', 'systemd', 'unified', '']
+const cgroupFolders = [
+  'cpu',
+  'cpuacct',
+  'cpuset',
+  'memory',
+  'devices',
+  'freezer',
+  'blkio',
+  'pids',
+  'systemd',
+  'unified',
+  '',
+]
 
 /** Where libvirt-client.py mounts what nobody else shall see. */
-const mountPoints = ['/etc/libvirt', '/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt', '/var/cache/libvirt']
+const mountPoints = [
+  '/etc/libvirt',
+  '/run/libvirt',
+  '/var/lib/libvirt',
+  '/var/log/libvirt',
+  '/var/cache/libvirt',
+]
 
 /** Starts libvirtd out of sight of the host; undefined, with a note, where it is not installed. */
 export async function openLibvirt(bench: Workbench): Promise<Libvirt | undefined> {
@@ -37,12 +68,15 @@ export async function openLibvirt(bench: Workbench): Promise<Libvirt | undefined
   }
   const groups = cgroupFolders.map((name) => join('/sys/fs/cgroup', name, 'machine'))
   const leftovers = [...groups, ...mountPoints].filter((path) => !exists(path))
-  const child = spawn('unshare', [...namespaces, python, client], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn('setpriv', [...unshare, python, client], { stdio: ['pipe', 'pipe', 'pipe'] })
   const said: Buffer[] = []
   child.stderr.on('data', (chunk: Buffer) => said.push(chunk))
   bench.defer(async () => {
     child.stdin.end()
-    const stopped = await Promise.race([once(child, 'exit'), new Promise((resolve) => setTimeout(resolve, 15_000))])
+    const stopped = await Promise.race([
+      once(child, 'exit'),
+      new Promise((resolve) => setTimeout(resolve, 15_000)),
+    ])
     if (!stopped) await endChild(child, 'SIGKILL')
     for (const path of leftovers) removeEmpty(path)
   })

@@ -1,0 +1,3 @@
+export * from './client.ts'
+export * from './lines.ts'
+export * from './message.ts'

@@ -68,9 +68,12 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
     async close(timeoutMs) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       const timer = setTimeout(() => server.closeAllConnections(), timeoutMs)
+      // A connection whose answer ends now is kept for a next request, that will not be served.
       server.closeIdleConnections()
+      const sweeper = setInterval(() => server.closeIdleConnections(), 20)
       await Promise.all([consoles.close(timeoutMs), closed])
       clearTimeout(timer)
+      clearInterval(sweeper)
     },
   }
 }

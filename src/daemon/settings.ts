@@ -30,7 +30,7 @@ export function findSettings(flags: Flags, env: NodeJS.ProcessEnv = process.env)
     runtime: resolve(flags.runtimeDir ?? found.runtime),
     config: resolve(flags.config ?? found.config),
   }
-  const named = flags.config !== undefined || env.VISOR_CONFIG !== undefined
+  const named = flags.config !== undefined || Boolean(env.VISOR_CONFIG)
   const fromFile = readConfig(directories.config, { named })
   const config = parse(Config, { ...fromFile, ...flags.overrides }, { code: 'invalid-argument' })
   return { directories, config, tcp: findTcp(config) }

@@ -17,27 +17,28 @@ export interface Directories {
 
 /**
  * The directories of this user: /var/lib/visor, /run/visor and /etc/visor/visord.yaml for root, those of the
- * XDG Base Directory Specification for others. Environment variables override each.
+ * XDG Base Directory Specification for others. Environment variables that are not
+ * empty override each.
  */
 export function findDirectories(
   env: Readonly<Record<string, string | undefined>> = process.env,
   uid: number = process.getuid?.() ?? 0,
 ): Directories {
   const mode = uid === 0 ? 'system' : 'session'
-  const home = env.HOME ?? homedir()
+  const home = env.HOME || homedir()
   const defaults =
     mode === 'system'
       ? { state: '/var/lib/visor', runtime: '/run/visor', config: '/etc/visor/visord.yaml' }
       : {
-          state: join(env.XDG_STATE_HOME ?? join(home, '.local/state'), 'visor'),
+          state: join(env.XDG_STATE_HOME || join(home, '.local/state'), 'visor'),
           runtime: env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'visor') : join('/tmp', `visor-${uid}`),
-          config: join(env.XDG_CONFIG_HOME ?? join(home, '.config'), 'visor/visord.yaml'),
+          config: join(env.XDG_CONFIG_HOME || join(home, '.config'), 'visor/visord.yaml'),
         }
   return {
     mode,
-    state: env.VISOR_STATE_DIR ?? defaults.state,
-    runtime: env.VISOR_RUNTIME_DIR ?? defaults.runtime,
-    config: env.VISOR_CONFIG ?? defaults.config,
+    state: env.VISOR_STATE_DIR || defaults.state,
+    runtime: env.VISOR_RUNTIME_DIR || defaults.runtime,
+    config: env.VISOR_CONFIG || defaults.config,
   }
 }
 

@@ -12,6 +12,7 @@ import type { ApiDescription } from '../server/describe-api.ts'
 import { clientEvents } from './events.ts'
 import { formatQuery, type HttpOptions, httpSender, readJson, type Send } from './http.ts'
 import { followJob, waitForJob } from './job.ts'
+import { openStreams } from './open-streams.ts'
 
 export interface RestClientOptions extends HttpOptions {
   /** Opens the WebSocket of a console; without it, consoles cannot be opened. */
@@ -41,21 +42,28 @@ export async function restClient(options: RestClientOptions): Promise<RestConnec
     await events.settled()
     return direct(request)
   }
+  const consoles = openStreams()
   const known = new Set<OperationName>(server.operations)
+  const openConsole: OpenConsole = async (path, query) =>
+    consoles.add(await openWebSocket(options, path, query))
   const connection = buildConnection(
     {
       uri: options.uri ?? options.baseUrl,
       events: (eventOptions) => events.listen(eventOptions),
-      close: async () => events.close(),
+      close: async () => {
+        events.close()
+        await consoles.close()
+      },
     },
-    ({ name }) => (known.has(name) ? methodOf(routeOf(name), send, options) : undefined),
+    ({ name }) => (known.has(name) ? methodOf(routeOf(name), send, openConsole) : undefined),
   )
   return { ...connection, server }
 }
 
+type OpenConsole = (path: string, query: Record<string, unknown>) => Promise<ByteStream>
 type Method = (...args: never[]) => Promise<unknown>
 
-function methodOf(route: Route, send: Send, options: RestClientOptions): Method {
+function methodOf(route: Route, send: Send, openConsole: OpenConsole): Method {
   const { operation } = route
   return async (...args: unknown[]) => {
     const key = operation.key ? args.shift() : undefined
@@ -63,7 +71,7 @@ function methodOf(route: Route, send: Send, options: RestClientOptions): Method 
     const given = (args[0] ?? {}) as CallOptions & Record<string, unknown>
     const { signal, progress, onJob, ...plain } = given
     const path = pathOf(route, key)
-    if (operation.result === 'stream') return openConsole(options, path, plain)
+    if (operation.result === 'stream') return openConsole(path, plain)
     if (signal?.aborted) throw new VisorError('cancelled', `${route.name} was given up before it began.`)
     const request = { method: route.method, path, ...payload(route, body, plain) }
     if (route.name === 'jobs.wait') return waitForJob(send, request, plain.timeoutMs, signal)
@@ -123,13 +131,12 @@ async function readResult({ operation }: Route, response: Response): Promise<unk
   }
 }
 
-function openConsole(
-  { openWebSocket, token }: RestClientOptions,
+function openWebSocket(
+  { openWebSocket: open, token }: RestClientOptions,
   path: string,
   query: Record<string, unknown>,
 ): Promise<ByteStream> {
-  if (!openWebSocket)
-    throw new VisorError('unsupported', 'This client was made without a way to open a WebSocket.')
+  if (!open) throw new VisorError('unsupported', 'This client was made without a way to open a WebSocket.')
   const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
-  return openWebSocket(`${path}${formatQuery(query)}`, headers)
+  return open(`${path}${formatQuery(query)}`, headers)
 }

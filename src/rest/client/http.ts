@@ -56,11 +56,11 @@ export async function readJson(response: Response): Promise<unknown> {
   }
 }
 
-/** Options as a query string, lists repeated; empty when there are none. */
+/** Options as a query string, lists repeated; no text when there are none. */
 export function formatQuery(query: Readonly<Record<string, unknown>> | undefined): string {
   const parameters = new URLSearchParams()
   for (const [name, value] of Object.entries(query ?? {}))
-    for (const item of Array.isArray(value) ? value : [value])
+    for (const item of Array.isArray(value) && value.length > 0 ? value : [value])
       if (item !== undefined) parameters.append(name, String(item))
   const text = parameters.toString()
   return text === '' ? '' : `?${text}`

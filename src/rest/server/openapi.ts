@@ -63,6 +63,7 @@ export function openApiDocument(version: string): OpenApi {
   }
   for (const route of routes) add(route.method, route.path, describe(route, schemas))
   for (const { method, path, operation } of extraOperations(schemas)) add(method, path, operation)
+  const failed = problemAnswer(schemas)
   return {
     openapi: '3.1.0',
     info: { title: 'visor', version, description: guide },
@@ -72,7 +73,7 @@ export function openApiDocument(version: string): OpenApi {
     paths,
     components: {
       schemas: schemas.all(),
-      responses: { Problem: problemAnswer(schemas) },
+      responses: { Problem: failed },
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer' },
         session: {

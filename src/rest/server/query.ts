@@ -4,7 +4,8 @@ const queryLimit = 64
 
 /**
  * The query string as the options object that `schema` describes, plus the names in `extra` as text. Lists
- * are repeated or separated by commas. Fails with `invalid-argument` for a name that is not known.
+ * are repeated or separated by commas; a comma that belongs to a text is written %2C, and `names=` is an
+ * empty list. Fails with `invalid-argument` for a name that is not known.
  */
 export function readQuery(
   url: URL,
@@ -14,13 +15,14 @@ export function readQuery(
   const fields = fieldsOf(schema)
   const options: Record<string, unknown> = {}
   const texts: Record<string, string> = {}
-  const names = [...new Set(url.searchParams.keys())]
+  const given = readPairs(url)
+  const names = [...new Set(given.map(({ name }) => name))]
   if (names.length > queryLimit)
     throw new VisorError('invalid-argument', 'There are too many query parameters.')
   for (const name of names) {
-    const values = url.searchParams.getAll(name)
+    const values = given.flatMap((pair) => (pair.name === name ? [pair.value] : []))
     if (Object.hasOwn(fields, name)) options[name] = optionOf(name, fields[name], values)
-    else if (extra.includes(name)) texts[name] = values.join(',')
+    else if (extra.includes(name)) texts[name] = values.map(decode).join(',')
     else throw unknownName(name, [...Object.keys(fields), ...extra])
   }
   return { options, extra: texts }
@@ -31,17 +33,37 @@ export function fieldsOf(schema: s.Schema | undefined): s.Fields {
   return schema?.kind === 'object' ? (schema as s.ObjectSchema).fields : {}
 }
 
+/** The pairs of the query string, the values still encoded. */
+function readPairs({ search }: URL): { name: string; value: string }[] {
+  const pairs = search.slice(1).split('&').filter(Boolean)
+  return pairs.map((pair) => {
+    const [name = '', ...value] = pair.split('=')
+    return { name: decode(name), value: value.join('=') }
+  })
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch (cause) {
+    throw new VisorError('invalid-argument', `The query string has a part that cannot be read: '${text}'.`, {
+      cause,
+      remedy: 'Percent-encode the UTF-8 bytes of a text, as encodeURIComponent does.',
+    })
+  }
+}
+
 function optionOf(name: string, schema: s.Schema | undefined, values: readonly string[]): unknown {
   if (schema?.kind === 'array') {
     const { item } = schema as s.ArraySchema
     const texts = values.flatMap((value) => value.split(',')).filter((value) => value !== '')
-    return texts.map((text) => scalar(name, item, text))
+    return texts.map((text) => scalar(name, item, decode(text)))
   }
   if (values.length > 1)
     throw new VisorError('invalid-argument', `The query parameter '${name}' is given more than once.`, {
       path: name,
     })
-  return scalar(name, schema, values[0] ?? '')
+  return scalar(name, schema, decode(values[0] ?? ''))
 }
 
 function scalar(name: string, schema: s.Schema | undefined, text: string): unknown {

@@ -27,10 +27,15 @@ const patienceMs = 1_500
 export async function suggestWords(given: readonly string[]): Promise<Suggestions> {
   const current = given.at(-1) ?? ''
   const before = expandAlias(given.slice(0, -1))
+  if (before[findCommand(before)] === 'help')
+    return matching({ words: commandWords(), files: false }, current)
   const { program, context } = await loadProgram(before)
   const { command, rest, pending } = walk(program, before)
-  const found = await suggest(command, pending, rest, context, current)
-  return { ...found, words: found.words.filter(({ value }) => value.startsWith(current)) }
+  return matching(await suggest(command, pending, rest, context, current), current)
+}
+
+function matching({ words, files }: Suggestions, current: string): Suggestions {
+  return { words: words.filter(({ value }) => value.startsWith(current)), files }
 }
 
 async function suggest(
@@ -84,7 +89,8 @@ function walk(program: Command, words: readonly string[]) {
       else rest = [...rest, word]
     }
   }
-  if (pending?.variadic) pending = undefined
+  // After one value of several, another word may be anything.
+  if (pending?.variadic && !words.at(-1)?.startsWith('-')) pending = undefined
   return { command, rest, pending }
 }
 

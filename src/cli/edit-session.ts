@@ -18,7 +18,7 @@ const marker = 'visor:'
 /** A line that only visor writes, and takes out again. */
 function comment(text: string, format: EditFormat): string {
   // '--' cannot stand in an XML comment.
-  return format === 'yaml' ? `# ${marker} ${text}` : `<!-- ${marker} ${text.replaceAll('--', '- -')} -->`
+  return format === 'yaml' ? `# ${marker} ${text}` : `<!-- ${marker} ${text.replace(/-(?=-)/gu, '- ')} -->`
 }
 
 /** The text without the lines that visor put in. */

@@ -4,9 +4,16 @@ import { delimiter, join } from 'node:path'
 import { VisorError } from '../model/index.ts'
 
 /** What the user calls an editor: VISUAL, EDITOR, or the first usual one there is. Words are split at spaces. */
-export function findEditor(env: Readonly<Record<string, string | undefined>> = process.env): string[] {
+export function findEditor(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  terminal = Boolean(process.stdin.isTTY && process.stdout.isTTY),
+): string[] {
   const named = [env.VISUAL, env.EDITOR].find((value) => value !== undefined && value.trim() !== '')
   if (named !== undefined) return named.trim().split(/\s+/u)
+  if (!terminal)
+    throw new VisorError('invalid-argument', 'There is no terminal to open an editor on.', {
+      remedy: "Name an editor with EDITOR, or use 'visor show --yaml' and 'visor apply'.",
+    })
   const usual = ['sensible-editor', 'editor', 'nano', 'vim', 'vi']
   const found = usual.find((program) => isThere(program, env.PATH ?? ''))
   if (found) return [found]

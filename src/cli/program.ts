@@ -84,7 +84,7 @@ export async function addCommands(
 ): Promise<void> {
   for (const entry of commands) {
     const command = program.command(entry.name, { hidden: entry.hidden ?? false })
-    command.summary(entry.summary).description(`${entry.summary}.`).helpGroup(entry.group)
+    command.summary(entry.summary).description(`${entry.summary}.`).helpGroup(entry.group).helpCommand(false)
     if (load(entry)) (await entry.load()).configure(command, context)
   }
 }

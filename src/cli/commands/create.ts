@@ -22,13 +22,13 @@ import { parseCount, parseSize } from '../units.ts'
 interface CreateFlags {
   readonly cpus: string
   readonly memory?: string
-  readonly disk: readonly string[]
-  readonly cdrom: readonly string[]
+  readonly disk?: readonly string[]
+  readonly cdrom?: readonly string[]
   readonly image?: string
   readonly kernel?: string
   readonly initrd?: string
   readonly append?: string
-  readonly network: readonly string[]
+  readonly network?: readonly string[]
   readonly driver?: string
   readonly accel: 'auto' | 'kvm' | 'tcg'
   readonly arch?: string
@@ -43,7 +43,7 @@ interface CreateFlags {
   readonly xml?: true
 }
 
-const collect = (value: string, before: readonly string[]) => [...before, value]
+const collect = (value: string, before: readonly string[] = []) => [...before, value]
 
 export function configure(command: Command, context: Context): void {
   command
@@ -58,14 +58,12 @@ export function configure(command: Command, context: Context): void {
       '--disk <disk>',
       'a new disk of a size (20GiB), or a file[,format=qcow2][,readonly][,bus=]; repeatable',
       collect,
-      [],
     )
     .option('--cdrom <file>', 'an ISO image, read-only; repeatable', collect, [])
     .option(
       '--network <network>',
       "'user' (the default), 'none', 'network=NAME', 'bridge=NAME'; repeatable",
       collect,
-      [],
     )
     .option('--headless', 'no screen')
     .option('--title <text>', 'one line about it')
@@ -111,7 +109,7 @@ async function create(context: Context, name: string, flags: CreateFlags): Promi
     await withNewDisks(
       connection,
       name,
-      flags.disk.map((disk) => parseDisk(disk)),
+      (flags.disk ?? []).map((disk) => parseDisk(disk)),
       signal,
       async (disks) => {
         const definition = buildDefinition(
@@ -151,7 +149,7 @@ function assemble(
   image: Image | undefined,
   choice: MachineChoice,
 ): DomainDefinition {
-  const disks = flags.disk.map((text, index) => {
+  const disks = (flags.disk ?? []).map((text, index) => {
     const { sizeBytes, ...disk } = parseDisk(text)
     return sizeBytes === undefined ? disk : { ...disk, file: `/path/to/${name}-${index}.${disk.format}` }
   })
@@ -171,7 +169,7 @@ function print({ output }: Context, definition: DomainDefinition, { xml }: Creat
 const defaultMemory: Readonly<Record<string, string>> = { v86: '128MiB', test: '512MiB' }
 
 function wanted(name: string, flags: CreateFlags, image: Image | undefined, { driver }: MachineChoice) {
-  const { kernel, initrd, append, machine, cpu, title, headless = false, network } = flags
+  const { kernel, initrd, append, machine, cpu, title, headless = false, network = [] } = flags
   if (kernel === undefined && image === undefined && (initrd !== undefined || append !== undefined))
     throw new VisorError('invalid-argument', '--initrd and --append go with a kernel.', {
       remedy: 'Add --kernel FILE or --image NAME.',
@@ -193,7 +191,7 @@ function wanted(name: string, flags: CreateFlags, image: Image | undefined, { dr
   }
 }
 
-function cdroms({ cdrom }: CreateFlags) {
+function cdroms({ cdrom = [] }: CreateFlags) {
   return cdrom.map((file) => ({
     file: resolve(file),
     format: 'raw' as const,

@@ -41,22 +41,39 @@ async function follow(context: Context, domains: readonly string[], flags: Event
   const signal = AbortSignal.any(signals)
   await context.connected(async (connection) => {
     const { after } = flags
+    const names = domainNames(connection)
+    const wanted = await Promise.all(domains.map(async (name) => (await connection.domains.get(name)).uuid))
     let seen = 0
     for await (const event of connection.events({ signal, ...(after !== undefined && { after }) })) {
-      if (!isWanted(event, domains, flags.kind)) continue
-      output.write(output.json ? `${JSON.stringify(event)}\n` : formatEvent(event, output.colours))
+      if (!isWanted(event, wanted, flags.kind)) continue
+      if (output.json) output.write(`${JSON.stringify(event)}\n`)
+      else output.write(formatEvent(event, output.colours, await names(event)))
       if (++seen >= limit) break
     }
   })
 }
 
-function isWanted(event: Event, domains: readonly string[], kinds: readonly string[] | undefined): boolean {
+/** What a job works on, by name; the names there are, asked again when one is new. */
+function domainNames({ domains }: Connected): (event: Event) => Promise<string | undefined> {
+  let known = new Map<string, string>()
+  return async (event) => {
+    const target = targetOf(event)
+    if (target === undefined || target.startsWith('name:')) return target?.slice('name:'.length)
+    if (!known.has(target))
+      known = new Map((await domains.list().catch(() => [])).map(({ uuid, name }) => [uuid, name]))
+    return known.get(target) ?? target
+  }
+}
+type Connected = Parameters<Parameters<Context['connected']>[0]>[0]
+
+function targetOf({ kind, data }: Event): string | undefined {
+  return kind === 'job' ? (data as { target?: string } | undefined)?.target : undefined
+}
+
+function isWanted(event: Event, uuids: readonly string[], kinds: readonly string[] | undefined): boolean {
   if (event.kind === 'daemon') return kinds === undefined || kinds.includes('daemon')
   if (kinds && !kinds.includes(event.kind)) return false
-  const target = event.kind === 'job' ? (event.data as { target?: string } | undefined)?.target : undefined
-  return (
-    domains.length === 0 || [event.uuid, event.name, target].some((word) => word && domains.includes(word))
-  )
+  return uuids.length === 0 || [event.uuid, targetOf(event)].some((uuid) => uuid && uuids.includes(uuid))
 }
 
 const colourOf: Record<string, keyof Colours & ('green' | 'red' | 'yellow')> = {
@@ -70,16 +87,19 @@ const colourOf: Record<string, keyof Colours & ('green' | 'red' | 'yellow')> = {
   cancelled: 'yellow',
 }
 
-/** '14:03:07  domain  web  started  (booted)' */
-export function formatEvent(event: Event, colours: Colours): string {
+/** '14:03:07  domain  web  started  (booted)'; `target` is what a job works on. */
+export function formatEvent(event: Event, colours: Colours, target?: string): string {
   const time = new Date(event.time)
   const clock = Number.isNaN(time.valueOf()) ? event.time : time.toTimeString().slice(0, 8)
   const colour = colourOf[event.type]
   const type = padText(safeText(event.type), 10)
   const about = safeText(
-    joinWords([event.reason && `(${event.reason})`, event.message, progressOf(event)], ' '),
+    joinWords(
+      [target && event.name, event.reason && `(${event.reason})`, event.message, progressOf(event)],
+      ' ',
+    ),
   )
-  const who = padText(safeText(event.name ?? event.uuid ?? 'visord'), 20)
+  const who = padText(safeText(target ?? event.name ?? event.uuid ?? 'visord'), 20)
   return (
     `${colours.dim(safeText(clock))}  ${padText(event.kind, 6)}  ${colours.bold(who)}  ${colour ? colours[colour](type) : type}  ${about}`.trimEnd() +
     '\n'

@@ -32,7 +32,9 @@ export function configure(command: Command, context: Context): void {
     .description('Remove images. Machines that boot from them no longer start.')
     .argument('<images...>', 'their names')
     .action((names: string[]) => removeImages(context, names))
-  addExamples(command, [['visor image build micro', 'then: visor create web --image micro']])
+  addExamples(command, [
+    ['visor image build micro', 'a small Linux with a shell; visor create --image micro boots it'],
+  ])
   addExamples(build, [['visor image build micro --arch i686', 'for the embedded machine, v86']])
   addExamples(list, [['visor image list', 'what there is']])
   addExamples(show, [['visor image show micro', 'with the packages it was made of']])

@@ -7,13 +7,23 @@
  */
 import * as s from './schema.ts'
 
-const name = /^[^/\n\r\t\0]+$/u
+const name = /^(?!\.\.?$)[^/\p{Cc}]+$/u
+const patternName = 'a name without slashes or control characters'
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u
 const mac = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/u
-const absolutePath = /^\/[^\0\n]*$/u
+const absolutePath = /^\/[^\p{Cc}]*$/u
 
 /** What every object of the XML ends with. */
 const unknown = s.unknown()
+
+// Narrower than libvirt's: these become parts of command lines and file names, where no quoting reaches.
+const oneWord = { pattern: /^[\w.+:-]+$/u, patternName: 'one word of letters, digits and _.+:-' } as const
+const number = {
+  pattern: /^(?:0x[0-9a-f]{1,8}|\d{1,10})$/iu,
+  patternName: "a number such as '2' or '0x02'",
+} as const
+/** Source: the kernel's dev_valid_name. */
+const link = { pattern: /^(?!\.\.?$)[^/\s:]{1,15}$/u, patternName: 'the name of a network link' } as const
 
 const path = <const O extends s.FieldOptions>(doc: string, options: O) =>
   s.string(doc, { ...options, pattern: absolutePath, patternName: 'an absolute path', maxLength: 4095 })
@@ -22,19 +32,24 @@ const Address = s.object('Address', 'Place of a device on its bus', {
   type: s.choice('kind of address', ['pci', 'drive', 'virtio-serial', 'ccid', 'usb', 'isa'], {
     xml: '@type',
   }),
-  domain: s.string('PCI domain', { xml: '@domain', optional: true, maxLength: 16 }),
-  controller: s.string('controller index', { xml: '@controller', optional: true, maxLength: 16 }),
-  bus: s.string('bus number', { xml: '@bus', optional: true, maxLength: 16 }),
-  slot: s.string('PCI slot', { xml: '@slot', optional: true, maxLength: 16 }),
-  function: s.string('PCI function', { xml: '@function', optional: true, maxLength: 16 }),
+  domain: s.string('PCI domain', { xml: '@domain', optional: true, ...number }),
+  controller: s.string('controller index', { xml: '@controller', optional: true, ...number }),
+  bus: s.string('bus number', { xml: '@bus', optional: true, ...number }),
+  slot: s.string('PCI slot', { xml: '@slot', optional: true, ...number }),
+  function: s.string('PCI function', { xml: '@function', optional: true, ...number }),
   multifunction: s.boolean('whether other functions share the slot', {
     xml: '@multifunction',
     as: 'on-off',
     optional: true,
   }),
-  target: s.string('drive target', { xml: '@target', optional: true, maxLength: 16 }),
-  unit: s.string('drive unit', { xml: '@unit', optional: true, maxLength: 16 }),
-  port: s.string('USB or virtio-serial port', { xml: '@port', optional: true, maxLength: 16 }),
+  target: s.string('drive target', { xml: '@target', optional: true, ...number }),
+  unit: s.string('drive unit', { xml: '@unit', optional: true, ...number }),
+  port: s.string('USB or virtio-serial port', {
+    xml: '@port',
+    optional: true,
+    pattern: /^\d{1,5}(?:\.\d{1,5}){0,5}$/u,
+    patternName: "a port such as '1' or '1.2'",
+  }),
   unknown,
 })
 const address = s.field(Address, { xml: 'address', optional: true, generated: true })
@@ -44,6 +59,7 @@ const alias = s.string('name of the device in the hypervisor', {
   generated: true,
   inert: true,
   maxLength: 256,
+  ...oneWord,
 })
 /** The end of every device in libvirt's output. */
 const deviceOrder = 'boot alias master rom address'
@@ -101,7 +117,13 @@ export const Disk = s.object(
       },
     ),
     readonly: s.boolean('write protection', { xml: 'readonly', as: 'presence', default: false }),
-    serial: s.string('serial number', { xml: 'serial', optional: true, maxLength: 256 }),
+    serial: s.string('serial number', {
+      xml: 'serial',
+      optional: true,
+      maxLength: 256,
+      pattern: /^[\w.+\- ]+$/u,
+      patternName: 'letters, digits, spaces and _.+-',
+    }),
     bootOrder,
     alias,
     address,
@@ -136,15 +158,16 @@ export const Controller = s.object(
       xml: '@type',
     }),
     index: s.integer('number among its kind', { xml: '@index', optional: true, min: 0, max: 255 }),
-    model: s.string('model', { xml: '@model', optional: true, maxLength: 64 }),
+    model: s.string('model', { xml: '@model', optional: true, maxLength: 64, ...oneWord }),
     ports: s.integer('number of ports', { xml: '@ports', optional: true, min: 0, max: 1024 }),
     modelName: s.string("hypervisor's name of the model", {
       xml: 'model/@name',
       optional: true,
       maxLength: 64,
+      ...oneWord,
     }),
     chassis: s.integer('PCI chassis', { xml: 'target/@chassis', optional: true, min: 0, max: 255 }),
-    port: s.string('PCI port', { xml: 'target/@port', optional: true, maxLength: 16 }),
+    port: s.string('PCI port', { xml: 'target/@port', optional: true, ...number }),
     alias,
     startPort: s.integer('first port on the USB 2 companion', {
       xml: 'master/@startport',
@@ -177,9 +200,15 @@ export const Interface = s.object(
       pattern: mac,
       patternName: "a MAC address such as '52:54:00:12:34:56'",
     }),
-    network: s.string('name of the network', { xml: 'source/@network', optional: true, maxLength: 255 }),
-    bridge: s.string('name of the bridge', { xml: 'source/@bridge', optional: true, maxLength: 15 }),
-    dev: s.string('host link', { xml: 'source/@dev', optional: true, maxLength: 15 }),
+    network: s.string('name of the network', {
+      xml: 'source/@network',
+      optional: true,
+      maxLength: 255,
+      pattern: name,
+      patternName,
+    }),
+    bridge: s.string('name of the bridge', { xml: 'source/@bridge', optional: true, ...link }),
+    dev: s.string('host link', { xml: 'source/@dev', optional: true, ...link }),
     mode: s.choice('mode of the macvtap link', ['vepa', 'bridge', 'private', 'passthrough'], {
       xml: 'source/@mode',
       optional: true,
@@ -188,7 +217,7 @@ export const Interface = s.object(
       xml: 'target/@dev',
       optional: true,
       generated: true,
-      maxLength: 15,
+      ...link,
     }),
     model: s.choice('model of the card', ['virtio', 'e1000', 'e1000e', 'rtl8139', 'ne2k_pci'], {
       xml: 'model/@type',
@@ -235,7 +264,12 @@ export const Serial = s.object(
       optional: true,
     }),
     port: s.integer('number of the port', { xml: 'target/@port', optional: true, min: 0, max: 255 }),
-    model: s.string('model of the port', { xml: 'target/model/@name', optional: true, maxLength: 64 }),
+    model: s.string('model of the port', {
+      xml: 'target/model/@name',
+      optional: true,
+      maxLength: 64,
+      ...oneWord,
+    }),
     alias,
     address,
     unknown,
@@ -271,7 +305,11 @@ export const Channel = s.object(
     mode: characterSource.mode,
     path: path('socket on the host; chosen by visor when absent', { xml: 'source/@path', optional: true }),
     target: s.choice('kind of channel', ['virtio'], { xml: 'target/@type', default: 'virtio' }),
-    name: s.string("name in the guest: 'org.qemu.guest_agent.0'", { xml: 'target/@name', maxLength: 255 }),
+    name: s.string("name in the guest: 'org.qemu.guest_agent.0'", {
+      xml: 'target/@name',
+      maxLength: 255,
+      ...oneWord,
+    }),
     alias,
     address,
     unknown,
@@ -289,7 +327,7 @@ export const InputDevice = s.object('InputDevice', 'A keyboard, mouse or tablet'
 
 export const GraphicsListen = s.object('GraphicsListen', 'An address that a screen listens on', {
   type: s.choice('kind of address', ['address', 'socket', 'none'], { xml: '@type' }),
-  address: s.string('IP address', { xml: '@address', optional: true, maxLength: 255 }),
+  address: s.string('IP address', { xml: '@address', optional: true, maxLength: 255, ...oneWord }),
   socket: path('unix socket', { xml: '@socket', optional: true }),
   unknown,
 })
@@ -307,8 +345,13 @@ export const Graphics = s.object('Graphics', 'A remote screen', {
     max: 65_535,
   }),
   autoport: s.boolean('choice of a free port', { xml: '@autoport', as: 'yes-no', optional: true }),
-  listen: s.string('IP address it listens on', { xml: '@listen', optional: true, maxLength: 255 }),
-  keymap: s.string('keyboard layout', { xml: '@keymap', optional: true, maxLength: 32 }),
+  listen: s.string('IP address it listens on', {
+    xml: '@listen',
+    optional: true,
+    maxLength: 255,
+    ...oneWord,
+  }),
+  keymap: s.string('keyboard layout', { xml: '@keymap', optional: true, maxLength: 32, ...oneWord }),
   listens: s.array('addresses it listens on', GraphicsListen, { xml: 'listen', default: [], maxItems: 4 }),
   alias,
   unknown,
@@ -591,7 +634,7 @@ export const DomainDefinition = s.object(
       minLength: 1,
       maxLength: 255,
       pattern: name,
-      patternName: 'a name without slashes or control characters',
+      patternName,
     }),
     uuid: s.string('identity; made by visor when absent', {
       xml: 'uuid',

@@ -1,6 +1,6 @@
 export * from './check-definition.ts'
 export * from './definition.ts'
-export { splitPath, xmlPathOf } from './described.ts'
+export { type Described, described, splitPath, xmlPathOf } from './described.ts'
 export * from './diff.ts'
 export * from './domain.ts'
 export * from './domain-definition.ts'

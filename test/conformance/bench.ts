@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import {
   type ByteStream,
-  type GuardedConnection,
+  type CompleteConnection,
   type OperationName,
   supports,
 } from '../../src/driver/index.ts'
@@ -16,8 +16,8 @@ import type {
 
 /** What the suite needs of a driver under test. */
 export interface Subject {
-  /** Opens the driver, guarded; after a close, on the same state. */
-  open(): Promise<GuardedConnection>
+  /** Opens the driver, behind `guard()`; after a close, on the same state. */
+  open(): Promise<CompleteConnection>
   /** A small guest that runs until it is stopped. */
   makeDefinition(name: string): DomainDefinitionInput
   /** Whether definitions outlive the connection, and guests run on without it. */
@@ -42,7 +42,7 @@ const patienceMs = 60_000
 /** Where a case works: the connection, and domains of its own that are gone afterwards. */
 export class Bench {
   readonly subject: Subject
-  private opened: GuardedConnection | undefined
+  private opened: CompleteConnection | undefined
   private readonly names = new Set<string>()
   private readonly endings: (() => unknown)[] = []
   private count = 0
@@ -51,12 +51,12 @@ export class Bench {
     this.subject = subject
   }
 
-  get connection(): GuardedConnection {
+  get connection(): CompleteConnection {
     assert.ok(this.opened, 'The connection is closed.')
     return this.opened
   }
 
-  get domains(): GuardedConnection['domains'] {
+  get domains(): CompleteConnection['domains'] {
     return this.connection.domains
   }
 
@@ -153,7 +153,7 @@ export class Events {
   private readonly end = new AbortController()
   private readonly done: Promise<void>
 
-  constructor(connection: GuardedConnection) {
+  constructor(connection: CompleteConnection) {
     const source = connection.events({ signal: this.end.signal })
     this.done = (async () => {
       for await (const event of source) if (event.kind === 'domain') this.seen.push(event)

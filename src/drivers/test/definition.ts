@@ -5,11 +5,12 @@ import {
   DomainDefinition,
   type DomainDefinitionInput,
   parse,
+  positionOf,
+  VisorError,
 } from '../../model/index.ts'
 
 /** A machine that is only played can have any device; what follows its end must be one that is played. */
 const honoured = [
-  'type=test',
   'onPoweroff=destroy|restart',
   'onReboot=destroy|restart',
   'onCrash=destroy|restart|preserve',
@@ -25,8 +26,22 @@ const honoured = [
 export function completeDefinition(input: DomainDefinitionInput): DomainDefinition {
   const definition = parse(DomainDefinition, input)
   checkDefinition(definition)
+  refuseForeign(definition)
   checkHonoured(DomainDefinition, definition, honoured, 'test')
   return definition
+}
+
+function refuseForeign(definition: DomainDefinition): void {
+  if (definition.type === 'test') return
+  throw new VisorError(
+    'unsupported-config',
+    `The test driver runs no domains of type '${definition.type}'.`,
+    {
+      ...positionOf(definition, 'type'),
+      path: 'type',
+      remedy: "Use the type 'test', or another driver.",
+    },
+  )
 }
 
 /** The serial ports a definition names; there is always a first one. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { VisorError } from '../model/index.ts'
-import { parseConfig } from './config.ts'
+import { Config, parseConfig } from './config.ts'
 import { parseFlags } from './flags.ts'
 import { findSettings } from './settings.ts'
 
@@ -35,6 +35,12 @@ describe('configuration', () => {
     fails(() => parseConfig('logLevel: [\n', 'x.yaml'), /^x\.yaml:/)
     fails(() => parseConfig('- a\n- b\n', 'x.yaml'), /object/)
     fails(() => parseConfig('connectionLimit: 0', 'x.yaml'), /at least 1/)
+  })
+
+  it('has a sample that is the defaults, and knows every setting', async () => {
+    const sample = await readFile(join(import.meta.dirname, '../../packaging/visord.yaml'), 'utf8')
+    assert.deepEqual(parseConfig(sample, 'visord.yaml'), parseConfig('', 'visord.yaml'))
+    for (const name of Object.keys(Config.fields)) assert.match(sample, new RegExp(`^#?${name}:`, 'mu'))
   })
 
   it('must be there when it is named', () => {

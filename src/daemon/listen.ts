@@ -4,6 +4,7 @@ import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
+import { checkSocketPath } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import type { Config } from './config.ts'
 import type { TcpAddress } from './settings.ts'
@@ -24,14 +25,7 @@ const limits: ServerOptions = {
  */
 export async function listenUnix(path: string, { socketGroup, connectionLimit }: Config): Promise<Server> {
   const group = socketGroup === undefined ? undefined : findGroup(socketGroup)
-  if (Buffer.byteLength(path) > 107)
-    throw new VisorError(
-      'invalid-argument',
-      `The path of the socket is too long for the kernel: '${path}'.`,
-      {
-        remedy: 'Choose a shorter runtime directory (--runtime-dir).',
-      },
-    )
+  checkSocketPath(path)
   if (await answers(path))
     throw new VisorError('busy', `Another visord serves on '${path}' already.`, {
       remedy: 'Stop it, or choose another runtime directory (--runtime-dir).',

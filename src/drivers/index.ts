@@ -24,8 +24,3 @@ export async function loadDriver(scheme: string): Promise<Driver> {
     })
   return table[scheme as DriverScheme]()
 }
-
-/** All drivers, loaded. */
-export function loadDrivers(): Promise<Driver[]> {
-  return Promise.all(driverSchemes.map(loadDriver))
-}

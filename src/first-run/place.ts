@@ -1,13 +1,16 @@
 /** Where the first run keeps its things: in the checkout, so that the machine is not touched. */
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { type Directories, findDirectories } from '../host/index.ts'
 
-/** The checkout, or the installed package: where package.json is. */
-export const packageRoot = resolve(
-  dirname(import.meta.dirname),
-  import.meta.filename.endsWith('.ts') ? '..' : '.',
-)
+/** The checkout, or the installed package: the folder above with its package.json. */
+export const packageRoot = findPackage(import.meta.dirname)
+
+function findPackage(folder: string): string {
+  if (existsSync(join(folder, 'package.json')) || dirname(folder) === folder) return folder
+  return findPackage(dirname(folder))
+}
 
 /** What the kernel takes as the path of a unix socket (unix(7)), less what drivers put behind the directory. */
 const longestRuntime = 107 - '/qemu/00000000-0000-0000-0000-000000000000/monitor.sock'.length

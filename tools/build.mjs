@@ -76,6 +76,8 @@ async function bundle() {
       js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     },
     logLevel: 'warning',
+  }).catch(() => {
+    throw new ChoreError('The sources could not be bundled; see what esbuild said above.')
   })
 }
 

@@ -1,0 +1,72 @@
+/** docs/support.md: which driver can do what, as the drivers themselves answer. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  type Driver,
+  memoryStore,
+  type OperationName,
+  operationList,
+  silentLog,
+  supportedOperations,
+} from '../src/driver/index.ts'
+import { driverSchemes, loadDriver } from '../src/drivers/index.ts'
+
+/** Parts that stand in front of the drivers, the same for all. */
+const everywhere = new Set(['images', 'jobs'])
+
+const introduction = `# What each driver can do
+
+Written by \`tools/generate-docs.ts\` from \`src/driver/operations.ts\` and the drivers themselves; not to be
+edited. A call that has no mark fails with \`unsupported\`, and \`supports(connection, 'domains.save')\` tells
+beforehand. Access says who may: \`read\` looks, \`write\` changes what there is, \`admin\` changes the host.
+`
+
+const epilogue = `
+Images and jobs are visor's own and the same with every driver. A visord reached over REST can do what its
+drivers can. Whether a driver can work on a host at all is what \`visor doctor\` tells.
+`
+
+/** The page. Each driver is opened in a directory of its own and asked; no hypervisor needs to be there. */
+export async function formatSupportPage(): Promise<string> {
+  const columns = await Promise.all(
+    driverSchemes.map(async (scheme) => ({ scheme, supported: await askDriver(await loadDriver(scheme)) })),
+  )
+  const rows = operationList
+    .filter(({ part }) => !everywhere.has(part))
+    .map(({ name, operation }) => [
+      `\`${name}\``,
+      operation.doc,
+      operation.access,
+      ...columns.map(({ supported }) => (supported.has(name) ? 'yes' : '')),
+    ])
+  const heads = ['Operation', 'What it does', 'Access', ...columns.map(({ scheme }) => scheme)]
+  const counts = columns.map(({ supported }) =>
+    String(rows.filter(([name]) => supported.has(unquote(name))).length),
+  )
+  const table = [heads, heads.map(() => '---'), ...rows, ['', `of ${rows.length}`, '', ...counts]]
+  return `${introduction}\n${table.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n${epilogue}`
+}
+
+function unquote(cell: string | undefined): OperationName {
+  return (cell ?? '').replaceAll('`', '') as OperationName
+}
+
+async function askDriver(driver: Driver): Promise<ReadonlySet<OperationName>> {
+  const directory = await mkdtemp(join(tmpdir(), 'visor-support-'))
+  try {
+    const connection = await driver.open(new URL(`${driver.scheme}:///session`), {
+      stateDirectory: join(directory, 'state'),
+      runtimeDirectory: join(directory, 'run'),
+      store: memoryStore(),
+      log: silentLog,
+    })
+    try {
+      return new Set(supportedOperations(connection))
+    } finally {
+      await connection.close()
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}

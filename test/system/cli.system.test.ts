@@ -231,21 +231,20 @@ test('on a terminal Ctrl-] leaves the console, and the terminal is as before', {
   assert.equal((await json('show', 'typed')).state, 'running')
 })
 
-test('the terminal is as before when the machine ends, and when the command is killed politely', {
-  skip: noPty,
-}, async () => {
-  for (const how of ['poweroff', 'signal']) {
-    await succeed(['create', `ends-${how}`, '--memory', '64MiB'])
-    const command = `${process.execPath} ${visorProgram} console ends-${how}`
-    const killed = `(sleep 1; kill -TERM $(pgrep -f "console ends-signal" | head -1)) & ${command}`
-    const inside = `stty -g; ${how === 'signal' ? killed : command}; echo "code $?"; stty -g`
+test('the terminal is as before however the console ends', { skip: noPty }, async () => {
+  for (const how of ['poweroff', 'terminated']) {
+    const name = `ends-${how}`
+    await succeed(['create', name, '--memory', '64MiB'])
+    const command = `exec ${process.execPath} ${visorProgram} console ${name}`
+    const inside = `stty -g; sh -c 'echo pid=$$; ${command}'; echo "code $?"; stty -g`
     let asked = false
     const { stdout } = await runProgram('script', ['-qec', inside, '/dev/null'], {
       env: { ...commandEnvironment(visord.directories), SHELL: '/bin/sh' },
       onOutput(soFar, terminal) {
-        if (!asked && how === 'poweroff' && soFar.includes('# ')) {
+        if (!asked && soFar.includes('# ')) {
           asked = true
-          terminal.write('poweroff\r')
+          if (how === 'poweroff') terminal.write('poweroff\r')
+          else process.kill(Number(/pid=(\d+)/u.exec(soFar)?.[1]), 'SIGTERM')
         }
         if (/code \d+\r\n\S+\r\n$/u.test(soFar)) terminal.end()
       },

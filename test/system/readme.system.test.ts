@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { run } from '../../src/host/index.ts'
-import { hasQemu } from '../fixtures/qemu.ts'
+import { withoutQemu } from '../fixtures/qemu.ts'
 import { type Example, readExamples } from '../fixtures/readme.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
@@ -14,7 +14,7 @@ const examples = await readExamples(join(root, 'README.md'))
 /** An image may have to be made from packages first. */
 const timeoutMs = 540_000
 
-describe('README.md', { skip: hasQemu() ? false : 'qemu-system-x86_64 is not installed' }, () => {
+describe('README.md', { skip: withoutQemu() }, () => {
   let visord: Visord
   let directory: string
 

@@ -17,9 +17,10 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
     if (flags.action === 'version') process.stdout.write(`visord ${version}\n`)
     return flags.action === 'help' || flags.action === 'version' ? 0 : await runWith(flags)
   } catch (error) {
-    const { message, remedy } = toVisorError(error)
+    const { code, message, remedy } = toVisorError(error)
     process.stderr.write(`visord: ${message}\n${remedy ? `  ${remedy}\n` : ''}`)
-    return 2
+    if (code === 'internal') console.error(error)
+    return code === 'internal' ? 1 : 2
   }
 }
 

@@ -41,7 +41,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
 const modules = [
   'virtio_pci virtio_net virtio_blk virtio_scsi virtio_console virtio_balloon virtio_rng virtio_input',
   'e1000 e1000e 8139cp ne2k_pci ahci ata_piix sd_mod sr_mod button evdev af_packet',
-  'ext4 vfat nls_ascii nls_cp437 isofs squashfs overlay 9p 9pnet_virtio virtiofs',
+  'crc32c_generic crc32c_intel ext4 vfat nls_ascii nls_cp437 isofs squashfs overlay 9p 9pnet_virtio virtiofs',
 ].flatMap((line) => line.split(' '))
 
 export interface BuildOptions {
@@ -218,6 +218,8 @@ function files(busybox: Buffer): CpioEntry[] {
     // The kernel opens it for the first program, before that program can mount anything.
     { path: 'dev/console', type: 'character-device', major: 5, minor: 1 },
     { path: 'bin/busybox', type: 'file', mode: 0o755, content: busybox },
+    // Where the kernel looks for it when a file system is mounted.
+    { path: 'sbin/modprobe', type: 'link', target: '/bin/busybox' },
     { path: 'etc/resolv.conf', type: 'link', target: '/run/resolv.conf' },
     { path: 'etc/passwd', type: 'file', content: Buffer.from('root::0:0:root:/root:/bin/sh\n') },
     { path: 'etc/group', type: 'file', content: Buffer.from('root:x:0:\n') },

@@ -28,6 +28,8 @@ for bus in pci acpi virtio; do
   modprobe -qa $(cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u) 2>/dev/null
 done
 modprobe -qa evdev af_packet 2>/dev/null
+# Disks behind a SCSI or ATA card are looked for in the background; their driver waits for them.
+[ -d /sys/class/scsi_host/host0 ] && modprobe -qa sd_mod sr_mod 2>/dev/null
 
 ip link set lo up
 for link in /sys/class/net/*; do

@@ -101,7 +101,8 @@ export function restApp(options: RestOptions): RestApp {
     const identity = await options.authenticate(request, context)
     if (identity) return identity
     throw new VisorError('unauthenticated', 'This needs a login, and the request has none that is valid.', {
-      remedy: 'Send the token as "Authorization: Bearer TOKEN"; \'visor token\' shows it on the host.',
+      remedy:
+        'Send "Authorization: Bearer TOKEN"; the file \'token\' in the state directory of visord holds the token.',
     })
   }
 

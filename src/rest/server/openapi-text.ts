@@ -25,7 +25,7 @@ export const tags = [
 /** The introduction; paragraphs, of which some begin with a heading. */
 export const guide = [
   '# Log in',
-  'On the unix socket the kernel says who asks. Over TCP every request carries `Authorization: Bearer TOKEN`; `visor token` shows the token on the host. A browser trades it for a cookie with POST /v1/session, or by opening `/#token=TOKEN`.',
+  'On the unix socket the kernel says who asks. Over TCP every request carries `Authorization: Bearer TOKEN`; the file `token` in the state directory of visord (`/var/lib/visor/token`) holds the token. A browser trades it for a cookie with POST /v1/session, or by opening `/#token=TOKEN`.',
   '# Name a domain',
   'Everywhere a path has {domain}, its uuid or its name will do.',
   '# Definitions',

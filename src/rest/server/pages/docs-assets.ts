@@ -14,7 +14,7 @@ section > h2 { margin: 56px 0 4px; font-size: 23px; }
 h3 { margin: 26px 0 4px; font-size: 16px; }
 h4 { margin: 18px 0 4px; font-size: 12.5px; color: var(--muted); }
 .prose { margin: 4px 0; max-width: 72ch; }
-:not(pre) > code { padding: 1px 5px; border-radius: 5px; background: var(--raised); }
+:not(pre) > code { padding: 1px 4px; border-radius: 5px; background: var(--raised); }
 .operation { padding: 18px 20px; margin: 16px 0; }
 .operation:target { border-color: var(--accent); box-shadow: 0 0 0 3px var(--info-ground); }
 .operation > header { display: flex; flex-wrap: wrap; align-items: center; gap: 10px; }

@@ -205,8 +205,8 @@ function row(domain) {
   const pill = make('span', 'pill ' + (looks[domain.state] || ''), make('span', 'dot'), words[domain.state] || domain.state)
   if (domain.message) pill.title = domain.message
   const usage = state.usage.get(domain.uuid)
-  const cpu = make('td', 'number', domain.vcpus + (domain.vcpus === 1 ? ' vCPU' : ' vCPUs'))
-  if (usage && usage.share !== undefined) { cpu.append(meter('bar-cell', usage.share)); cpu.title = Math.round(usage.share * 100) + ' % busy' }
+  const cpu = make('td', 'number', String(domain.vcpus))
+  if (usage && usage.share !== undefined) { cpu.append(meter('bar-cell', usage.share)); cpu.title = Math.round(usage.share * 100) + ' % of its processors busy' }
   const actions = make('div', 'actions')
   for (const [verb, title] of verbs[domain.state] || []) {
     if (!state.operations.has('domains.' + verb) || state.access === 'read') continue

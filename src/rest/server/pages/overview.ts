@@ -17,7 +17,7 @@ ${sign}<strong>visor</strong><span class="muted" id="hostname"></span>
 <main>
 <form class="card login" id="login" hidden>
 <h1>Log in</h1>
-<p class="muted">This page needs the token of this visord. On its host, <code>visor token</code> shows it.</p>
+<p class="muted">This page needs the token of visord. On its host it is in <code>/var/lib/visor/token</code>, or in the file <code>token</code> of another state directory.</p>
 <label class="small" for="token">Token</label>
 <input id="token" type="password" autocomplete="off" spellcheck="false" required>
 <p class="error" id="login-error" role="alert" hidden></p>
@@ -29,12 +29,12 @@ ${sign}<strong>visor</strong><span class="muted" id="hostname"></span>
 <input id="search" type="search" placeholder="Find by name" aria-label="Find by name"></div>
 <p class="card error" id="failure" role="alert" hidden></p>
 <div class="card wide" id="domains-card"><table>
-<thead><tr><th>Name</th><th>State</th><th>Driver</th><th class="number">CPU</th><th class="number">Memory</th><th>Since</th><th></th></tr></thead>
+<thead><tr><th>Name</th><th>State</th><th>Driver</th><th class="number">CPUs</th><th class="number">Memory</th><th>Since</th><th></th></tr></thead>
 <tbody id="domains"></tbody></table></div>
 <div class="card empty" id="empty" hidden>
 <h3>No machines yet</h3>
 <p class="muted">The first one is a command away:</p>
-<pre>visor create first --image micro --start</pre></div>
+<pre>visor create first --image micro --console</pre></div>
 <div class="head"><h2>Events</h2><span class="muted small">as they happen</span></div>
 <ol class="card events" id="events"><li class="muted" id="no-events">Nothing has happened since this page was opened.</li></ol>
 </section>

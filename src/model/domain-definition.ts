@@ -19,7 +19,7 @@ const unknown = s.unknown()
 // Narrower than libvirt's: these become parts of command lines and file names, where no quoting reaches.
 const oneWord = { pattern: /^[\w.+:-]+$/u, patternName: 'one word of letters, digits and _.+:-' } as const
 const number = {
-  pattern: /^(?:0x[0-9a-f]{1,8}|\d{1,10})$/iu,
+  pattern: /^(?:0x[0-9a-fA-F]{1,8}|\d{1,10})$/u,
   patternName: "a number such as '2' or '0x02'",
 } as const
 /** Source: the kernel's dev_valid_name. */

@@ -1,7 +1,7 @@
 /** What is wrong with a document: all of it at once, in one error. */
 import { xmlPathOf } from './described.ts'
 import { type ErrorCode, type Issue, VisorError } from './error.ts'
-import { nearest, type Positions } from './position.ts'
+import { nearest, type Position, type Positions } from './position.ts'
 import type { Schema } from './schema.ts'
 
 /** More than these are counted, not listed. */
@@ -13,6 +13,8 @@ export interface Fault {
   readonly message: string
   /** XML below the path that it is about, where no description reaches. */
   readonly below?: string
+  /** Where it is in the text, when that is not where the path is. */
+  readonly position?: Position
 }
 
 export interface Verdict {
@@ -27,7 +29,7 @@ export function faultError(faults: readonly Fault[], verdict: Verdict): VisorErr
   const issues = faults.slice(0, mostListed).map((fault) => toIssue(fault, verdict))
   const sentences = issues.map(({ path, message, line, column }, index) => {
     const name = placeName(path, faults[index]?.below, verdict)
-    return `${name === '' ? '' : `${name}: `}${message}${line === undefined ? '' : ` (line ${line}, column ${column})`}`
+    return `${name === '' ? 'The document ' : `${name}: `}${message}${line === undefined ? '' : ` (line ${line}, column ${column})`}`
   })
   if (faults.length > mostListed) sentences.push(`and ${faults.length - mostListed} more`)
   const first = issues[0]
@@ -40,8 +42,8 @@ export function faultError(faults: readonly Fault[], verdict: Verdict): VisorErr
   })
 }
 
-function toIssue({ path, message }: Fault, { positions }: Verdict): Issue {
-  return { path, message, ...(positions && nearest(positions, path)) }
+function toIssue({ path, message, position }: Fault, { positions }: Verdict): Issue {
+  return { path, message, ...(position ?? (positions && nearest(positions, path))) }
 }
 
 /** Readers of XML are told where it is in their XML, all others the path. */

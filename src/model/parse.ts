@@ -58,11 +58,13 @@ interface Walk {
   depth: number
 }
 
+/** A hostile document may be wrong in each of its parts; beyond this nobody reads on. */
+const mostFaults = 1000
+
 type Visit<K extends s.Schema> = (schema: K, value: unknown, path: string, walk: Walk) => unknown
 
 const fault = (walk: Walk, path: string, message: string): undefined => {
-  // A hostile document may be wrong in each of its parts; beyond this nobody reads on.
-  if (walk.faults.length < 1000) walk.faults.push({ path, message })
+  if (walk.faults.length < mostFaults) walk.faults.push({ path, message })
   return undefined
 }
 
@@ -154,7 +156,12 @@ const visitNumber: Visit<s.IntegerSchema> = ({ kind, options }, value, path, wal
 }
 
 const visitSize: Visit<s.SizeSchema> = ({ options }, value, path, walk) => {
-  if (!Number.isSafeInteger(value)) return wrong(walk, path, `a whole number of ${options.unit}`, value)
+  if (!Number.isSafeInteger(value)) {
+    const isSize = typeof value === 'string' && parseSize(value, options.unit) !== undefined
+    const short = isSize ? sizeName(path) : undefined
+    const hint = short === undefined ? '' : ` (sizes with a unit go by ${short})`
+    return wrong(walk, path, `a whole number of ${options.unit}${hint}`, value)
+  }
   return bounded(value as number, options, path, walk, (n) => `${n} ${options.unit}`)
 }
 
@@ -259,7 +266,8 @@ function readSize(
 function absent(field: s.Schema, path: string, walk: Walk): unknown {
   if (field.options.optional) return undefined
   if (field.options.default !== undefined) return visit(field, field.options.default, path, walk)
-  return fault(walk, path, 'must be given')
+  const short = described(field).kind === 'size' ? sizeName(path) : undefined
+  return fault(walk, path, short === undefined ? 'must be given' : `must be given, or ${short} with a unit`)
 }
 
 function refuseStrangers(
@@ -274,9 +282,10 @@ function refuseStrangers(
   const known = [...Object.keys(schema.fields), ...sizes]
   for (const key of Object.keys(value)) {
     if (known.includes(key)) continue
+    if (walk.faults.length >= mostFaults) return
     const meant = suggest(key, known)
     const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
-    fault(walk, path, `has no field '${key.length > 60 ? `${key.slice(0, 60)}...` : key}'${hint}`)
+    fault(walk, join(path, key.length > 60 ? `${key.slice(0, 60)}...` : key), `is not known here${hint}`)
   }
 }
 

@@ -3,6 +3,8 @@
  * definitions are equal wherever they came from.
  */
 
+import { sizeName } from './described.ts'
+
 /** Line and column count from 1. */
 export interface Position {
   readonly line: number
@@ -33,7 +35,8 @@ export function positionOf(value: unknown, path: string): Position | undefined {
 /** The position of the path, or of the innermost part around it that has one. */
 export function nearest(positions: Positions, path: string): Position | undefined {
   for (let here = path; ; here = here.replace(/(?:^|\.)[^.[\]]*$|\[\d+\]$/u, '')) {
-    const position = positions.at.get(here)
+    // A size may have been written under its short name.
+    const position = positions.at.get(here) ?? positions.at.get(sizeName(here) ?? here)
     if (position || here === '') return position
   }
 }

@@ -9,7 +9,7 @@ const powers = 'kmgtpe'
 const binary = ['', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const
 
 /** Bytes in a unit; undefined for a unit that is none. */
-export function bytesIn(unit: string): number | undefined {
+function bytesIn(unit: string): number | undefined {
   const lower = unit.toLowerCase()
   if (lower === '' || lower === 'b' || lower === 'byte' || lower === 'bytes') return 1
   const power = powers.indexOf(lower.charAt(0)) + 1

@@ -5,7 +5,7 @@ import type { Fault } from './issue.ts'
 import { parse } from './parse.ts'
 import type { Position } from './position.ts'
 import type * as s from './schema.ts'
-import { bytesIn, scale } from './size.ts'
+import { scale } from './size.ts'
 import { attributeText } from './xml-format.ts'
 import { type Layout, layoutOf, type Place, type Slot, sortUnknown } from './xml-layout.ts'
 import { parseXml, type XmlDocument, type XmlElement, type XmlLimits } from './xml-tree.ts'
@@ -181,24 +181,23 @@ function convertSize(slot: Slot, element: XmlElement): unknown {
   const amount = convert(slot.schema, element.text)
   const from = element.attributes.get('unit')?.value ?? unit
   if (typeof amount !== 'number') return amount
-  if (bytesIn(from) === undefined) return `${amount} ${from}`
-  return scale(amount, from, unit) ?? amount
+  // Not a number that can be told: checking then shows it as it was written.
+  return scale(amount, from, unit) ?? `${amount} ${from}`
 }
 
 function keep(reading: Reading, owner: Owner, path: string, xml: string, start: number): void {
   if (Object.hasOwn(owner.schema.options.runtime ?? {}, path)) return
   if (owner.layout.unknown !== undefined) owner.unknown.push({ path, xml, start })
-  else {
-    const place = reading.document.locate(start)
-    reading.places.set(join(owner.path, '?'), place)
-    reading.faults.push({ path: join(owner.path, '?'), message: `'${path}' is not known here` })
-  }
+  else
+    reading.faults.push({
+      path: owner.path,
+      message: `has '${path}', which is not known`,
+      position: reading.document.locate(start),
+    })
 }
 
 function complain(reading: Reading, path: string, element: XmlElement, message: string): void {
-  const place = join(path, '?')
-  if (!reading.places.has(place)) mark(reading, place, element.start)
-  reading.faults.push({ path, message })
+  reading.faults.push({ path, message, position: reading.document.locate(element.start) })
 }
 
 /** The element as it was written, with the namespaces that it takes from around it declared on itself. */

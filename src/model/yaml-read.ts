@@ -14,13 +14,13 @@ import {
 } from 'yaml'
 import { at, join } from './described.ts'
 import { type ErrorCode, VisorError } from './error.ts'
-import type { Fault } from './issue.ts'
+import { readJson } from './json-read.ts'
 import { parse } from './parse.ts'
 import type { Position } from './position.ts'
 import type * as s from './schema.ts'
 
 export interface YamlLimits {
-  /** Most UTF-16 units of text. */
+  /** Most UTF-16 units of text: 512 KiB of YAML, which takes long to read, 4 MiB of JSON. */
   readonly maxBytes?: number
   readonly maxDepth?: number
   /** Most values, each use of an alias counting what it stands for. */
@@ -31,7 +31,7 @@ export interface YamlLimits {
   readonly format?: 'yaml' | 'json'
 }
 
-const defaults = { maxBytes: 1_048_576, maxDepth: 64, maxNodes: 100_000 } as const
+const mostBytes = { yaml: 524_288, json: 4_194_304 } as const
 
 /**
  * The one document of a YAML text (JSON is YAML too), checked against `schema`. Fails with
@@ -52,35 +52,38 @@ export function parseYamlDocuments<S extends s.Schema>(
   text: string,
   limits: YamlLimits = {},
 ): s.Output<S>[] {
-  const { maxBytes, maxDepth, maxNodes } = { ...defaults, ...limits }
-  const code = limits.code ?? 'invalid-definition'
-  const format = limits.format ?? 'yaml'
+  const { code = 'invalid-definition', format = 'yaml', maxDepth = 64, maxNodes = 100_000 } = limits
+  const { maxBytes = mostBytes[format] } = limits
   const lines = new LineCounter()
-  const refuse: Refuse = (what, offset) => {
+  const locate = (offset: number): Position => {
     const { line, col: column } = lines.linePos(Math.min(offset, text.length))
-    const message = `The ${format.toUpperCase()} is not accepted: ${what} (line ${line}, column ${column}).`
-    throw new VisorError(code, message, { line, column })
+    return { line: Math.max(1, line), column: Math.max(1, column) }
+  }
+  const refuse: Refuse = (what, offset) => {
+    const position = locate(offset)
+    const place = `line ${position.line}, column ${position.column}`
+    throw new VisorError(code, `The ${format.toUpperCase()} is not accepted: ${what} (${place}).`, position)
   }
   if (text.length > maxBytes) refuse(`it has ${text.length} characters, more than ${maxBytes}`, 0)
-  const budget = { nodes: maxNodes }
-  const values: s.Output<S>[] = []
-  for (const document of compose(text, lines, maxDepth, refuse)) {
-    const { contents } = document
-    if (!isNode(contents) || (isScalar(contents) && contents.value === null)) continue
-    const reading: Reading = {
-      places: new Map(),
-      anchors: new Map(),
-      faults: [],
-      lines,
-      budget,
-      maxDepth,
-      refuse,
-    }
-    const value = toValue(reading, contents, '', 0)
-    const positions = { format, at: reading.places }
-    values.push(parse(schema, value, { code, positions, faults: reading.faults, maxNodes, maxDepth }))
+  const finish = (value: unknown, places: ReadonlyMap<string, Position>) =>
+    parse(schema, value, { code, positions: { format, at: places }, maxNodes, maxDepth })
+
+  if (format === 'json') {
+    addLines(lines, text)
+    const { value, places } = readJson(text, { locate, refuse, maxDepth, maxNodes })
+    return [finish(value, places)]
   }
-  return values
+  const budget = { nodes: maxNodes }
+  return compose(text, lines, maxDepth, refuse).flatMap(({ contents }) => {
+    if (!isNode(contents) || (isScalar(contents) && contents.value === null)) return []
+    const reading: Reading = { places: new Map(), anchors: new Map(), locate, budget, maxDepth, refuse }
+    return [finish(toValue(reading, contents, '', 0), reading.places)]
+  })
+}
+
+function addLines(lines: LineCounter, text: string): void {
+  lines.addNewLine(0)
+  for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) lines.addNewLine(end + 1)
 }
 
 type Refuse = (what: string, offset: number) => never
@@ -125,8 +128,7 @@ function checkDepth(token: unknown, maxDepth: number, refuse: Refuse): void {
 interface Reading {
   readonly places: Map<string, Position>
   readonly anchors: Map<string, Node>
-  readonly faults: Fault[]
-  readonly lines: LineCounter
+  readonly locate: (offset: number) => Position
   readonly budget: { nodes: number }
   readonly maxDepth: number
   readonly refuse: Refuse
@@ -181,7 +183,6 @@ function mapValue(
   return result
 }
 
-function mark({ places, lines }: Reading, path: string, offset: number): void {
-  const { line, col: column } = lines.linePos(offset)
-  places.set(path, { line, column })
+function mark({ places, locate }: Reading, path: string, offset: number): void {
+  places.set(path, locate(offset))
 }

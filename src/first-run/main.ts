@@ -91,9 +91,28 @@ async function boot(
   await phases.run('boot to the shell', async () => {
     const stream = await connection.domains.openConsole?.(guestName, { scrollback: true })
     if (!stream) throw new VisorError('unsupported', `${choice.driver} has no console to show.`)
-    await showUntilPrompt(stream, (bytes) => process.stdout.write(bytes), { signal, timeoutMs: bootMs })
+    const stopWaiting = tellWaiting()
+    const show = (bytes: Uint8Array) => {
+      stopWaiting()
+      process.stdout.write(bytes)
+    }
+    await showUntilPrompt(stream, show, { signal, timeoutMs: bootMs }).finally(stopWaiting)
     write('\n')
   })
+}
+
+/** A quiet kernel says nothing for a while: shows that time passes until the returned function is called. */
+function tellWaiting(): () => void {
+  const started = performance.now()
+  write('    its kernel boots quietly ...\n')
+  if (!process.stdout.isTTY) return () => {}
+  const timer = setInterval(() => write(`\r    ${Math.round((performance.now() - started) / 1000)} s `), 1000)
+  let waiting = true
+  return () => {
+    clearInterval(timer)
+    if (waiting) write('\r\x1b[K')
+    waiting = false
+  }
 }
 
 function addresses({ presence }: Visord): string {

@@ -21,6 +21,12 @@ export interface Visord {
   stop(): Promise<void>
 }
 
+/** As we run: from the build, or from the sources. */
+const program = join(
+  packageRoot,
+  import.meta.filename.endsWith('.ts') ? 'src/daemon/main.ts' : 'bin/visord.js',
+)
+
 const readyMs = 30_000
 const stopMs = 30_000
 const pollMs = 10
@@ -36,7 +42,7 @@ export async function startVisord(place: Place, flags: readonly string[]): Promi
   const log = openSync(place.logFile, 'a', 0o600)
   const options = ['--state-dir', state, '--runtime-dir', runtime, '--log-format', 'json', ...flags]
   // A session of its own: Ctrl-C in the terminal is for us, and we stop it when its guest is off.
-  const child = spawn(process.execPath, [join(packageRoot, 'bin/visord.js'), ...options], {
+  const child = spawn(process.execPath, [program, ...options], {
     detached: true,
     stdio: ['ignore', 'ignore', log],
     env: { ...process.env, VISOR_CONFIG: undefined, ...configOf(config) },

@@ -2,17 +2,15 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'node:test'
-import { guard, silentLog } from '../../src/driver/index.ts'
-import { loadDriver } from '../../src/drivers/index.ts'
-import { openStore } from '../../src/host/index.ts'
 import { greeting, writeBootSector } from '../fixtures/boot-sector.ts'
 import { bootSectorMachine, withoutQemu } from '../fixtures/qemu.ts'
 import { conform } from './conform.ts'
+import { openDriver } from './open-driver.ts'
 
 const directory = join(tmpdir(), `visor-conform-qemu-${process.pid}`)
 const disk = join(directory, 'boot.raw')
 
-describe('a boot sector under QEMU', { skip: withoutQemu() }, () => {
+describe('with a boot sector', { skip: withoutQemu() }, () => {
   conform({
     name: 'drivers/qemu',
     persists: true,
@@ -22,23 +20,7 @@ describe('a boot sector under QEMU', { skip: withoutQemu() }, () => {
     makeDefinition: (name) => bootSectorMachine(name, disk),
     async open() {
       await writeBootSector(disk)
-      const [stateDirectory, runtimeDirectory] = [join(directory, 'state'), join(directory, 'run')]
-      const store = await openStore(join(stateDirectory, 'store.db'))
-      try {
-        const driver = await loadDriver('qemu')
-        const options = { stateDirectory, runtimeDirectory, store, log: silentLog }
-        const connection = guard(await driver.open(new URL('qemu:///system'), options))
-        return {
-          ...connection,
-          async close() {
-            await connection.close()
-            await store.close()
-          },
-        }
-      } catch (error) {
-        await store.close()
-        throw error
-      }
+      return openDriver('qemu:///system', directory)
     },
     async kill({ pid = 0 }) {
       process.kill(pid, 'SIGKILL')

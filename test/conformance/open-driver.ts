@@ -1,0 +1,26 @@
+import { join } from 'node:path'
+import { type CompleteConnection, guard, silentLog } from '../../src/driver/index.ts'
+import { loadDriver } from '../../src/drivers/index.ts'
+import { openStore } from '../../src/host/index.ts'
+
+/** Opens a driver behind `guard()`, with its state below `directory`; closing it lets go of its store too. */
+export async function openDriver(uri: string, directory: string): Promise<CompleteConnection> {
+  const address = new URL(uri)
+  const driver = await loadDriver(address.protocol.replace(':', ''))
+  const [stateDirectory, runtimeDirectory] = [join(directory, 'state'), join(directory, 'run')]
+  const store = await openStore(join(stateDirectory, 'store.db'))
+  try {
+    const options = { stateDirectory, runtimeDirectory, store, log: silentLog }
+    const connection = guard(await driver.open(address, options))
+    return {
+      ...connection,
+      async close() {
+        await connection.close()
+        await store.close()
+      },
+    }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}

@@ -234,3 +234,23 @@ test('a driver opened here has the state directory to itself', async () => {
 test('connecting can be given up', async () => {
   await refused('cancelled', connect('test:///default', { signal: AbortSignal.abort() }))
 })
+
+test('a client that goes away frees its event stream', async () => {
+  const served = await serveApi('tcp', 'test:///default', { eventStreamLimit: 1 })
+  const client = await served.connect()
+  const headers = { authorization: 'Bearer token-of-an-admin' }
+  for (let round = 0; round < 3; round++) {
+    const leave = new AbortController()
+    const open = () => fetch(`${served.address}/v1/events`, { headers, signal: leave.signal })
+    let stream = await open()
+    // The server notices the end of the one before a moment later.
+    while (stream.status === 409) {
+      await stream.text()
+      stream = await open()
+    }
+    assert.equal(stream.status, 200)
+    leave.abort()
+  }
+  await client.close()
+  await served.close()
+})

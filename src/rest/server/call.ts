@@ -1,4 +1,4 @@
-import type { Access, CompleteConnection, Log } from '../../driver/index.ts'
+import type { Access, CompleteConnection } from '../../driver/index.ts'
 
 /** How a request came in; what the listener knows and the request does not say. */
 export interface RestContext {
@@ -25,7 +25,6 @@ export interface Call {
   /** What this identity may do; what it may not fails with `denied`. */
   readonly connection: CompleteConnection
   readonly bodyLimitBytes: number
-  readonly log: Log
 }
 
 export type Handler = (call: Call) => Promise<Response>

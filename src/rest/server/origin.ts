@@ -1,11 +1,9 @@
 import { VisorError } from '../../model/index.ts'
 import type { RestContext } from './call.ts'
 
-const loopbackNames = ['localhost', '127.0.0.1', '[::1]']
-
 /**
  * Refuses a request over TCP for a host name that is not ours: a page elsewhere whose name was made to point
- * at this machine (DNS rebinding) would otherwise be of our origin.
+ * at this machine (DNS rebinding) would otherwise be of our origin. Addresses cannot be made to point anywhere.
  */
 export function checkHost(
   request: Request,
@@ -15,10 +13,14 @@ export function checkHost(
 ): void {
   if (context.transport !== 'tcp') return
   const name = hostName(request.headers.get('host')) ?? url.hostname
-  if (loopbackNames.includes(name) || allowed.includes(name)) return
+  if (name === 'localhost' || isAddress(name) || allowed.includes(name)) return
   throw new VisorError('denied', `This server does not answer to the name '${name}'.`, {
     remedy: "Use the address it listens on, or add the name to 'allowedHosts' in its configuration.",
   })
+}
+
+function isAddress(name: string): boolean {
+  return /^(\d{1,3}(\.\d{1,3}){3}|\[[\da-f:.]+\])$/u.test(name)
 }
 
 function hostName(host: string | null): string | undefined {

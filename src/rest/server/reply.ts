@@ -10,8 +10,8 @@ export function json(value: unknown, init: ResponseInit = {}): Response {
 }
 
 /** Nothing to say. */
-export function noContent(): Response {
-  return new Response(null, { status: 204 })
+export function noContent(headers: Readonly<Record<string, string>> = {}): Response {
+  return new Response(null, { status: 204, headers })
 }
 
 /** Raw bytes of a media type. */
@@ -26,7 +26,6 @@ export function problem(error: VisorError, requestId: string): Response {
   const headers = new Headers(refusal?.headers)
   headers.set('content-type', problemType)
   if (body.status === 401) headers.set('www-authenticate', 'Bearer realm="visor"')
-  // A browser's fetch and Node's refuse to make an answer with a status they do not know; 499 is fine.
   return new Response(JSON.stringify(body), { status: body.status, headers })
 }
 

@@ -93,6 +93,7 @@ describe('visord', () => {
     assert.equal(ready.socket, socketPath())
     assert.deepEqual(JSON.parse(readFileSync(join(directory, 'run/visord.json'), 'utf8')), {
       pid: visord.process.pid,
+      startTime: ready.startTime,
       version: ready.version,
       socket: socketPath(),
       url: ready.url,

@@ -8,6 +8,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { combine, type GuardedConnection, guard, type Log, type Store } from '../driver/index.ts'
 import {
+  identifyProcess,
   openStore,
   type Presence,
   readHostInfo,
@@ -120,6 +121,7 @@ async function listen({ config, directories, tcp }: Settings, app: RestApp, log:
   fronts.push(serveHttp(local, { app, transport: 'unix', secure: false, log }))
   const presence: Presence = {
     pid: process.pid,
+    startTime: identifyProcess(process.pid)?.startTime ?? '',
     version,
     socket,
     ...(server && { url: urlOf(server, config) }),

@@ -1,9 +1,10 @@
 /** The visord of a first run: a process of its own, ended by whoever started it. */
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   identifyProcess,
+  isRunning,
   type Presence,
   type ProcessIdentity,
   readPresence,
@@ -32,12 +33,13 @@ const stopMs = 30_000
 const pollMs = 10
 
 /**
- * Starts visord in the place and resolves when it is ready. Fails with `unavailable` and what it said last
- * when it ends before that, and with `busy` when one serves there already.
+ * Starts visord in the place and resolves when it is ready. One that an earlier first run left behind when it
+ * was killed is stopped first. Fails with `busy` when another first run is there, and with `unavailable` and
+ * what visord said last when it ends before it is ready.
  */
 export async function startVisord(place: Place, flags: readonly string[]): Promise<Visord> {
   const { state, runtime, config } = place.directories
-  refuseSecond(runtime)
+  await claim(runtime)
   mkdirSync(state, { recursive: true, mode: 0o700 })
   const log = openSync(place.logFile, 'a', 0o600)
   const options = ['--state-dir', state, '--runtime-dir', runtime, '--log-format', 'json', ...flags]
@@ -70,12 +72,32 @@ function configOf(file: string): Record<string, string> {
   }
 }
 
-function refuseSecond(runtime: string): void {
+/** Fails when another first run is there, and ends the visord of one that is not any more. */
+async function claim(runtime: string): Promise<void> {
+  const file = join(runtime, 'first-run.json')
+  const owner = readJson(file) as ProcessIdentity | undefined
   const there = readPresence(runtime)
-  if (!there || !identifyProcess(there.pid)) return
-  throw new VisorError('busy', `A visord runs here already, as process ${there.pid}.`, {
-    remedy: `Press Ctrl-C where it was started, or end it: kill ${there.pid}`,
+  if (owner && isRunning(owner)) throw second(`npm start, as process ${owner.pid},`, owner.pid)
+  if (there && isRunning(there)) {
+    if (!owner) throw second(`A visord, process ${there.pid},`, there.pid)
+    await stopProcess(there)
+  }
+  mkdirSync(runtime, { recursive: true, mode: 0o700 })
+  writeFileSync(file, JSON.stringify(identifyProcess(process.pid)), { mode: 0o600 })
+}
+
+function second(who: string, pid: number): VisorError {
+  return new VisorError('busy', `${who} runs here already.`, {
+    remedy: `Press Ctrl-C where it was started, end it with 'kill ${pid}', or choose other directories.`,
   })
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch {
+    return undefined
+  }
 }
 
 async function waitUntilReady(runtime: string, identity: ProcessIdentity): Promise<Presence | undefined> {

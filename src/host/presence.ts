@@ -1,9 +1,9 @@
 /** The file that says where a visord is to be found; it is there while it is usable. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ProcessIdentity } from './process.ts'
 
-export interface Presence {
-  readonly pid: number
+export interface Presence extends ProcessIdentity {
   readonly version: string
   readonly socket: string
   /** Address of HTTP over TCP, where it is served. */

@@ -123,7 +123,7 @@ describe('visord', () => {
   })
 
   it('logs JSON with the id of each request', async () => {
-    const visord = start(['--log-level', 'info'])
+    const visord = start(['--log-level', 'debug'])
     await visord.line('ready')
     const { headers } = await ask('/v1/domains/none', { headers: { 'x-request-id': 'mine.1' } })
     assert.equal(headers['x-request-id'], 'mine.1')

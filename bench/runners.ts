@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { libvirtDefinition, makeGuest } from './guest.ts'
 import type { Workbench } from './harness.ts'
 import { openLibrary } from './ours/library.ts'
@@ -24,14 +24,13 @@ export const libvirtName = 'libvirt'
 /** The machine under everything that can run it here. */
 export async function openRunners(bench: Workbench): Promise<Runner[]> {
   const guest = await makeGuest(bench.directory)
+  const placeOf = (name: string) => join(bench.directory, `${name}-`)
   const library = await defineMachine(bench, await openLibrary(bench), guest)
   const rest = await defineMachine(bench, (await openVisord(bench)).connection, guest)
   await library.start()
   const [program = '', ...args] = await library.commandLine()
   await library.destroy()
-  const rawDirectory = join(bench.directory, 'raw')
-  await mkdir(rawDirectory)
-  const raw = rawQemu(bench, program, withoutOurSockets(args, rawDirectory))
+  const raw = rawQemu(bench, program, await moveArguments(args, placeOf('library'), placeOf('raw')))
   const libvirt = await openLibvirt(bench)
   await libvirt?.call({ op: 'define', xml: libvirtDefinition(guest) })
   return [
@@ -63,14 +62,10 @@ function clocked(machine: {
   return { start: () => clock(machine.start), destroy: () => clock(machine.destroy) }
 }
 
-/** Our arguments for a QEMU that is not ours: it stays in the foreground and has its sockets elsewhere. */
-export function withoutOurSockets(args: readonly string[], directory: string): string[] {
-  const kept = args.filter((arg) => arg !== '-S' && arg !== '-daemonize')
-  let sockets = 0
-  return kept.map((arg) =>
-    arg.replace(
-      /\b(path|mem-path)=[^,]*\.sock\b/gu,
-      (_, key: string) => `${key}=${join(directory, `${sockets++}.sock`)}`,
-    ),
-  )
+/** Our command line with other places for its sockets and files, whose directories are made. */
+async function moveArguments(args: readonly string[], from: string, to: string): Promise<string[]> {
+  const moved = args.map((arg) => arg.replaceAll(from, to))
+  for (const path of moved.flatMap((arg) => arg.split(/[=,:"]/u)).filter((part) => part.startsWith(to)))
+    await mkdir(dirname(path), { recursive: true })
+  return moved
 }

@@ -19,7 +19,12 @@ export const stats: Benchmark = {
   },
 }
 
+/** A request line has its limits, so they are named in two halves. */
 async function sampleStats({ domains }: CompleteConnection): Promise<() => Promise<number>> {
-  const uuids = (await domains.list()).map(({ uuid }) => uuid)
-  return () => timed(() => domains.stats({ domains: uuids }))
+  const names = (await domains.list()).map(({ name }) => name)
+  const halves = [names.slice(0, names.length / 2), names.slice(names.length / 2)]
+  return () =>
+    timed(async () => {
+      for (const half of halves) await domains.stats({ domains: half })
+    })
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import type { Duplex } from 'node:stream'
 import type { Workbench } from '../harness.ts'
 import { endChild } from '../processes.ts'
 
@@ -12,7 +13,7 @@ export interface RawQemu {
   destroy(): Promise<void>
 }
 
-/** `args` are those of the machine alone; the monitor is added on standard input and output. */
+/** `args` have a monitor on descriptor 3 and leave the processors stopped. */
 export function rawQemu(bench: Workbench, program: string, args: readonly string[]): RawQemu {
   let child: ChildProcess | undefined
   bench.defer(async () => {
@@ -20,11 +21,13 @@ export function rawQemu(bench: Workbench, program: string, args: readonly string
   })
   return {
     async start() {
-      const qemu = spawn(program, [...args, '-S', '-qmp', 'stdio'], { stdio: ['pipe', 'pipe', 'pipe'] })
+      const qemu = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], detached: true })
       child = qemu
+      const monitor = qemu.stdio[3] as Duplex
+      monitor.on('error', () => {})
       const said: Buffer[] = []
-      qemu.stderr.on('data', (chunk: Buffer) => said.push(chunk))
-      const lines = createInterface({ input: qemu.stdout })[Symbol.asyncIterator]()
+      qemu.stderr?.on('data', (chunk: Buffer) => said.push(chunk))
+      const lines = createInterface({ input: monitor })[Symbol.asyncIterator]()
       const next = async (wanted: string): Promise<void> => {
         while (true) {
           const { done, value } = await lines.next()
@@ -33,9 +36,9 @@ export function rawQemu(bench: Workbench, program: string, args: readonly string
         }
       }
       await next('QMP')
-      qemu.stdin.write('{"execute":"qmp_capabilities"}\n')
+      monitor.write('{"execute":"qmp_capabilities"}\n')
       await next('return')
-      qemu.stdin.write('{"execute":"cont"}\n')
+      monitor.write('{"execute":"cont"}\n')
       await next('return')
     },
     async destroy() {

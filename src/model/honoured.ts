@@ -3,6 +3,7 @@ import { at, described, generalPath, isPlainObject, join } from './described.ts'
 import { type Fault, faultError } from './issue.ts'
 import { positionsOf } from './position.ts'
 import type * as s from './schema.ts'
+import { show } from './show.ts'
 
 /**
  * Fails with `unsupported-config` when `value` sets something that is not in `honoured`: each path, its place
@@ -10,7 +11,7 @@ import type * as s from './schema.ts'
  * the machine (`inert` in the description), needs no entry.
  *
  * An entry is a path without indexes, as `devices.disks[].cache`; with `.*` at its end it takes everything
- * below; with `=virtio|ide` at its end only these values. A device with nothing but defaults is honoured
+ * below but unknown content; with `=virtio|ide` at its end only these values, also of defaults. A device with nothing but defaults is honoured
  * when its own path (`devices.rngs[]`) or one below it has an entry.
  */
 export function checkHonoured<S extends s.Schema>(
@@ -20,10 +21,7 @@ export function checkHonoured<S extends s.Schema>(
   driver: string,
 ): void {
   const list = makeList(honoured)
-  const faults = settings(schema, value).flatMap(({ path, value: set, unknown }) => {
-    if (unknown !== undefined) return [{ path, below: unknown, message: `is not known to driver ${driver}` }]
-    return judge(list, path, set, driver)
-  })
+  const faults = walk(schema, value).flatMap((setting) => judge(list, setting, driver))
   if (faults.length > 0)
     throw faultError(faults, {
       code: 'unsupported-config',
@@ -39,10 +37,15 @@ export interface Setting {
   readonly value: unknown
   /** For content that no description has: its place below its owner, which `path` names. */
   readonly unknown?: string
+  /** It is what goes without saying. */
+  readonly isDefault?: true
 }
 
 /** All that a value sets: what differs from its default, devices that are there, unknown content. */
-export function settings(schema: s.Schema, value: unknown): Setting[] {
+export const settings = (schema: s.Schema, value: unknown): Setting[] =>
+  walk(schema, value).filter(({ isDefault }) => !isDefault)
+
+function walk(schema: s.Schema, value: unknown): Setting[] {
   const found: Setting[] = []
   collect(found, schema, value, '')
   return found
@@ -55,8 +58,9 @@ export const pathsOf = (schema: s.Schema, value: unknown): string[] =>
 function collect(found: Setting[], schema: s.Schema, value: unknown, path: string): void {
   const known = described(schema)
   const { options } = schema
-  if (value === undefined || options.inert || value === options.default) return
-  if (known.kind === 'array' && Array.isArray(value)) {
+  if (value === undefined || options.inert) return
+  if (value === options.default) found.push({ path, value, isDefault: true })
+  else if (known.kind === 'array' && Array.isArray(value)) {
     for (const [index, item] of value.entries()) collect(found, known.item, item, at(path, index))
   } else if (known.kind === 'object' && isPlainObject(value)) {
     // An object that may be absent or repeated says something by being there.
@@ -101,21 +105,22 @@ function makeList(honoured: Iterable<string>): List {
   return { exact, below, around }
 }
 
-function judge(list: List, path: string, value: unknown, driver: string): Fault[] {
+function judge(list: List, { path, value, unknown, isDefault }: Setting, driver: string): Fault[] {
+  // A list is honoured by the entry of its items as by its own.
   const general = generalPath(path)
-  if (
-    list.below.some(
-      (outer) => general === outer || general.startsWith(`${outer}.`) || general.startsWith(`${outer}[`),
-    )
-  )
-    return []
-  if (list.exact.has(general)) {
-    const values = list.exact.get(general)
+  const entry = [general, general.replace(/\[\]$/u, '')].find((one) => list.exact.has(one))
+  if (entry !== undefined) {
+    const values = list.exact.get(entry)
     if (!values || values.includes(String(value))) return []
     const words = values.map((word) => `'${word}'`).join(' or ')
-    return [{ path, message: `can only be ${words} with driver ${driver}, not '${String(value)}'` }]
+    return [{ path, message: `can only be ${words} with driver ${driver}, not ${show(value)}` }]
   }
-  if (isPlainObject(value))
-    return list.around.has(general) ? [] : [{ path, message: `cannot be had with driver ${driver}` }]
-  return [{ path, message: `cannot be set with driver ${driver}` }]
+  if (isDefault) return []
+  if (unknown !== undefined) return [{ path, below: unknown, message: `is not known to driver ${driver}` }]
+  if (list.below.some((outer) => isBelow(general, outer))) return []
+  if (!isPlainObject(value)) return [{ path, message: `cannot be set with driver ${driver}` }]
+  return list.around.has(general) ? [] : [{ path, message: `cannot be had with driver ${driver}` }]
 }
+
+const isBelow = (path: string, outer: string): boolean =>
+  path === outer || path.startsWith(`${outer}.`) || path.startsWith(`${outer}[`)

@@ -87,7 +87,7 @@ const mutant = fc
   )
 
 test('edits of real definitions', () => {
-  fc.assert(fc.property(mutant, survive), { numRuns: 1500 })
+  fc.assert(fc.property(mutant, survive), { numRuns: 800 })
 })
 
 test('values of any shape', () => {
@@ -110,7 +110,7 @@ test('values of any shape', () => {
         assert.ok(error instanceof VisorError, String(error))
       }
     }),
-    { numRuns: 1500 },
+    { numRuns: 800 },
   )
 })
 

@@ -3,6 +3,7 @@ import { xmlPathOf } from './described.ts'
 import { type ErrorCode, type Issue, VisorError } from './error.ts'
 import { nearest, type Position, type Positions } from './position.ts'
 import type { Schema } from './schema.ts'
+import { clean } from './show.ts'
 
 /** More than these are counted, not listed. */
 const mostListed = 20
@@ -29,7 +30,7 @@ export function faultError(faults: readonly Fault[], verdict: Verdict): VisorErr
   const issues = faults.slice(0, mostListed).map((fault) => toIssue(fault, verdict))
   const sentences = issues.map(({ path, message, line, column }, index) => {
     const name = placeName(path, faults[index]?.below, verdict)
-    return `${name === '' ? 'The document ' : `${name}: `}${message}${line === undefined ? '' : ` (line ${line}, column ${column})`}`
+    return `${name === '' ? 'The document ' : `${clean(name, 300)}: `}${message}${line === undefined ? '' : ` (line ${line}, column ${column})`}`
   })
   if (faults.length > mostListed) sentences.push(`and ${faults.length - mostListed} more`)
   const first = issues[0]

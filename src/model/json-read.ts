@@ -1,6 +1,7 @@
 /** JSON text with the place of each value: what `JSON.parse` gives, and where it stood. */
 import { at, join } from './described.ts'
 import type { Position } from './position.ts'
+import { clean } from './show.ts'
 
 export interface JsonDocument {
   readonly value: unknown
@@ -47,7 +48,7 @@ export function readJson(text: string, reading: JsonReading): JsonDocument {
       const start = offset
       if (text.charAt(offset) === '}') break
       const key = JSON.parse(token(quoted)) as string
-      if (Object.hasOwn(result, key)) reading.refuse(`key '${key}' is given twice`, start)
+      if (Object.hasOwn(result, key)) reading.refuse(`key '${clean(key)}' is given twice`, start)
       if (key === '__proto__') reading.refuse("a key '__proto__' is not allowed", start)
       const here = join(path, key)
       places.set(here, reading.locate(start))

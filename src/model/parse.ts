@@ -4,11 +4,23 @@
 import { at, described, isPlainObject, join, sizeName } from './described.ts'
 import type { ErrorCode } from './error.ts'
 import { type Fault, faultError } from './issue.ts'
+import {
+  fault,
+  mostFaults,
+  type Visit,
+  visitBoolean,
+  visitChoice,
+  visitNumber,
+  visitSize,
+  visitString,
+  type Walk,
+  wrong,
+} from './parse-scalar.ts'
 import { type Positions, positionsOf, setPositions } from './position.ts'
 import type * as s from './schema.ts'
+import { clean } from './show.ts'
 import { formatSize, parseSize } from './size.ts'
 import { suggest } from './suggest.ts'
-import { isXmlText } from './xml-format.ts'
 import { canonicalXml, fragmentFault, unknownFault } from './xml-fragment.ts'
 import { layoutOf, misplaced, sortUnknown } from './xml-layout.ts'
 
@@ -50,36 +62,6 @@ export function parse<S extends s.Schema>(
   return result as s.Output<S>
 }
 
-interface Walk {
-  readonly faults: Fault[]
-  /** How many values may still come. */
-  nodes: number
-  /** How many levels may still come. */
-  depth: number
-}
-
-/** A hostile document may be wrong in each of its parts; beyond this nobody reads on. */
-const mostFaults = 1000
-
-type Visit<K extends s.Schema> = (schema: K, value: unknown, path: string, walk: Walk) => unknown
-
-const fault = (walk: Walk, path: string, message: string): undefined => {
-  if (walk.faults.length < mostFaults) walk.faults.push({ path, message })
-  return undefined
-}
-
-/** How a wrong value is shown: as JSON, cut short. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`
-  if (value === null || value === undefined) return 'nothing'
-  if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object') return 'an object'
-  return String(value).slice(0, 60)
-}
-
-const wrong = (walk: Walk, path: string, wanted: string, value: unknown): undefined =>
-  fault(walk, path, `must be ${wanted}, not ${show(value)}`)
-
 function visit(schema: s.Schema, value: unknown, path: string, walk: Walk): unknown {
   if (--walk.nodes < 0)
     return walk.nodes === -1 ? fault(walk, path, 'is beyond the most values allowed') : undefined
@@ -103,7 +85,7 @@ function visitKind(schema: s.Schema, value: unknown, path: string, walk: Walk): 
     case 'size':
       return visitSize(known, value, path, walk)
     case 'boolean':
-      return typeof value === 'boolean' ? value : wrong(walk, path, booleanWords(known), value)
+      return visitBoolean(known, value, path, walk)
     case 'choice':
       return visitChoice(known, value, path, walk)
     case 'array':
@@ -119,75 +101,6 @@ function visitKind(schema: s.Schema, value: unknown, path: string, walk: Walk): 
     case 'any':
       return copyJson(value, path, walk)
   }
-}
-
-const visitString: Visit<s.StringSchema> = ({ options }, value, path, walk) => {
-  if (typeof value !== 'string') return wrong(walk, path, 'a text', value)
-  const { minLength = 0, maxLength = 1_048_576, pattern, patternName } = options
-  if (value.length > maxLength)
-    return fault(walk, path, `must have at most ${maxLength} characters, not ${value.length}`)
-  if (value.length < minLength)
-    return fault(
-      walk,
-      path,
-      minLength === 1 ? 'must not be empty' : `must have at least ${minLength} characters`,
-    )
-  const text = normalize(value, options.normalize)
-  if (pattern && !pattern.test(text)) return wrong(walk, path, patternName ?? `like ${pattern.source}`, value)
-  if (options.xml !== undefined && !isXmlText(text))
-    return fault(walk, path, 'has a control character or half a character, which XML cannot carry')
-  return text
-}
-
-function normalize(text: string, how: s.StringOptions['normalize']): string {
-  if (how === undefined) return text
-  const lower = text.toLowerCase()
-  if (how === 'mac') return lower
-  const bare = lower.replaceAll('-', '')
-  if (!/^[0-9a-f]{32}$/u.test(bare)) return lower
-  return bare.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/u, '$1-$2-$3-$4-$5')
-}
-
-const visitNumber: Visit<s.IntegerSchema> = ({ kind, options }, value, path, walk) => {
-  const fits =
-    typeof value === 'number' && (kind === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value))
-  if (!fits) return wrong(walk, path, kind === 'integer' ? 'a whole number' : 'a number', value)
-  return bounded(value, options, path, walk, String)
-}
-
-const visitSize: Visit<s.SizeSchema> = ({ options }, value, path, walk) => {
-  if (!Number.isSafeInteger(value)) {
-    const isSize = typeof value === 'string' && parseSize(value, options.unit) !== undefined
-    const short = isSize ? sizeName(path) : undefined
-    const hint = short === undefined ? '' : ` (sizes with a unit go by ${short})`
-    return wrong(walk, path, `a whole number of ${options.unit}${hint}`, value)
-  }
-  return bounded(value as number, options, path, walk, (n) => `${n} ${options.unit}`)
-}
-
-function bounded(
-  n: number,
-  { min, max }: s.IntegerOptions,
-  path: string,
-  walk: Walk,
-  name: (n: number) => string,
-) {
-  if (min !== undefined && n < min) return wrong(walk, path, `at least ${name(min)}`, n)
-  if (max !== undefined && n > max) return wrong(walk, path, `at most ${name(max)}`, n)
-  return Object.is(n, -0) ? 0 : n
-}
-
-function booleanWords({ options }: s.BooleanSchema): string {
-  const words = { 'yes-no': " ('yes' or 'no' in XML)", 'on-off': " ('on' or 'off' in XML)", presence: '' }
-  return `true or false${words[options.as ?? 'presence']}`
-}
-
-const visitChoice: Visit<s.ChoiceSchema> = ({ values }, value, path, walk) => {
-  if (typeof value === 'string' && values.includes(value)) return value
-  const list = values.map((word) => `'${word}'`)
-  const last = list.pop() ?? ''
-  const words = list.length > 0 ? `${list.join(', ')} or ${last}` : last
-  return wrong(walk, path, words, value)
 }
 
 const visitArray: Visit<s.ArraySchema> = ({ item, options }, value, path, walk) => {
@@ -285,7 +198,7 @@ function refuseStrangers(
     if (walk.faults.length >= mostFaults) return
     const meant = suggest(key, known)
     const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
-    fault(walk, join(path, key.length > 60 ? `${key.slice(0, 60)}...` : key), `is not known here${hint}`)
+    fault(walk, join(path, clean(key)), `is not known here${hint}`)
   }
 }
 

@@ -6,7 +6,7 @@ import type * as s from './schema.ts'
  * The reference of a description: one section for each noun in it, with each field's YAML and JSON key, its
  * place in the XML, its kind and bounds, its default and what it is; then what is read over and what is inert.
  */
-export function formatReference(schema: s.ObjectSchema<never, never> | s.Schema, title: string): string {
+export function formatReference(schema: s.Schema, title: string): string {
   const sections: string[] = []
   const waiting: { schema: s.ObjectSchema; element: string }[] = [
     { schema: described(schema) as s.ObjectSchema, element: schema.options.xml ?? '' },

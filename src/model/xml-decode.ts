@@ -5,6 +5,7 @@ import type { Fault } from './issue.ts'
 import { parse } from './parse.ts'
 import type { Position } from './position.ts'
 import type * as s from './schema.ts'
+import { clean } from './show.ts'
 import { scale } from './size.ts'
 import { attributeText } from './xml-format.ts'
 import { type Layout, layoutOf, type Place, type Slot, sortUnknown } from './xml-layout.ts'
@@ -25,7 +26,7 @@ export function parseXmlDocument<S extends s.Schema>(
   const name = schema.options.xml
   if (root.name !== name) {
     const place = document.locate(root.start)
-    const message = `The XML is a <${root.name}>, not a <${name}> (line ${place.line}, column ${place.column}).`
+    const message = `The XML is a <${clean(root.name)}>, not a <${name}> (line ${place.line}, column ${place.column}).`
     throw new VisorError('invalid-definition', message, place)
   }
   const reading: Reading = { document, faults: [], places: new Map(), ancestors: [] }

@@ -6,6 +6,7 @@
 import { SaxesParser } from 'saxes'
 import { type ErrorCode, VisorError } from './error.ts'
 import type { Position } from './position.ts'
+import { clean } from './show.ts'
 
 export interface XmlAttribute {
   readonly name: string
@@ -93,7 +94,7 @@ export function parseXml(text: string, limits: XmlLimits = {}): XmlDocument {
     const start = skipSpace(text, next)
     count(start)
     const { attributes } = open.at(-1) as XmlElement
-    if (attributes.has(name)) refuse(`attribute '${name}' is given twice`, start)
+    if (attributes.has(name)) refuse(`attribute '${clean(name)}' is given twice`, start)
     attributes.set(name, { name, value, start })
     next = parser.position
   })
@@ -113,7 +114,7 @@ export function parseXml(text: string, limits: XmlLimits = {}): XmlDocument {
 }
 
 /** saxes' words as the middle of a sentence. */
-const sentence = (message: string): string => message.replace(/\.$/u, '')
+const sentence = (message: string): string => clean(message, 200).replace(/\.$/u, '')
 
 function skipSpace(text: string, from: number): number {
   let offset = from

@@ -18,6 +18,7 @@ import { readJson } from './json-read.ts'
 import { parse } from './parse.ts'
 import type { Position } from './position.ts'
 import type * as s from './schema.ts'
+import { clean } from './show.ts'
 
 export interface YamlLimits {
   /** Most UTF-16 units of text: 512 KiB of YAML, which takes long to read, 4 MiB of JSON. */
@@ -105,7 +106,8 @@ function compose(text: string, lines: LineCounter, maxDepth: number, refuse: Ref
   const documents = [...composer.compose(tokens, true, text.length)] as Document.Parsed[]
   for (const { errors, warnings } of documents) {
     const [first] = [...errors, ...warnings]
-    if (first) refuse(first.message.replace(/ at line [\s\S]*$/u, '').replace(/\.$/u, ''), first.pos[0])
+    if (first)
+      refuse(clean(first.message.replace(/ at line [\s\S]*$/u, ''), 200).replace(/\.$/u, ''), first.pos[0])
   }
   return documents
 }
@@ -142,7 +144,7 @@ function toValue(reading: Reading, node: unknown, path: string, depth: number): 
   if (depth > reading.maxDepth) reading.refuse(`it is nested more than ${reading.maxDepth} deep`, offset)
   if (isAlias(node)) {
     const target = reading.anchors.get(node.source)
-    if (!target) reading.refuse(`there is no anchor &${node.source} before *${node.source}`, offset)
+    if (!target) reading.refuse(`there is no anchor &${clean(node.source)} before its use`, offset)
     return toValue(reading, target, path, depth + 1)
   }
   const value = isMap(node)
@@ -174,7 +176,7 @@ function mapValue(
     const key = isScalar(pair.key)
       ? String(pair.key.value)
       : reading.refuse('a key must be a plain text', offset)
-    if (Object.hasOwn(result, key)) reading.refuse(`key '${key}' is given twice`, offset)
+    if (Object.hasOwn(result, key)) reading.refuse(`key '${clean(key)}' is given twice`, offset)
     if (key === '__proto__') reading.refuse("a key '__proto__' is not allowed", offset)
     const here = join(path, key)
     result[key] = toValue(reading, pair.value, here, depth + 1)

@@ -123,6 +123,15 @@ export class Bench {
     })
   }
 
+  /** Waits until the guest says that it listens, as far as it can be heard. */
+  async untilBooted(uuid: string): Promise<void> {
+    const { greeting } = this.subject
+    if (!greeting || !this.has('domains.openConsole')) return
+    const viewer = await this.openConsole(uuid, { scrollback: true })
+    await viewer.untilPrinted(greeting)
+    await viewer.close()
+  }
+
   /** Hears the events of domains from now on, until the case ends. */
   listen(): Events {
     const events = new Events(this.connection)

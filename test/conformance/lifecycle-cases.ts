@@ -105,6 +105,7 @@ export const lifecycleCases: readonly Case[] = [
     async run(bench) {
       const events = bench.listen()
       const { uuid } = await bench.started()
+      await bench.untilBooted(uuid)
       assert.equal(await bench.domains.shutdown(uuid), undefined)
       assert.equal((await events.until(uuid, 'stopped')).reason, 'shutdown')
       assert.equal((await bench.untilState(uuid, 'shutoff')).reason, 'shutdown')
@@ -124,12 +125,17 @@ export const lifecycleCases: readonly Case[] = [
     },
   },
   {
-    name: 'reboot asks the guest and leaves the machine there',
+    name: 'reboot asks the guest, which begins anew in the same machine',
     needs: [...runs, 'domains.reboot'],
+    wants: ['powersOff'],
     async run(bench) {
+      const events = bench.listen()
       const { uuid, id } = await bench.started()
+      await bench.untilBooted(uuid)
       await bench.domains.reboot(uuid)
+      await events.until(uuid, 'rebooted')
       assert.equal((await bench.expectState(uuid, 'running')).id, id)
+      assert.ok(!events.types(uuid).includes('stopped'), 'It was never stopped.')
     },
   },
   {

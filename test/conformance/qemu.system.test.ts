@@ -14,6 +14,7 @@ describe('with a boot sector', { skip: withoutQemu() }, () => {
   conform({
     name: 'drivers/qemu',
     persists: true,
+    powersOff: true,
     greeting,
     echo: { type: 'round trip', back: 'round trip' },
     stateFile: (name) => join(directory, `${name}.state`),

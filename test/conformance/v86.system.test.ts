@@ -19,6 +19,7 @@ function makeDisk(name: string): string {
 conform({
   name: 'drivers/v86',
   persists: true,
+  powersOff: true,
   greeting,
   echo: { type: 'round trip', back: 'round trip' },
   stateFile: (name) => join(directory, `${name}.state`),

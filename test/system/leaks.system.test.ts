@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { CompleteConnection } from '../../src/driver/index.ts'
 import { writeBootSector } from '../fixtures/boot-sector.ts'
 import { files, guestCgroups, guestProcesses, openFiles } from '../fixtures/footprint.ts'
-import { bootSectorMachine, withoutQemu } from '../fixtures/qemu.ts'
+import { bootSectorMachines, missing } from '../fixtures/machines.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
 /** The first ones fill caches and logs that are kept. */
@@ -27,19 +27,21 @@ const tellMemory = `
     process.stderr.write('MEMORY ' + JSON.stringify(process.memoryUsage()) + '\\n')
   })`
 
-describe('guests that come and go leave nothing', { skip: withoutQemu() }, () => {
+describe('guests that come and go leave nothing', { skip: missing('qemu') }, () => {
   test(`${rounds} rounds of start and destroy`, async (context) => {
     const directory = await mkdtemp(join(tmpdir(), 'visor-leaks-'))
+    context.after(() => rm(directory, { recursive: true, force: true }))
     const disk = await writeBootSector(join(directory, 'boot.raw'))
     const visord = await startVisord({
       drivers: ['qemu'],
       nodeArguments: ['--expose-gc', '--import', `data:text/javascript,${encodeURIComponent(tellMemory)}`],
     })
+    context.after(() => visord.dispose())
     try {
       const connection = await visord.connect()
       const domains = await Promise.all(
         Array.from({ length: atOnce }, (_, number) =>
-          connection.domains.define(bootSectorMachine(`leak-${number}`, disk)),
+          connection.domains.define(bootSectorMachines.qemu(`leak-${number}`, disk)),
         ),
       )
       const uuids = domains.map(({ uuid }) => uuid)
@@ -68,8 +70,6 @@ describe('guests that come and go leave nothing', { skip: withoutQemu() }, () =>
       throw error
     } finally {
       for (const { pid } of await guestProcesses(visord.directories)) process.kill(pid, 'SIGKILL')
-      await visord.dispose()
-      await rm(directory, { recursive: true, force: true })
     }
   })
 })

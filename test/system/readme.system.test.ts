@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { run } from '../../src/host/index.ts'
-import { withoutQemu } from '../fixtures/qemu.ts'
+import { missing } from '../fixtures/machines.ts'
 import { type Example, readExamples } from '../fixtures/readme.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
@@ -14,22 +14,21 @@ const examples = await readExamples(join(root, 'README.md'))
 /** An image may have to be made from packages first. */
 const timeoutMs = 540_000
 
-describe('README.md', { skip: withoutQemu() }, () => {
+describe('README.md', { skip: missing('qemu') }, () => {
   let visord: Visord
   let directory: string
+  const endings: (() => Promise<unknown>)[] = []
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-readme-'))
+    endings.push(() => rm(directory, { recursive: true, force: true }))
     await providePrograms(directory)
     visord = await startVisord({ drivers: ['qemu', 'test:///empty'] })
+    endings.push(() => visord.dispose())
+    endings.push(() => destroyAll(visord))
   })
   after(async () => {
-    const connection = await visord.connect()
-    for (const { uuid } of await connection.domains.list({ states: ['running', 'paused'] }))
-      await connection.domains.destroy(uuid)
-    await connection.close()
-    await visord.dispose()
-    await rm(directory, { recursive: true, force: true })
+    for (const end of endings.toReversed()) await end()
   })
 
   test('has examples to run', () => assert.ok(examples.length > 0))
@@ -46,6 +45,14 @@ describe('README.md', { skip: withoutQemu() }, () => {
     await connection.close()
   })
 })
+
+/** Guests outlive their visord. */
+async function destroyAll(visord: Visord): Promise<void> {
+  const connection = await visord.connect()
+  for (const { uuid } of await connection.domains.list({ states: ['running', 'paused'] }))
+    await connection.domains.destroy(uuid)
+  await connection.close()
+}
 
 /** The programs and the library under the names that the README uses, run from the sources. */
 async function providePrograms(directory: string): Promise<void> {

@@ -1,0 +1,34 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe } from 'node:test'
+import { greeting, writeBootSector } from '../fixtures/boot-sector.ts'
+import { bootSectorMachines, type MachineDriver, missing } from '../fixtures/machines.ts'
+import { conform, type Skip } from './conform.ts'
+import { openDriver } from './open-driver.ts'
+
+/** Registers the suite for a driver that runs real machines, with boot sectors as guests. */
+export function conformMachine(driver: MachineDriver, uri: string, skip: readonly Skip[] = []): void {
+  const directory = join(tmpdir(), `visor-conform-${driver}-${process.pid}`)
+  const disk = join(directory, 'boot.raw')
+  describe('with boot sectors', { skip: missing(driver) }, () => {
+    conform({
+      name: `drivers/${driver}`,
+      persists: true,
+      powersOff: true,
+      greeting,
+      echo: { type: 'round trip', back: 'round trip' },
+      stateFile: (name) => join(directory, `${name}.state`),
+      makeDefinition: (name) => bootSectorMachines[driver](name, disk),
+      async open() {
+        await writeBootSector(disk)
+        return openDriver(uri, directory)
+      },
+      async kill({ pid = 0 }) {
+        process.kill(pid, 'SIGKILL')
+      },
+      dispose: () => rm(directory, { recursive: true, force: true }),
+      skip,
+    })
+  })
+}

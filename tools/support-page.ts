@@ -12,8 +12,8 @@ import {
 } from '../src/driver/index.ts'
 import { driverSchemes, loadDriver } from '../src/drivers/index.ts'
 
-/** Parts that stand in front of the drivers, the same for all. */
-const everywhere = new Set(['images', 'jobs'])
+/** Where drivers are opened that have no session. */
+const places: Readonly<Record<string, string>> = { test: 'empty' }
 
 const introduction = `# What each driver can do
 
@@ -23,7 +23,7 @@ beforehand. Access says who may: \`read\` looks, \`write\` changes what there is
 `
 
 const epilogue = `
-Images and jobs are visor's own and the same with every driver. A visord reached over REST can do what its
+Images, volumes and jobs are visor's own and the same with every driver. A visord reached over REST can do what its
 drivers can. Whether a driver can work on a host at all is what \`visor doctor\` tells.
 `
 
@@ -32,8 +32,11 @@ export async function formatSupportPage(): Promise<string> {
   const columns = await Promise.all(
     driverSchemes.map(async (scheme) => ({ scheme, supported: await askDriver(await loadDriver(scheme)) })),
   )
+  const names = new Set(columns.flatMap(({ supported }) => [...supported]))
+  // What stands in front of the drivers is no driver's.
+  const drivers = new Set(operationList.filter(({ name }) => names.has(name)).map(({ part }) => part))
   const rows = operationList
-    .filter(({ part }) => !everywhere.has(part))
+    .filter(({ part }) => drivers.has(part))
     .map(({ name, operation }) => [
       `\`${name}\``,
       operation.doc,
@@ -53,9 +56,10 @@ function unquote(cell: string | undefined): OperationName {
 }
 
 async function askDriver(driver: Driver): Promise<ReadonlySet<OperationName>> {
+  const uri = new URL(`${driver.scheme}:///${places[driver.scheme] ?? 'session'}`)
   const directory = await mkdtemp(join(tmpdir(), 'visor-support-'))
   try {
-    const connection = await driver.open(new URL(`${driver.scheme}:///session`), {
+    const connection = await driver.open(uri, {
       stateDirectory: join(directory, 'state'),
       runtimeDirectory: join(directory, 'run'),
       store: memoryStore(),

@@ -25,4 +25,4 @@ export async function check({ node, env }) {
   if (failed.length > 0) throw new ChoreError(`Checks that failed: ${failed.join(', ')}.`)
 }
 
-if (isProgram(import.meta.url)) await main(async () => check(await setUp('start-v86')))
+if (isProgram(import.meta.url)) await main(async () => check(await setUp('check', { build: false })))

@@ -12,12 +12,12 @@ const neededNode = 24
  * Sees to everything that `purpose` needs: `start`, `start-v86`, `test` or `bench`. Gives the Node to run
  * things with and the environment in which it comes first.
  */
-export async function setUp(purpose) {
+export async function setUp(purpose, { build = true } = {}) {
   const node = await ensureRuntime()
   const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` }
   await ensurePackages(node, env)
   await ensureSystemPackages(purpose)
-  if (!isBuilt()) await step('Build', () => runChecked(node, ['tools/build.mjs'], { env }))
+  if (build && !isBuilt()) await step('Build', () => runChecked(node, ['tools/build.mjs'], { env }))
   return { node, env }
 }
 

@@ -20,6 +20,8 @@ const cases: readonly [filter: string, names: readonly string[]][] = [
   ['name!~web*', ['a, "b"|c']],
   ['memoryKiB>=2048', ['web2', 'a, "b"|c']],
   ['memoryKiB<2048', ['web1']],
+  ['memoryKiB>=2MiB', ['web2', 'a, "b"|c']],
+  ['memoryKiB>2parsecs', []],
   ['memoryKiB>1024,memoryKiB<=2048', ['web2']],
   ['memoryKiB>nonsense', []],
   ['autostart==true', ['web1']],

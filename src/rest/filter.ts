@@ -3,15 +3,15 @@
  *
  *     state==running,name~web*          running, and the name begins with web
  *     state==running|paused             one of several values
- *     memoryKiB>=1048576,autostart==true
+ *     memoryKiB>=2GiB,autostart==true   sizes with their unit, or plain numbers
  *     name=="a, b"                      quotes keep commas and bars
  *
  * `==` and `!=` compare, `~` and `!~` match a pattern with `*` and `?`, `<` `<=` `>` `>=` compare numbers and
  * texts. An absent field equals nothing and matches nothing. Nested fields are named with dots.
  */
-import { VisorError } from '../model/index.ts'
+import { parseSize, VisorError } from '../model/index.ts'
 
-export const filterLimit = 2_000
+const filterLimit = 2_000
 
 const operators = ['==', '!=', '!~', '<=', '>=', '~', '<', '>'] as const
 type Operator = (typeof operators)[number]
@@ -97,7 +97,7 @@ function valueAt(object: unknown, field: string): unknown {
   return value
 }
 
-function holds({ operator, values }: Comparison, actual: unknown): boolean {
+function holds({ field, operator, values }: Comparison, actual: unknown): boolean {
   const some = (test: (value: string) => boolean) =>
     actual !== undefined && actual !== null && values.some(test)
   switch (operator) {
@@ -110,14 +110,21 @@ function holds({ operator, values }: Comparison, actual: unknown): boolean {
     case '!~':
       return !some((value) => matches(value, String(actual)))
     default:
-      return some((value) => ordered(operator, compare(actual, value)))
+      return some((value) => ordered(operator, compare(field, actual, value)))
   }
 }
 
-function compare(actual: unknown, value: string): number {
-  if (typeof actual === 'number') return actual - Number(value || Number.NaN)
+function compare(field: string, actual: unknown, value: string): number {
+  if (typeof actual === 'number') return actual - numberOf(field, value)
   const text = String(actual)
   return text < value ? -1 : text > value ? 1 : 0
+}
+
+/** A plain number, or a size for a field whose name ends in a unit; NaN, which nothing compares to, else. */
+function numberOf(field: string, value: string): number {
+  const unit = /KiB$/u.test(field) ? 'KiB' : /Bytes$/u.test(field) ? 'bytes' : undefined
+  if (unit && /[A-Za-z]$/u.test(value)) return parseSize(value, unit) ?? Number.NaN
+  return Number(value || Number.NaN)
 }
 
 function ordered(operator: '<' | '<=' | '>' | '>=', difference: number): boolean {

@@ -31,7 +31,7 @@ export const guide = [
   '# Definitions',
   "A definition is read and written as JSON (`application/json`), libvirt's XML (`application/xml`) or YAML (`application/yaml`): `Accept` and `Content-Type` choose. It comes with an `ETag`; send it back in `If-Match` to change only what you have seen.",
   '# Lists',
-  'Every list takes `fields=name,state` and `filter=`. A filter is comparisons joined by commas, all of which must hold: `state==running,name~web*`. There are `==` `!=` `~` `!~` (patterns with `*` and `?`) `<` `<=` `>` `>=`; `state==running|paused` allows several values, and quotes keep commas: `title=="a, b"`.',
+  'Every list takes `fields=name,state` and `filter=`. A filter is comparisons joined by commas, all of which must hold: `state==running,name~web*`. There are `==` `!=` `~` `!~` (patterns with `*` and `?`) `<` `<=` `>` `>=` (`memoryKiB>=2GiB`); `state==running|paused` allows several values, and quotes keep commas: `title=="a, b"`.',
   '# Jobs',
   'Whatever changes something is a job. Long operations answer 202 with the job at once, all others when they are done. `Prefer: respond-async` asks for the job in any case, `Prefer: wait=SECONDS` waits that long for the end. A job goes on when the client goes away; POST /v1/jobs/{job}/cancel gives it up.',
   '# Events',

@@ -172,7 +172,7 @@ function errorTable(): Html {
 
 function command(method: string, path: string, operation: ApiOperation): string {
   const address = `http://localhost${path.replace('{domain}', 'web').replace('{image}', 'micro').replace('{job}', 'JOB')}`
-  const parts = ['curl --unix-socket "$XDG_RUNTIME_DIR/visor/visord.sock"']
+  const parts = ['curl --unix-socket /run/visor/visord.sock']
   if (method !== 'GET') parts.push(`-X ${method}`)
   if (operation.requestBody?.content['application/yaml'])
     parts.push("-H 'Content-Type: application/yaml' --data-binary @web.yaml")

@@ -26,6 +26,8 @@ export interface Subject {
   readonly greeting?: string
   /** Something to type there, and what comes back. */
   readonly echo?: { readonly type: string; readonly back: string }
+  /** What to type there for the guest to power itself off, and to reboot itself. */
+  readonly keys?: { readonly powerOff: string; readonly reboot: string }
   /** Whether the guest follows its power button. */
   readonly powersOff?: boolean
   /** A path where a saved state may be written. */

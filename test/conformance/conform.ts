@@ -49,6 +49,7 @@ const notTold: Partial<Record<keyof Subject, string>> = {
   persists: 'nothing of it outlives the connection',
   greeting: 'its guest prints nothing',
   echo: 'its guest does not answer',
+  keys: 'its guest cannot end itself',
   powersOff: 'its guest has no power button',
   stateFile: 'it writes no states to files',
   kill: 'its guests cannot be killed behind its back',

@@ -139,6 +139,38 @@ export const lifecycleCases: readonly Case[] = [
     },
   },
   {
+    name: 'a guest that powers itself off is shut off, and can be started again',
+    needs: [...runs, 'domains.openConsole'],
+    wants: ['keys'],
+    async run(bench) {
+      const events = bench.listen()
+      const { uuid } = await bench.started()
+      await bench.untilBooted(uuid)
+      const viewer = await bench.openConsole(uuid)
+      await viewer.type(bench.subject.keys?.powerOff ?? '')
+      assert.equal((await events.until(uuid, 'stopped')).reason, 'shutdown')
+      await bench.expectState(uuid, 'shutoff', 'shutdown')
+      await viewer.ended
+      await bench.domains.start(uuid)
+      await bench.expectState(uuid, 'running', 'booted')
+    },
+  },
+  {
+    name: 'a guest that reboots itself goes on in the same machine',
+    needs: [...runs, 'domains.openConsole'],
+    wants: ['keys'],
+    async run(bench) {
+      const events = bench.listen()
+      const { uuid, id } = await bench.started()
+      await bench.untilBooted(uuid)
+      const viewer = await bench.openConsole(uuid)
+      await viewer.type(bench.subject.keys?.reboot ?? '')
+      await events.until(uuid, 'rebooted')
+      await viewer.untilPrinted(bench.subject.greeting ?? '')
+      assert.equal((await bench.expectState(uuid, 'running')).id, id)
+    },
+  },
+  {
     name: 'events tell a life in order',
     needs: [...runs, 'domains.suspend', 'domains.resume', 'domains.undefine'],
     async run(bench) {

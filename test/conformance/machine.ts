@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'node:test'
-import { greeting, writeBootSector } from '../fixtures/boot-sector.ts'
+import { greeting, powerOffKey, resetKey, writeBootSector } from '../fixtures/boot-sector.ts'
 import { bootSectorMachines, type MachineDriver, missing } from '../fixtures/machines.ts'
 import { conform, type Skip } from './conform.ts'
 import { openDriver } from './open-driver.ts'
@@ -18,6 +18,7 @@ export function conformMachine(driver: MachineDriver, uri: string, skip: readonl
       powersOff: true,
       greeting,
       echo: { type: 'round trip', back: 'round trip' },
+      keys: { powerOff: powerOffKey, reboot: resetKey },
       stateFile: (name) => join(directory, `${name}.state`),
       makeDefinition: (name) => bootSectorMachines[driver](name, disk),
       async open() {

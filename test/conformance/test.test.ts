@@ -15,6 +15,7 @@ conform({
   powersOff: true,
   greeting: 'visor test guest',
   echo: { type: 'echo round trip\r', back: '\r\nround trip\r\n' },
+  keys: { powerOff: 'poweroff\r', reboot: 'reboot\r' },
   stateFile: (name) => join(directory, `${name}.state`),
   makeDefinition: (name) => ({
     type: 'test',

@@ -81,8 +81,7 @@ export function parseConfig(text: string, file: string): Config {
   } catch (error) {
     if (!(error instanceof VisorError)) throw error
     const { message, remedy, line, column, path } = error
-    const place = line === undefined ? file : `${file}:${line}${column === undefined ? '' : `:${column}`}`
-    throw new VisorError('invalid-argument', `${place}: ${message}`, {
+    throw new VisorError('invalid-argument', `${file}: ${message}`, {
       cause: error,
       ...(line !== undefined && { line }),
       ...(column !== undefined && { column }),

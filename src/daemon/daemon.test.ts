@@ -284,6 +284,6 @@ describe('visord', () => {
     await writeFile(file, 'drivers: [tset]\n')
     const { status, stderr } = check()
     assert.equal(status, 2)
-    assert.match(stderr, /visord\.yaml:1:\d+: .*drivers\[0\]/)
+    assert.match(stderr, /visord\.yaml: .*drivers\[0\].*line 1/s)
   })
 })

@@ -48,21 +48,32 @@ export function openImageCache(directory: string): ImageCache {
 
   async function find(name: string, arch: string): Promise<Image | undefined> {
     const path = join(directory, `${name}-${arch}`)
-    const manifest = await readManifest(path)
-    if (!manifest) return undefined
+    while (true) {
+      // Looked at in the build itself: the link may come to name another one meanwhile.
+      const build = await fs.realpath(path).catch(() => undefined)
+      const manifest = build && (await readManifest(build))
+      const damaged = manifest && (await findDamage(build, manifest))
+      if (manifest && !damaged) return toImage(path, manifest)
+      if ((await fs.realpath(path).catch(() => undefined)) !== build) continue
+      if (!damaged) return undefined
+      throw new VisorError(
+        'failed',
+        `The image '${name}' for ${arch} is damaged: its ${damaged} has changed.`,
+        {
+          remedy: `Build it again: visor image build ${name} --arch ${arch}`,
+          object: { kind: 'image', name },
+        },
+      )
+    }
+  }
+
+  /** Which file is not what the manifest says. */
+  async function findDamage(build: string, manifest: Manifest): Promise<Role | undefined> {
     for (const role of roles) {
       const file = manifest.files[role]
-      if (file && !(await isIntact(join(path, file.name), file.sha256, verified)))
-        throw new VisorError(
-          'failed',
-          `The image '${name}' for ${arch} is damaged: its ${role} has changed.`,
-          {
-            remedy: `Build it again: visor image build ${name} --arch ${arch}`,
-            object: { kind: 'image', name },
-          },
-        )
+      if (file && !(await isIntact(join(build, file.name), file.sha256, verified))) return role
     }
-    return toImage(path, manifest)
+    return undefined
   }
 
   return {

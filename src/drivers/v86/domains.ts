@@ -106,10 +106,9 @@ export function openDomains(hypervisor: Hypervisor): Required<Domains> {
     },
     async destroy(uuid) {
       const known = find(uuid)
-      const { process, gone } = machineOf(known, ['running', 'paused', 'crashed'], 'be destroyed')
+      const running = machineOf(known, ['running', 'paused', 'crashed'], 'be destroyed')
       known.guest.destroyed = true
-      await process.kill()
-      await gone
+      await untilGone(running, () => running.process.kill())
     },
     async reset(uuid) {
       const { control } = machineOf(find(uuid), ['running', 'paused'], 'be reset')
@@ -131,13 +130,14 @@ export function openDomains(hypervisor: Hypervisor): Required<Domains> {
     },
     async save(uuid, { file, progress } = {}) {
       const known = find(uuid)
-      const { control, details, gone } = machineOf(known, ['running', 'paused'], 'be saved')
+      const running = machineOf(known, ['running', 'paused'], 'be saved')
+      const { control, details } = running
       const header = { definition: details.definition, paused: known.guest.state === 'paused' }
       progress?.({ phase: 'writing the state' })
       const target = file ?? hypervisor.files.saved(uuid)
       await control.ask({ do: 'save', file: target, header: JSON.stringify(header) }, saveTimeoutMs)
       if (file === undefined) known.guest.saved = true
-      await gone
+      await untilGone(running)
     },
     async restore(uuid, { file, paused, signal } = {}) {
       const known = find(uuid)
@@ -183,6 +183,20 @@ export function openDomains(hypervisor: Hypervisor): Required<Domains> {
         )
       return lines.map((line) => `${line.trimEnd()}\n`).join('')
     },
+  }
+}
+
+/**
+ * Waits for the end of a machine that is on its way out. Nothing else may keep a program alive that opened
+ * the driver by itself, and an adopted machine is looked at every second only.
+ */
+async function untilGone({ process, gone }: Running, end?: () => Promise<unknown>): Promise<void> {
+  const look = setInterval(() => process.check(), 20)
+  try {
+    await end?.()
+    await gone
+  } finally {
+    clearInterval(look)
   }
 }
 

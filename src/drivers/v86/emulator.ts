@@ -43,6 +43,8 @@ export async function openEmulator(
   { restore }: { readonly restore?: string } = {},
 ): Promise<Emulator> {
   const saved = restore === undefined ? undefined : await readState(restore)
+  // Before the devices are there: what they count from is the time at which they are restored.
+  if (saved) guestClock.set(saved.header.timeMs)
   const disks = new Map(config.disks.map((disk) => [disk.slot, new FileDisk(disk)]))
   try {
     const machine = await loadMachine(config, disks, saved === undefined)
@@ -52,7 +54,6 @@ export async function openEmulator(
       machine.add_listener(`serial${port}-output-byte`, (byte) => events.print(port, byte))
     if (saved) {
       await restoreState(machine, saved.state)
-      guestClock.set(saved.header.timeMs)
     }
     return wrap(machine, internals, disks)
   } catch (error) {

@@ -191,6 +191,21 @@ describe('visord', () => {
     assert.ok(!existsSync(join(other, 'state/store.db.owner')))
   })
 
+  it('goes on without a driver that cannot run here, and tells why', async () => {
+    const visord = start(['--drivers', 'test:///nowhere'])
+    await visord.line('ready')
+    const [capabilities] = (await ask('/v1/host/capabilities')).body
+    assert.equal(capabilities.driver, 'test')
+    assert.deepEqual(capabilities.guests, [])
+    assert.match(capabilities.notes[0], /^Cannot be used on this host: .*nowhere/)
+    assert.deepEqual((await ask('/v1/domains')).body, [])
+    const definition = JSON.stringify({ type: 'test', name: 'a', memoryKiB: 1024 })
+    const headers = { 'content-type': 'application/json' }
+    const { status, body } = await ask('/v1/domains', { method: 'POST', headers }, definition)
+    assert.equal(status, 503)
+    assert.match(body.detail, /Driver test cannot be used on this host: .*nowhere/)
+  })
+
   it('ends streams when it stops', async () => {
     const visord = start()
     await visord.line('ready')

@@ -5,6 +5,8 @@ import { docsScript, docsStyle } from './docs-assets.ts'
 import { type Html, html } from './html.ts'
 import { pageResponse, sign } from './page.ts'
 
+type Schemas = Readonly<Record<string, JsonSchema>>
+
 interface Entry {
   readonly id: string
   readonly method: string
@@ -60,7 +62,7 @@ ${tags.map(
   (
     tag,
   ) => html`<section><h2 id="tag-${tag.name}">${capital(tag.name)}</h2><p class="muted">${tag.description}</p>
-${of(tag.name).map(operationCard)}</section>`,
+${of(tag.name).map((entry) => operationCard(entry, components.schemas))}</section>`,
 )}
 <section><h2 id="schemas">Nouns</h2><p class="muted">What the bodies are made of. A field marked with * is always there.</p>
 ${schemas.map(([name, schema]) => schemaCard(name, schema))}</section>
@@ -87,7 +89,7 @@ function prose(text: string): Html[] {
   return text.split('`').map((part, index) => (index % 2 === 1 ? html`<code>${part}</code>` : html`${part}`))
 }
 
-function operationCard({ id, method, path, operation }: Entry): Html {
+function operationCard({ id, method, path, operation }: Entry, schemas: Schemas): Html {
   const access = operation['x-access']
   return html`<article class="card operation" id="${id}" data-find="${operation.summary} ${path}">
 <header><span class="verb ${method}">${method}</span><code class="path">${pathParts(path)}</code>${
@@ -99,7 +101,7 @@ ${operation.description && html`<p class="muted">${prose(operation.description)}
 ${operation.parameters && parameterTable(operation.parameters)}
 ${operation.requestBody && html`<h4>Body</h4><p>${contents(operation.requestBody.content)}</p>`}
 <h4>Answers</h4><ul class="answers">${Object.entries(operation.responses).map(([status, answer]) => answerLine(status, answer))}</ul>
-<details><summary>As a command</summary><pre>${command(method, path, operation)}</pre></details>
+<details><summary>As a command</summary><pre>${command(method, path, operation, schemas)}</pre></details>
 </article>`
 }
 
@@ -170,16 +172,35 @@ function errorTable(): Html {
   )}</tbody></table></div>`
 }
 
-function command(method: string, path: string, operation: ApiOperation): string {
-  const address = `http://localhost${path.replace('{domain}', 'web').replace('{image}', 'micro').replace('{job}', 'JOB')}`
+const exampleKeys: Readonly<Record<string, string>> = {
+  domain: 'web',
+  image: 'micro',
+  volume: 'web.qcow2',
+  job: 'JOB',
+}
+
+function command(method: string, path: string, operation: ApiOperation, schemas: Schemas): string {
+  const address = `http://localhost${path.replace(/\{(\w+)\}/u, (_all, key) => exampleKeys[key] ?? key)}`
   const parts = ['curl --unix-socket /run/visor/visord.sock']
   if (method !== 'GET') parts.push(`-X ${method}`)
   if (operation.requestBody?.content['application/yaml'])
     parts.push("-H 'Content-Type: application/yaml' --data-binary @web.yaml")
-  else if (operation.requestBody) parts.push("--json '{}'")
+  else if (operation.requestBody)
+    parts.push(`--json '${exampleOf(operation.requestBody.content['application/json']?.schema, schemas)}'`)
   if (operation.operationId === 'events') parts.push('-N')
   if (operation.operationId === 'domains.openConsole') return 'visor console web'
   return [...parts, address].join(' \\\n  ')
+}
+
+/** The smallest body: what must be there, with a value that fits. */
+function exampleOf({ $ref }: JsonSchema = {}, schemas: Schemas): string {
+  const { required = [], properties = {} } = schemas[String($ref).split('/').at(-1) ?? ''] ?? {}
+  const types = properties as Record<string, JsonSchema>
+  const fields = (required as readonly string[]).map((name) => {
+    const isNumber = types[name]?.type === 'integer'
+    return [name, isNumber ? 10 * 2 ** 30 : types[name]?.type === 'boolean' ? true : 'text']
+  })
+  return JSON.stringify(Object.fromEntries(fields))
 }
 
 function pathParts(path: string): Html[] {

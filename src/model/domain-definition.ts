@@ -162,8 +162,16 @@ export const Clock = s.object('Clock', 'The clock the guest sees', {
 })
 
 export const PowerManagement = s.object('PowerManagement', 'Sleep states offered to the guest', {
-  suspendToMemory: s.boolean('S3', { xml: 'suspend-to-mem/@enabled', as: 'yes-no', optional: true }),
-  suspendToDisk: s.boolean('S4', { xml: 'suspend-to-disk/@enabled', as: 'yes-no', optional: true }),
+  suspendToMemory: s.boolean('sleep with the memory powered (S3)', {
+    xml: 'suspend-to-mem/@enabled',
+    as: 'yes-no',
+    optional: true,
+  }),
+  suspendToDisk: s.boolean('sleep with the memory on disk (S4)', {
+    xml: 'suspend-to-disk/@enabled',
+    as: 'yes-no',
+    optional: true,
+  }),
   unknown,
 })
 

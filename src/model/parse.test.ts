@@ -122,6 +122,13 @@ test('unknown content must be well-formed and stand where no field does', () => 
     ['devices/disk/@a', "a='1'"],
     ['no/where', '<where/>'],
     ['../a', '<a/>'],
+    ['memory/@unit', "unit='TiB'"],
   ] as const)
     assert.throws(entry(path, xml), VisorError, `${path} ${xml}`)
+  const flag = { unknown: [{ path: 'acpi/@a', xml: "a='1'" }] }
+  assert.throws(() => parse(DomainDefinition, { ...least, features: flag }), /below a flag that is off/u)
+  assert.equal(
+    parse(DomainDefinition, { ...least, features: { acpi: true, ...flag } }).features.unknown?.length,
+    1,
+  )
 })

@@ -237,7 +237,7 @@ function placeUnknown(
     layout.unknown === undefined ? undefined : (result[layout.unknown] as s.UnknownContent[] | undefined)
   if (layout.unknown === undefined || entries === undefined) return
   for (const [index, entry] of entries.entries()) {
-    const problem = misplaced(layout, entry.path)
+    const problem = misplaced(layout, entry.path, result)
     if (problem) fault(walk, at(join(path, layout.unknown), index), problem)
   }
   result[layout.unknown] = sortUnknown(layout, entries)

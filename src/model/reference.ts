@@ -65,7 +65,9 @@ function formatRow(key: string, field: s.Schema): string {
   const keys = short === undefined ? `\`${key}\`` : `\`${short}\` or \`${key}\``
   const { xml, default: standard, optional, generated } = field.options
   const fallback = optional ? (generated ? 'made by visor' : '') : formatDefault(standard)
-  const cells = [keys, xml === undefined ? '' : `\`${xml}\``, formatKind(known), fallback, field.doc]
+  // A noun is described as the head of a section; here it stands in a row.
+  const doc = known.kind === 'object' ? field.doc.charAt(0).toLowerCase() + field.doc.slice(1) : field.doc
+  const cells = [keys, xml === undefined ? '' : `\`${xml}\``, formatKind(known), fallback, doc]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }
 

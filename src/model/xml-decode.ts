@@ -8,7 +8,7 @@ import type * as s from './schema.ts'
 import { clean } from './show.ts'
 import { scale } from './size.ts'
 import { attributeText } from './xml-format.ts'
-import { type Layout, layoutOf, type Place, type Slot, sortUnknown } from './xml-layout.ts'
+import { isFlag, isSize, type Layout, layoutOf, type Place, type Slot, sortUnknown } from './xml-layout.ts'
 import { parseXml, type XmlDocument, type XmlElement, type XmlLimits } from './xml-tree.ts'
 
 /**
@@ -129,7 +129,7 @@ function readItem(
 function readText(reading: Reading, owner: Owner, element: XmlElement, { text: slot }: Place): void {
   const { text } = element
   const isBlank = text.trim() === ''
-  if (!slot || isPresence(slot)) {
+  if (!slot || isFlag(slot)) {
     if (!isBlank)
       complain(reading, owner.path, element, `has a text in <${element.name}>, where none means anything`)
     if (slot) assign(reading, owner, slot, true, element.start)
@@ -167,14 +167,6 @@ function convert(schema: s.Schema, text: string): unknown {
       return text
   }
 }
-
-const isPresence = ({ schema }: Slot): boolean => {
-  const known = described(schema)
-  return known.kind === 'boolean' && (known.options.as ?? 'presence') === 'presence'
-}
-
-const isSize = (slot: Slot | undefined): boolean =>
-  slot !== undefined && described(slot.schema).kind === 'size'
 
 /** Source: libvirt's virDomainParseMemory: without a unit the number counts KiB. */
 function convertSize(slot: Slot, element: XmlElement): unknown {

@@ -95,8 +95,12 @@ export function rank(place: Place | undefined, name: string): number {
   return index < 0 ? Number.MAX_SAFE_INTEGER : (place?.order?.length ?? 0) + index
 }
 
-/** Why no unknown content can stand at `path` below an object; undefined when it can. */
-export function misplaced(layout: Layout, path: string): string | undefined {
+/** Why no unknown content can stand at `path` below an object with this value; undefined when it can. */
+export function misplaced(
+  layout: Layout,
+  path: string,
+  value: Readonly<Record<string, unknown>>,
+): string | undefined {
   const { elements, attribute } = splitXmlPath(path)
   const parents = attribute === undefined ? elements.slice(0, -1) : elements
   let place: Place | undefined = layout.root
@@ -104,10 +108,26 @@ export function misplaced(layout: Layout, path: string): string | undefined {
     place = place.children.get(name)
     if (!place || place.repeated || place.whole)
       return `has a path '${path}' whose parent is not described here`
+    // Printing it would make the element, and so switch the flag on.
+    if (isFlag(place.text) && value[place.text?.key ?? ''] !== true)
+      return `has a path '${path}' below a flag that is off`
   }
   const last = elements.at(-1) ?? ''
-  const isKnown = attribute === undefined ? place.children.has(last) : place.attributes.has(attribute)
+  const isKnown =
+    attribute === undefined
+      ? place.children.has(last)
+      : place.attributes.has(attribute) || (attribute === 'unit' && isSize(place.text))
   return isKnown ? `has a path '${path}' that is described: use its field` : undefined
+}
+
+/** Whether the field is a size, whose element has its unit as an attribute. */
+export const isSize = (slot: Slot | undefined): boolean =>
+  slot !== undefined && described(slot.schema).kind === 'size'
+
+/** Whether the field is a boolean that an element tells by being there. */
+export function isFlag(slot: Slot | undefined): boolean {
+  const known = slot && described(slot.schema)
+  return known?.kind === 'boolean' && (known.options.as ?? 'presence') === 'presence'
 }
 
 /** Puts unknown content in the order in which it is printed. */

@@ -35,7 +35,7 @@ const pure = new Set(['model', 'driver', 'rest'])
 const packages: Record<string, readonly string[]> = {
   model: ['saxes', 'yaml'],
   driver: [],
-  rest: ['hono'],
+  rest: [],
 }
 
 interface Import {

@@ -150,6 +150,8 @@ function ownGuest(
     entering: enterCgroups(record.cgroups, pid),
     check() {},
     forget: () => void child.removeAllListeners('exit'),
+    // Whoever waits for its end needs the notice of it.
+    await: () => child.ref(),
   })
 }
 
@@ -170,18 +172,21 @@ function adoptedGuest(directory: string, record: GuestRecord, identity: ProcessI
     entering: Promise.resolve([...record.cgroups]),
     check,
     forget: () => clearInterval(timer),
+    await: () => timer.ref(),
   })
 }
 
 type Watched = Pick<GuestProcess, 'exited' | 'sockets' | 'check' | 'forget'> & {
   readonly entering: Promise<string[]>
+  /** Keeps this process until the guest has ended. */
+  readonly await: () => void
 }
 
 function guestProcess(
   directory: string,
   record: GuestRecord,
   identity: ProcessIdentity,
-  { exited, sockets, entering, check, forget }: Watched,
+  { exited, sockets, entering, check, forget, await: hold }: Watched,
 ): GuestProcess {
   let current = record
   return {
@@ -202,6 +207,7 @@ function guestProcess(
       await writeRecord(directory, current)
     },
     async kill() {
+      hold()
       signalProcess(identity, 'SIGKILL')
       if (!(await Promise.race([exited.then(() => true), waitForExit(identity, killTimeoutMs)])))
         throw new VisorError(

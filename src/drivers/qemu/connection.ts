@@ -1,0 +1,166 @@
+import { mkdir } from 'node:fs/promises'
+import manifest from '../../../package.json' with { type: 'json' }
+import {
+  type Connection,
+  eventHub,
+  type ListDomains,
+  type OpenOptions,
+  openDefinedDomains,
+} from '../../driver/index.ts'
+import { findCgroupHierarchies, hostFiles, readHostInfo, readProcessor } from '../../host/index.ts'
+import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
+import type { Context } from './context.ts'
+import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
+import { type KvmState, loadKvm } from './kvm.ts'
+import { lifecycle } from './lifecycle.ts'
+import { observation } from './observe.ts'
+import { driverPaths } from './paths.ts'
+import { power, startAgain } from './power.ts'
+import { openRegistry, type Registry } from './registry.ts'
+import { saving } from './save.ts'
+
+/** How often the logs of consoles are looked at, and cut when they have grown. */
+const trimIntervalMs = 5_000
+
+/**
+ * Opens `qemu:///system` or `qemu:///session`: finds the guests that run, and settles what a daemon before
+ * left half done. Fails with `unavailable` where there is no QEMU, `invalid-argument` for another path.
+ */
+export async function openQemu(uri: URL, options: OpenOptions): Promise<Connection> {
+  if (!['', '/', '/system', '/session'].includes(uri.pathname))
+    throw new VisorError('invalid-argument', `The QEMU driver has no '${uri.pathname}'.`, {
+      remedy: 'Open qemu:///system or qemu:///session.',
+    })
+  const context = await openContext(options)
+  const hub = eventHub()
+  const registry = openRegistry(context, await openDefinedDomains(options.store, 'qemu'), hub)
+  await registry.adopt()
+  const powerParts = power(context, registry)
+  for (const [, machine] of registry.machines()) {
+    if (!machine.details.rebooting) continue
+    powerParts.watchReboot(machine)
+    if (machine.state.state === 'shutdown') await startAgain(machine)
+  }
+  const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
+  const { watchReboot: _, ...powerOperations } = powerParts
+  return {
+    uri: uri.href,
+    host: {
+      info: async () => readHostInfo(manifest.version),
+      capabilities: async () => [await describeCapabilities(context)],
+    },
+    domains: {
+      ...lifecycle(context, registry),
+      ...powerOperations,
+      ...observation(context, registry),
+      save: saving(context, registry),
+      list: async (filter) => listDomains(registry, filter),
+      get: async (uuid) => registry.domain(uuid),
+      async describe(uuid, { inactive = false } = {}) {
+        const machine = registry.machine(uuid)
+        return structuredClone(machine && !inactive ? machine.details.definition : registry.definition(uuid))
+      },
+    },
+    events: (eventOptions) => hub.listen(eventOptions),
+    async close() {
+      clearInterval(trimming)
+      registry.close()
+      hub.close()
+    },
+  }
+}
+
+async function openContext({ stateDirectory, runtimeDirectory, store, log }: OpenOptions): Promise<Context> {
+  const emulators = new Map<string, Promise<Emulator>>()
+  const kvm = new Map<string, Promise<KvmState>>()
+  const [found, cgroups] = await Promise.all([findEmulators(), findCgroupHierarchies()])
+  if (found.length === 0)
+    throw new VisorError('unavailable', "QEMU is not installed: there is no 'qemu-system-x86_64' in PATH.", {
+      remedy:
+        "Install it: 'apt install qemu-system-x86' on Debian and Ubuntu, 'dnf install qemu-kvm' on Fedora.",
+    })
+  if (cgroups.length === 0)
+    log.warn(
+      {},
+      'No control group can be made here: guests run in that of visor, and end with it where a service manager ends all of it.',
+    )
+  const paths = driverPaths(stateDirectory, runtimeDirectory)
+  await mkdir(paths.consoles, { recursive: true, mode: 0o700 })
+  return {
+    paths,
+    store,
+    log,
+    cgroups,
+    async findEmulator(arch, path) {
+      const program = path ?? found.find((one) => one.arch === arch)?.path
+      if (program === undefined || arch !== 'x86_64') return undefined
+      // Only a QEMU is run to be asked, whatever path a definition names.
+      if (
+        !/^(?:qemu-system-x86_64|qemu-kvm|kvm)(?:[-.][\w.-]+)?$/u.test(
+          program.slice(program.lastIndexOf('/') + 1),
+        )
+      )
+        return undefined
+      if (!(await findProgram(program, ''))) return undefined
+      return remember(emulators, program, () => loadEmulator(store, log, arch, program))
+    },
+    kvm: (emulator) => remember(kvm, emulator.path, () => loadKvm(store, emulator.path)),
+  }
+}
+
+/** One asking for all who want to know; a failed one is forgotten. */
+function remember<T>(known: Map<string, Promise<T>>, key: string, ask: () => Promise<T>): Promise<T> {
+  const there = known.get(key)
+  if (there) return there
+  const asked = ask()
+  known.set(key, asked)
+  asked.catch(() => known.delete(key))
+  return asked
+}
+
+function listDomains(registry: Registry, { states, names, driver }: ListDomains = {}): Domain[] {
+  if (driver !== undefined && driver !== 'qemu') return []
+  const found: Domain[] = []
+  for (const { definition } of registry.defined.all()) {
+    if (names && !names.includes(definition.name)) continue
+    const domain = registry.domain(definition.uuid)
+    if (!states || states.includes(domain.state)) found.push(domain)
+  }
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+async function describeCapabilities(context: Context): Promise<Capabilities> {
+  const emulator = await context.findEmulator('x86_64')
+  if (!emulator) throw notFound('emulator', 'qemu-system-x86_64')
+  const kvm = await context.kvm(emulator)
+  const { flags } = readProcessor(hostFiles())
+  return {
+    driver: 'qemu',
+    version: emulator.version,
+    kind: kvm.works ? 'hardware-assisted' : 'emulation',
+    hosting: 'hosted',
+    guests: [
+      {
+        arch: 'x86_64',
+        osType: 'hvm',
+        domainTypes: kvm.works ? ['kvm', 'qemu'] : ['qemu'],
+        emulator: emulator.path,
+        machines: emulator.machines.flatMap(({ name, alias }) => (alias ? [alias, name] : [name])),
+        defaultMachine: 'q35',
+        cpuModels: [...emulator.cpuModels],
+      },
+    ],
+    notes: [
+      kvm.works ? kvm.detail : `Guests are emulated (TCG): ${kvm.detail}`,
+      ...(context.cgroups.length === 0
+        ? ['No control group can be made here, so guests share that of visor.']
+        : []),
+      ...(flags.size === 0 ? ['The processor does not tell its features.'] : []),
+    ],
+  }
+}
+
+async function trimLogs(registry: Registry): Promise<void> {
+  for (const [, { consoles }] of registry.machines())
+    for (const { log } of consoles.values()) await log.trim().catch(() => {})
+}

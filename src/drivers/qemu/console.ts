@@ -1,0 +1,99 @@
+/**
+ * A console with any number of viewers. What the guest prints, viewers read from its log, each at its own
+ * pace; what they type goes over the one connection that QEMU takes.
+ */
+import { createConnection, type Socket } from 'node:net'
+import type { ByteStream } from '../../driver/index.ts'
+import type { ConsoleLog } from '../../host/index.ts'
+import { VisorError } from '../../model/index.ts'
+
+export interface ConsolePort {
+  readonly log: ConsoleLog
+  /** A viewer. */
+  open(options: { readonly scrollback: boolean }): ByteStream
+  /** The guest is gone: viewers see the rest and end. */
+  end(): void
+}
+
+/** The console behind `socket`; without one it can only be looked at. */
+export function consolePort(log: ConsoleLog, path: string | undefined): ConsolePort {
+  let viewers = 0
+  let line: Promise<Socket> | undefined
+
+  /** The line to the guest: there while somebody looks. What comes over it is in the log too. */
+  function connect(socketPath: string): Promise<Socket> {
+    line ??= new Promise((resolve, reject) => {
+      const socket = createConnection(socketPath)
+      socket.resume()
+      socket.once('connect', () => resolve(socket))
+      socket.once('error', (cause) => {
+        reject(new VisorError('unavailable', `The console cannot be typed on: ${cause.message}.`, { cause }))
+      })
+      socket.once('close', () => {
+        line = undefined
+      })
+    })
+    line.catch(() => {
+      line = undefined
+    })
+    return line
+  }
+
+  function leave(): void {
+    viewers--
+    if (viewers > 0) return
+    void line?.then((socket) => socket.destroy()).catch(() => {})
+    line = undefined
+  }
+
+  return {
+    log,
+    end() {
+      log.end()
+      void line?.then((socket) => socket.destroy()).catch(() => {})
+    },
+    open({ scrollback }) {
+      viewers++
+      const closing = new AbortController()
+      // Begun at once, so that nothing is missed between the opening and the first reading.
+      const output = log.follow({ scrollback, signal: closing.signal })
+      const first = output.next()
+      first.catch(() => {})
+      const close = async () => {
+        if (closing.signal.aborted) return
+        closing.abort()
+        leave()
+      }
+      return {
+        async write(bytes) {
+          if (closing.signal.aborted) throw new VisorError('invalid-state', 'The console is closed.')
+          if (path === undefined)
+            throw new VisorError('unsupported-config', 'This console cannot be typed on: it goes to a file.')
+          const socket = await connect(path)
+          await new Promise<void>((resolve, reject) => {
+            const gone = () =>
+              reject(new VisorError('unavailable', 'The console is gone: the guest has ended.'))
+            if (socket.destroyed) return gone()
+            socket.once('close', gone)
+            socket.write(bytes, (error) => {
+              socket.off('close', gone)
+              if (error) gone()
+              else resolve()
+            })
+          })
+        },
+        close,
+        async *[Symbol.asyncIterator]() {
+          try {
+            const { value, done } = await first
+            if (done) return
+            yield value
+            yield* output
+          } finally {
+            await close()
+          }
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,16 @@
+/** What the parts of an open driver share. */
+import type { Log, Store } from '../../driver/index.ts'
+import type { CgroupHierarchy } from '../../host/index.ts'
+import type { Emulator } from './emulator.ts'
+import type { KvmState } from './kvm.ts'
+import type { DriverPaths } from './paths.ts'
+
+export interface Context {
+  readonly paths: DriverPaths
+  readonly store: Store
+  readonly log: Log
+  readonly cgroups: readonly CgroupHierarchy[]
+  /** The emulator for an architecture or a program; undefined when there is none. */
+  findEmulator(arch: string, path?: string): Promise<Emulator | undefined>
+  kvm(emulator: Emulator): Promise<KvmState>
+}

@@ -1,0 +1,175 @@
+/** Define, start, stop: what changes what there is and what runs. */
+import { rm } from 'node:fs/promises'
+import type {
+  CallOptions,
+  DestroyOptions,
+  Domains,
+  RestoreOptions,
+  StartOptions,
+  UndefineOptions,
+} from '../../driver/index.ts'
+import type { Domain, DomainDefinitionInput } from '../../model/index.ts'
+import { VisorError } from '../../model/index.ts'
+import type { Context } from './context.ts'
+import { completeDefinition } from './definition.ts'
+import { launch } from './launch.ts'
+import type { Machine } from './machine.ts'
+import type { Registry } from './registry.ts'
+import { openSavedState } from './saved-state.ts'
+
+type Lifecycle = Required<
+  Pick<
+    Domains,
+    'define' | 'undefine' | 'start' | 'destroy' | 'reset' | 'suspend' | 'resume' | 'setAutostart' | 'restore'
+  >
+>
+
+export function lifecycle(context: Context, registry: Registry): Lifecycle {
+  const { paths } = context
+
+  async function define(input: DomainDefinitionInput): Promise<Domain> {
+    const same = input.uuid ? undefined : registry.defined.findByName(input.name)
+    const identified = same ? Object.assign(input, { uuid: same.definition.uuid }) : input
+    const definition = await completeDefinition(identified, context)
+    const before = registry.defined.find(definition.uuid)
+    if (before && before.definition.name !== definition.name && registry.machine(definition.uuid))
+      throw new VisorError(
+        'invalid-state',
+        `Domain '${before.definition.name}' runs, so it cannot be renamed to '${definition.name}'.`,
+        { remedy: 'Shut it down first.' },
+      )
+    await registry.defined.put({ definition, autostart: before?.autostart ?? false })
+    registry.tell(definition.uuid, { type: 'defined', reason: before ? 'updated' : 'added' })
+    return registry.domain(definition.uuid)
+  }
+
+  async function undefine(uuid: string, { savedState = false }: UndefineOptions = {}): Promise<void> {
+    const { name } = registry.definition(uuid)
+    if (registry.machine(uuid))
+      throw new VisorError('invalid-state', `Domain '${name}' runs, so it cannot be undefined.`, {
+        remedy: `Stop it first: 'visor destroy ${name}'.`,
+      })
+    if (registry.isSaved(uuid) && !savedState)
+      throw new VisorError('invalid-state', `Domain '${name}' has a saved state.`, {
+        remedy: 'Start it to use the state up, or undefine it together with its saved state.',
+      })
+    const { saved, consoleDirectory } = paths.of(uuid)
+    await registry.defined.remove(uuid)
+    registry.forget(uuid)
+    await Promise.all([rm(saved, { force: true }), rm(consoleDirectory, { recursive: true, force: true })])
+    registry.tell(uuid, { type: 'undefined' }, name)
+  }
+
+  function refuseRunning(uuid: string): void {
+    const { name } = registry.definition(uuid)
+    const machine = registry.machine(uuid)
+    if (machine)
+      throw new VisorError('invalid-state', `Domain '${name}' is ${machine.state.state}, not shutoff.`, {
+        object: { kind: 'domain', name },
+        remedy: 'It runs already.',
+      })
+  }
+
+  async function start(uuid: string, options: StartOptions = {}): Promise<void> {
+    const { paused = false, discardSaved = false, signal, progress } = options
+    refuseRunning(uuid)
+    const { saved } = paths.of(uuid)
+    if (registry.isSaved(uuid) && !discardSaved)
+      return restore(uuid, {
+        ...(options.paused ? { paused } : {}),
+        ...(signal ? { signal } : {}),
+        ...(progress ? { progress } : {}),
+      })
+    if (registry.isSaved(uuid)) {
+      await rm(saved, { force: true })
+      registry.setSaved(uuid, false)
+    }
+    const definition = registry.definition(uuid)
+    const request = { definition, id: registry.nextId(), paused, signal, tell: registry.tellFrom(uuid) }
+    const machine = await launch(context, request).catch((error: unknown) => {
+      registry.noteFailure(uuid, error)
+      throw error
+    })
+    registry.admit(uuid, machine, { type: 'started', reason: 'booted' })
+    if (paused) registry.tell(uuid, { type: 'suspended', reason: 'user' })
+  }
+
+  async function restore(
+    uuid: string,
+    { file, paused, signal, progress }: RestoreOptions = {},
+  ): Promise<void> {
+    refuseRunning(uuid)
+    const { name } = registry.definition(uuid)
+    const own = paths.of(uuid).saved
+    if (file === undefined && !registry.isSaved(uuid))
+      throw new VisorError('invalid-state', `Domain '${name}' has no saved state.`, {
+        remedy: `Save it while it runs: 'visor save ${name}'; or name the file of a saved state.`,
+      })
+    const saved = await openSavedState(file ?? own)
+    try {
+      if (saved.machine.definition.uuid !== uuid)
+        throw new VisorError(
+          'invalid-argument',
+          `'${file}' is the saved state of '${saved.machine.definition.name}', not of '${name}'.`,
+        )
+      const machine = await launch(context, {
+        definition: { ...saved.machine.definition, name },
+        id: registry.nextId(),
+        paused: paused ?? saved.machine.paused,
+        incoming: { file: saved.file, id: saved.machine.id, sizeBytes: saved.sizeBytes },
+        signal,
+        progress,
+        tell: registry.tellFrom(uuid),
+      })
+      if (file === undefined) {
+        await rm(own, { force: true })
+        registry.setSaved(uuid, false)
+      }
+      registry.admit(uuid, machine, { type: 'started', reason: 'restored' })
+    } finally {
+      await saved.file.close()
+    }
+  }
+
+  async function destroy(uuid: string, { graceful = false }: DestroyOptions = {}): Promise<void> {
+    const machine = registry.running(uuid)
+    if (graceful) await quit(machine)
+    await machine.kill('destroyed')
+  }
+
+  return {
+    define,
+    undefine,
+    start,
+    restore,
+    destroy,
+    async reset(uuid) {
+      await registry.running(uuid).monitor.execute('system_reset')
+    },
+    async suspend(uuid: string, _options?: CallOptions) {
+      const machine = registry.running(uuid, ['running'])
+      await machine.monitor.execute('stop')
+    },
+    async resume(uuid: string, _options?: CallOptions) {
+      const machine = registry.running(uuid, ['paused', 'pmsuspended'])
+      const { monitor, state } = machine
+      await monitor.execute(state.state === 'pmsuspended' ? 'system_wakeup' : 'cont')
+      if (machine.details.paused) await machine.record({ paused: false })
+    },
+    async setAutostart(uuid, { enabled }) {
+      const entry = registry.defined.get(uuid)
+      if (entry.autostart === enabled) return
+      await registry.defined.put({ ...entry, autostart: enabled })
+      registry.tell(uuid, { type: 'changed', reason: 'autostart' })
+    },
+  }
+}
+
+/** Lets QEMU write out what it holds; whether it did or not, it is killed afterwards. */
+async function quit(machine: Machine): Promise<void> {
+  machine.expectEnd('destroyed')
+  await machine.monitor.execute('quit', undefined, { timeoutMs: 5_000 }).catch(() => {})
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([machine.ended, new Promise((resolve) => (timer = setTimeout(resolve, 5_000)))])
+  clearTimeout(timer)
+}

@@ -1,0 +1,67 @@
+/** Where this driver keeps the things of a guest. */
+import { join } from 'node:path'
+import type { CompleteDefinition } from './definition.ts'
+
+export interface GuestPaths {
+  /** Lives as long as the guest: record, sockets. */
+  readonly directory: string
+  readonly monitor: string
+  /** What consoles printed; outlives the guest. */
+  readonly consoleDirectory: string
+  /** The state that visor keeps of a saved guest. */
+  readonly saved: string
+  socket(alias: string): string
+  consoleLog(alias: string): string
+  longestSocket(definition: CompleteDefinition): string
+}
+
+export interface DriverPaths {
+  /** One directory per running guest. */
+  readonly guests: string
+  readonly saved: string
+  readonly consoles: string
+  of(uuid: string): GuestPaths
+}
+
+export function driverPaths(stateDirectory: string, runtimeDirectory: string): DriverPaths {
+  const guests = join(runtimeDirectory, 'qemu')
+  const saved = join(stateDirectory, 'qemu', 'saved')
+  const consoles = join(stateDirectory, 'qemu', 'consoles')
+  return {
+    guests,
+    saved,
+    consoles,
+    of(uuid) {
+      const directory = join(guests, uuid)
+      const socket = (alias: string) => join(directory, `${alias}.sock`)
+      return {
+        directory,
+        monitor: join(directory, 'monitor.sock'),
+        consoleDirectory: join(consoles, uuid),
+        saved: join(saved, `${uuid}.visor-state`),
+        socket,
+        consoleLog: (alias) => join(consoles, uuid, `${alias}.log`),
+        longestSocket({ devices }) {
+          const { serials, consoles: ports, channels } = devices
+          const aliases = [...serials, ...ports, ...channels].map(({ alias = '' }) => alias)
+          return (
+            [join(directory, 'monitor.sock'), ...aliases.map(socket)].sort(
+              (a, b) => b.length - a.length,
+            )[0] ?? ''
+          )
+        },
+      }
+    },
+  }
+}
+
+/** How a character device of a definition is reached: by a socket that this driver serves viewers from, or not at all. */
+export function isServed({
+  type,
+  path,
+}: {
+  readonly type: string
+  readonly path?: string | undefined
+}): boolean {
+  return type === 'pty' || (type === 'unix' && path === undefined)
+}

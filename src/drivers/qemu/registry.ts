@@ -1,0 +1,288 @@
+/** The domains of an open driver: what is defined, what runs, and how what ran ended. */
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { DefinedDomains, EventHub } from '../../driver/index.ts'
+import { adoptGuests, type GuestProcess, listDirectory } from '../../host/index.ts'
+import { type Domain, type DomainState, notFound, VisorError } from '../../model/index.ts'
+import type { Context } from './context.ts'
+import type { CompleteDefinition } from './definition.ts'
+import { connectMonitor, type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
+import { fromStatus, type StateEvent } from './machine-state.ts'
+import { isRecord, type QmpClient } from './qmp/index.ts'
+import { identifySavedState } from './saved-state.ts'
+
+export interface Registry {
+  readonly defined: DefinedDomains
+  machine(uuid: string): Machine | undefined
+  machines(): Iterable<[string, Machine]>
+  /** The machine; fails with `not-found`, or `invalid-state` when it does not run. */
+  running(uuid: string, states?: readonly DomainState[]): Machine
+  /** Fails with `not-found`. */
+  definition(uuid: string): CompleteDefinition
+  domain(uuid: string): Domain
+  isSaved(uuid: string): boolean
+  setSaved(uuid: string, saved: boolean): void
+  nextId(): number
+  /** Takes in a machine that was started, and tells. */
+  admit(uuid: string, machine: Machine, event: StateEvent): void
+  /** What goes on the record when a start failed. */
+  noteFailure(uuid: string, error: unknown): void
+  forget(uuid: string): void
+  /** `name` for a domain that is no longer there. */
+  tell(uuid: string, event: StateEvent, name?: string): void
+  tellFrom(uuid: string): (event: StateEvent, machine: Machine) => void
+  /** Finds the guests that run, and settles what was half done. */
+  adopt(): Promise<void>
+  close(): void
+}
+
+export function openRegistry(context: Context, defined: DefinedDomains, hub: EventHub): Registry {
+  const machines = new Map<string, Machine>()
+  const ends = new Map<string, MachineEnd>()
+  const saved = new Set<string>()
+  const { paths, log } = context
+  let lastId = 0
+  let closed = false
+
+  function definition(uuid: string): CompleteDefinition {
+    return defined.get(uuid).definition as CompleteDefinition
+  }
+
+  function tell(uuid: string, { type, reason, message }: StateEvent, name?: string): void {
+    if (closed) return
+    hub.emit({
+      kind: 'domain',
+      type,
+      uuid,
+      name: name ?? (machines.get(uuid)?.details ?? defined.find(uuid))?.definition.name ?? uuid,
+      driver: 'qemu',
+      ...(reason ? { reason } : {}),
+      ...(message ? { message } : {}),
+    })
+  }
+
+  function tellFrom(uuid: string) {
+    // What QEMU says before the start has been told comes with the start.
+    return (event: StateEvent, machine: Machine) => {
+      if (machines.get(uuid) === machine) tell(uuid, event)
+    }
+  }
+
+  function watch(uuid: string, machine: Machine): void {
+    machines.set(uuid, machine)
+    void machine.ended.then((end) => {
+      if (machines.get(uuid) !== machine || closed) return
+      const { name } = machine.details.definition
+      ends.set(uuid, end)
+      if (end.message) log.warn({ domain: name, reason: end.reason }, end.message)
+      tell(uuid, { type: 'stopped', reason: end.reason, ...(end.message ? { message: end.message } : {}) })
+      machines.delete(uuid)
+    })
+  }
+
+  const registry: Registry = {
+    defined,
+    definition,
+    tell,
+    tellFrom,
+    machine: (uuid) => machines.get(uuid),
+    machines: () => machines.entries(),
+    running(uuid, states = ['running', 'paused', 'pmsuspended', 'shutdown', 'crashed']) {
+      const { name } = definition(uuid)
+      const machine = machines.get(uuid)
+      const state = machine?.state.state ?? 'shutoff'
+      if (machine && states.includes(state)) return machine
+      throw new VisorError(
+        'invalid-state',
+        `Domain '${name}' is ${state}, not ${states.slice(0, 2).join(' or ')}.`,
+        {
+          object: { kind: 'domain', name },
+          remedy: machine
+            ? 'See its state, and resume or destroy it first.'
+            : `Start it: 'visor start ${name}'.`,
+        },
+      )
+    },
+    domain(uuid) {
+      const entry = defined.find(uuid)
+      if (!entry) throw notFound('domain', uuid)
+      return describeDomain(entry.definition as CompleteDefinition, {
+        autostart: entry.autostart,
+        saved: saved.has(uuid),
+        machine: machines.get(uuid),
+        end: ends.get(uuid),
+      })
+    },
+    isSaved: (uuid) => saved.has(uuid),
+    setSaved(uuid, isSaved) {
+      if (isSaved) saved.add(uuid)
+      else saved.delete(uuid)
+    },
+    nextId: () => ++lastId,
+    admit(uuid, machine, event) {
+      ends.delete(uuid)
+      watch(uuid, machine)
+      tell(uuid, event)
+    },
+    noteFailure(uuid, error) {
+      const message = error instanceof Error ? error.message : String(error)
+      ends.set(uuid, { reason: 'failed', message })
+    },
+    forget(uuid) {
+      ends.delete(uuid)
+      saved.delete(uuid)
+    },
+    async adopt() {
+      await Promise.all(
+        [paths.guests, paths.saved].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
+      )
+      const guests = await adoptGuests(paths.guests)
+      for (const name of await listDirectory(paths.saved)) {
+        const uuid = /^(.{36})\.visor-state$/u.exec(name)?.[1]
+        if (uuid && defined.find(uuid)) saved.add(uuid)
+        else await rm(join(paths.saved, name), { force: true })
+      }
+      await Promise.all(guests.map((guest) => adoptOne(guest)))
+    },
+    close() {
+      closed = true
+      for (const machine of machines.values()) machine.forget()
+    },
+  }
+
+  async function adoptOne(guest: GuestProcess): Promise<void> {
+    const details = parseDetails(guest.details)
+    if (!details || !defined.find(details.definition.uuid)) return end(guest, 'It is not defined.')
+    const { definition: live } = details
+    lastId = Math.max(lastId, details.id)
+    const machine = openMachine({
+      guest,
+      details,
+      state: { state: 'running', reason: 'adopted' },
+      paths: paths.of(live.uuid),
+      log,
+      tell: tellFrom(live.uuid),
+    })
+    const monitor = await reach(machine, paths.of(live.uuid).monitor)
+    if (monitor) {
+      machine.useMonitor(monitor)
+      const status = await monitor.execute('query-status').catch(() => undefined)
+      const { prelaunch, ...state } = fromStatus(status)
+      machine.setState(state)
+      const neverRan = prelaunch || (details.restoring !== undefined && state.state === 'paused')
+      if (neverRan && !details.paused) {
+        log.warn({ domain: live.name }, 'A guest was found half started, and ended.')
+        return machine.kill('failed')
+      }
+      if (!(await settle(machine))) return
+    }
+    watch(live.uuid, machine)
+    log.info({ domain: live.name, pid: guest.identity.pid }, 'Found a running guest again.')
+  }
+
+  /** Ends or undoes what the daemon before was doing with it; false when the guest is ended by that. */
+  async function settle(machine: Machine): Promise<boolean> {
+    const { saving, restoring, definition: live } = machine.details
+    const file = paths.of(live.uuid).saved
+    if (restoring !== undefined && (await identifySavedState(file)) === restoring) {
+      // It has run on from the saved state, which must not be used again.
+      await rm(file, { force: true })
+      saved.delete(live.uuid)
+    }
+    if (restoring !== undefined) await machine.record({ restoring: undefined })
+    if (saving) {
+      await rm(saving.partial, { force: true })
+      if ((await identifySavedState(saving.file)) === saving.id) {
+        if (saving.file === file) saved.add(live.uuid)
+        await machine.kill('saved')
+        ends.set(live.uuid, { reason: 'saved' })
+        return false
+      }
+      if (saving.resume) {
+        await machine.monitor.execute('cont')
+        machine.setState({ state: 'running', reason: 'resumed' })
+      }
+      await machine.record({ saving: undefined })
+    }
+    return true
+  }
+
+  async function end(guest: GuestProcess, why: string): Promise<void> {
+    log.warn({ pid: guest.identity.pid }, `A guest was found that is not known, and ended. ${why}`)
+    await guest.kill()
+    await guest.release()
+  }
+
+  return registry
+}
+
+/** The monitor of a guest that may still be coming up; undefined when it does not answer. */
+async function reach(
+  machine: Machine & { readonly onEvent: Parameters<typeof connectMonitor>[2] },
+  path: string,
+) {
+  const deadline = performance.now() + 5_000
+  let gone = false
+  void machine.guest.exited.then(() => {
+    gone = true
+  })
+  let monitor: QmpClient | undefined
+  while (!monitor && !gone && performance.now() < deadline) {
+    monitor = await connectMonitor(path, machine.details.definition.name, machine.onEvent).catch(
+      () => undefined,
+    )
+    if (!monitor) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return monitor
+}
+
+function parseDetails(value: unknown): GuestDetails | undefined {
+  const sound =
+    isRecord(value) &&
+    typeof value.id === 'number' &&
+    isRecord(value.definition) &&
+    isRecord(value.definition.devices)
+  return sound ? (value as unknown as GuestDetails) : undefined
+}
+
+interface Known {
+  readonly autostart: boolean
+  readonly saved: boolean
+  readonly machine: Machine | undefined
+  readonly end: MachineEnd | undefined
+}
+
+function describeDomain(definition: CompleteDefinition, { autostart, saved, machine, end }: Known): Domain {
+  const live = machine?.details.definition ?? definition
+  const common = {
+    uuid: definition.uuid,
+    name: definition.name,
+    driver: 'qemu',
+    type: live.type,
+    persistent: true,
+    autostart,
+    saved,
+    ...(definition.title === undefined ? {} : { title: definition.title }),
+    vcpus: live.currentVcpus ?? live.vcpus,
+    maxMemoryKiB: live.memoryKiB,
+  }
+  if (!machine)
+    return {
+      ...common,
+      state: 'shutoff',
+      reason: end?.reason ?? (saved ? 'saved' : 'unknown'),
+      ...(end?.message ? { message: end.message } : {}),
+      memoryKiB: live.currentMemoryKiB ?? live.memoryKiB,
+    }
+  const { state, details, guest } = machine
+  return {
+    ...common,
+    state: state.state,
+    reason: state.reason,
+    ...(state.message ? { message: state.message } : {}),
+    memoryKiB: state.memoryKiB ?? live.memoryKiB,
+    id: details.id,
+    startedAt: details.startedAt,
+    pid: guest.identity.pid,
+  }
+}

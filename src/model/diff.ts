@@ -62,9 +62,10 @@ function compareLists(
 function pair(
   before: readonly unknown[],
   after: readonly unknown[],
-  key: string | undefined,
+  key: readonly string[] | undefined,
 ): Map<number, number> {
-  const keyOf = (item: unknown) => (key !== undefined && isPlainObject(item) ? item[key] : undefined)
+  const keyOf = (item: unknown) =>
+    key && isPlainObject(item) ? joinKey(key.map((field) => item[field])) : undefined
   const places = new Map<unknown, number>()
   for (const [index, item] of before.entries()) if (keyOf(item) !== undefined) places.set(keyOf(item), index)
   const partners = new Map<number, number>()
@@ -85,6 +86,9 @@ function pair(
   }
   return partners
 }
+
+const joinKey = (parts: readonly unknown[]): string | undefined =>
+  parts.includes(undefined) ? undefined : JSON.stringify(parts)
 
 const isOpen = (
   items: readonly unknown[],

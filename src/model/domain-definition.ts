@@ -65,7 +65,7 @@ export const Cpu = s.object(
       optional: true,
     }),
     topology: s.field(CpuTopology, { xml: 'topology', optional: true }),
-    features: s.array('features', CpuFeature, { xml: 'feature', default: [], maxItems: 512, key: 'name' }),
+    features: s.array('features', CpuFeature, { xml: 'feature', default: [], maxItems: 512, key: ['name'] }),
     unknown,
   },
   {
@@ -157,7 +157,7 @@ export const Timer = s.object('Timer', 'A clock chip or clock protocol', {
 
 export const Clock = s.object('Clock', 'The clock the guest sees', {
   offset: s.choice('time it starts from', ['utc', 'localtime'], { xml: '@offset', default: 'utc' }),
-  timers: s.array('clock chips', Timer, { xml: 'timer', default: [], maxItems: 16, key: 'name' }),
+  timers: s.array('clock chips', Timer, { xml: 'timer', default: [], maxItems: 16, key: ['name'] }),
   unknown,
 })
 

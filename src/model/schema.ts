@@ -99,8 +99,8 @@ export interface ArraySchema<Out = unknown, In = unknown> extends Schema<Out[], 
 }
 export interface ArrayOptions extends FieldOptions {
   readonly maxItems?: number
-  /** Field that tells the items apart when two lists are compared. */
-  readonly key?: string
+  /** Fields that together tell the items apart when two lists are compared. */
+  readonly key?: readonly string[]
 }
 
 /** Text keys to values of one kind. JSON and YAML only. */

@@ -51,9 +51,9 @@ export function chooseDriver(all: readonly Capabilities[], asked: 'auto' | Guest
 export async function findImage(
   { images }: Connection,
   driver: GuestDriver,
-  progress: (progress: Progress) => void,
+  call: { readonly progress: (progress: Progress) => void; readonly signal: AbortSignal },
 ): Promise<Image> {
-  const image = await images?.build?.('micro', { arch: recipes[driver].arch, progress })
+  const image = await images?.build?.('micro', { arch: recipes[driver].arch, ...call })
   if (!image) throw new VisorError('unsupported', 'This visord keeps no images.')
   return image
 }

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { connect } from '../connect/index.ts'
 import type { Connection } from '../driver/index.ts'
-import { toVisorError, VisorError } from '../model/index.ts'
+import { type Progress, toVisorError, VisorError } from '../model/index.ts'
 import {
   chooseDriver,
   defineGuest,
@@ -73,10 +73,11 @@ async function boot(
   const choice = chooseDriver(await connection.host.capabilities(), flags.driver)
   const image = await phases.run('guest image', async (tell) => {
     const told = new Set<string>()
-    const found = await findImage(connection, choice.driver, ({ phase }) => {
+    const progress = ({ phase }: Progress) => {
       if (phase && !told.has(phase)) write(`    ${phase}\n`)
       if (phase) told.add(phase)
-    })
+    }
+    const found = await findImage(connection, choice.driver, { progress, signal })
     tell(
       `${found.name} ${found.arch}, ${(found.sizeBytes / 1e6).toFixed(1)} MB${told.size > 0 ? '' : ', cached'}`,
     )

@@ -1,7 +1,6 @@
 import { type CompleteConnection, complete } from '../driver/index.ts'
 import { type Directories, findDirectories } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
-import { openLocal } from './local.ts'
 import { connectRemote } from './remote.ts'
 
 const remoteProtocols = ['http:', 'https:', 'unix:']
@@ -41,7 +40,8 @@ export async function connect(uri?: string, options: ConnectOptions = {}): Promi
   const remote = address === undefined || remoteProtocols.includes(address.protocol)
   const open = remote
     ? connectRemote(address, { token, directories, signal })
-    : openLocal(address, directories)
+    : // Drivers are not loaded to talk to a visord.
+      import('./local.ts').then(({ openLocal }) => openLocal(address, directories))
   const connection = complete(await open)
   if (!signal?.aborted) return connection
   await connection.close()

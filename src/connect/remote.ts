@@ -4,7 +4,6 @@ import { type Directories, restSocket } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { restClient } from '../rest/index.ts'
 import { httpTransport } from './http.ts'
-import { openWebSocket } from './web-socket.ts'
 
 export interface RemoteOptions {
   readonly token: string | undefined
@@ -27,7 +26,10 @@ export async function connectRemote(
       uri: address?.href ?? `unix://${socketPath}`,
       token: token === '' ? undefined : token,
       fetch: (url, init) => transport.fetch(url, { ...init, ...whileConnecting }),
-      openWebSocket: (path, headers) => openWebSocket(new URL(path, baseUrl), headers, socketPath),
+      openWebSocket: async (path, headers) => {
+        const { openWebSocket } = await import('./web-socket.ts')
+        return openWebSocket(new URL(path, baseUrl), headers, socketPath)
+      },
     })
     whileConnecting = {}
     return {

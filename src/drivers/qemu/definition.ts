@@ -36,6 +36,8 @@ export async function completeDefinition(
 ): Promise<CompleteDefinition> {
   const definition = parse(DomainDefinition, input)
   checkDefinition(definition)
+  if (definition.type !== 'qemu' && definition.type !== 'kvm')
+    throw unsupported('type', `this driver runs no '${definition.type}'`, "Use type 'qemu' or 'kvm'.")
   checkHonoured(DomainDefinition, definition, honoured, 'qemu')
   const arch = definition.os.arch ?? 'x86_64'
   const emulator = await options.findEmulator(arch, definition.devices.emulator)

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'node:test'
+import type { DomainDefinitionInput } from '../../src/model/index.ts'
 import { greeting, powerOffKey, resetKey, writeBootSector } from '../fixtures/boot-sector.ts'
 import { bootSectorMachines, type MachineDriver, missing } from '../fixtures/machines.ts'
 import { conform, type Skip } from './conform.ts'
@@ -20,7 +21,7 @@ export function conformMachine(driver: MachineDriver, uri: string, skip: readonl
       echo: { type: 'round trip', back: 'round trip' },
       keys: { powerOff: powerOffKey, reboot: resetKey },
       stateFile: (name) => join(directory, `${name}.state`),
-      makeDefinition: (name) => bootSectorMachines[driver](name, disk),
+      makeDefinition: (name) => withScreen(bootSectorMachines[driver](name, disk)),
       async open() {
         await writeBootSector(disk)
         return openDriver(uri, directory)
@@ -32,4 +33,8 @@ export function conformMachine(driver: MachineDriver, uri: string, skip: readonl
       skip,
     })
   })
+}
+
+function withScreen(definition: DomainDefinitionInput): DomainDefinitionInput {
+  return { ...definition, devices: { ...definition.devices, videos: [{ model: 'vga' }] } }
 }

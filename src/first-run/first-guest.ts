@@ -77,12 +77,12 @@ export function defineGuest({ driver, type }: Choice, image: Image): DomainDefin
   }
 }
 
-/** Ends what an earlier first run left running, which was killed before it could. */
-export async function removeLeftover({ domains }: Connection): Promise<boolean> {
-  const [left] = await domains.list({ names: [guestName] })
-  if (!left || left.state === 'shutoff' || left.state === 'crashed') return false
-  await domains.destroy?.(left.uuid)
-  return true
+/** Ends what a first run that was killed left running; a guest of another driver makes room for the new one. */
+export async function removeEarlier({ domains }: Connection, { driver }: Choice): Promise<void> {
+  const [earlier] = await domains.list({ names: [guestName] })
+  if (!earlier) return
+  if (earlier.state !== 'shutoff' && earlier.state !== 'crashed') await domains.destroy?.(earlier.uuid)
+  if (earlier.driver !== driver) await domains.undefine?.(earlier.uuid, { savedState: true })
 }
 
 /** A shell that waits, as the micro guest's profile sets its prompt. */

@@ -12,7 +12,7 @@ import {
   endGuest,
   findImage,
   guestName,
-  removeLeftover,
+  removeEarlier,
   showUntilPrompt,
 } from './first-guest.ts'
 import { type Flags, help, parseFlags } from './flags.ts'
@@ -52,8 +52,11 @@ async function run(flags: Flags, signal: AbortSignal): Promise<void> {
     const connection = await connect(`unix://${visord.presence.socket}`, { signal })
     try {
       await boot(connection, flags, phases, signal)
-      write(`\n\n${phases.summary()}\n${addresses(visord)}`)
-      if (!flags.once) await stay(visord, signal)
+      write(`\n\n${phases.summary()}\n`)
+      if (!flags.once) {
+        write(addresses(visord))
+        await stay(visord, signal)
+      }
     } finally {
       await endGuest(connection, powerButtonMs).catch(() => {})
       await connection.close()
@@ -84,7 +87,7 @@ async function boot(
     return found
   })
   await phases.run('define and start', async (tell) => {
-    await removeLeftover(connection)
+    await removeEarlier(connection, choice)
     await connection.domains.define?.(defineGuest(choice, image), { signal })
     await connection.domains.start?.(guestName, { signal, discardSaved: true })
     tell(choice.remark)

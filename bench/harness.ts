@@ -67,7 +67,10 @@ export interface BenchmarkResult {
 /** No benchmark goes on for longer. */
 const limitMs = 300_000
 
-/** Lets the contenders take turns, after one round that does not count. Each round begins with another one. */
+/**
+ * Lets the contenders take turns, after one round that does not count. Each round has an order of its own:
+ * who always followed one that leaves work behind would always pay for it.
+ */
 export async function measure(
   contenders: readonly Contender[],
   rounds: number,
@@ -77,9 +80,7 @@ export async function measure(
   const deadline = performance.now() + limitMs
   for (let round = 0; round <= rounds; round++) {
     onRound(round)
-    for (let turn = 0; turn < contenders.length; turn++) {
-      const contender = contenders[(turn + round) % contenders.length]
-      if (!contender) continue
+    for (const contender of shuffle(contenders)) {
       const value = await contender.sample()
       if (round > 0) samples.get(contender)?.push(value)
     }
@@ -87,6 +88,11 @@ export async function measure(
       throw new Error(`It took longer than ${limitMs / 1000} s; ${round} rounds were done.`)
   }
   return [...samples].map(([{ name, ours }, values]) => ({ contender: name, ours, ...spread(values) }))
+}
+
+function shuffle<T>(values: readonly T[]): T[] {
+  const order = values.map((value) => ({ value, place: Math.random() }))
+  return order.sort((a, b) => a.place - b.place).map(({ value }) => value)
 }
 
 /** Median and ends of some values; the median of an even number is the mean of the middle two. */

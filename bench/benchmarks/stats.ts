@@ -1,7 +1,10 @@
 import type { CompleteConnection } from '../../src/index.ts'
 import { type Benchmark, timed } from '../harness.ts'
-import { openMany } from '../many.ts'
+import { manyCount, openMany } from '../many.ts'
 import { libraryName, libvirtName, restName } from '../runners.ts'
+
+/** As many uuids as a request line holds. */
+const restAtOnce = 250
 
 /** Of defined domains that do not run: what the front doors and the tables cost, without a hypervisor. */
 export const stats: Benchmark = {
@@ -12,19 +15,18 @@ export const stats: Benchmark = {
   async prepare(bench) {
     const { library, rest, libvirt } = await openMany(bench)
     return [
-      { name: libraryName, ours: true, sample: await sampleStats(library) },
-      { name: restName, ours: true, sample: await sampleStats(rest) },
+      { name: libraryName, ours: true, sample: await sampleStats(library, manyCount) },
+      { name: restName, ours: true, sample: await sampleStats(rest, restAtOnce) },
       ...(libvirt ? [{ name: libvirtName, ours: false, sample: () => libvirt.call({ op: 'stats' }) }] : []),
     ]
   },
 }
 
-/** A request line has its limits, so they are named in two halves. */
-async function sampleStats({ domains }: CompleteConnection): Promise<() => Promise<number>> {
-  const names = (await domains.list()).map(({ name }) => name)
-  const halves = [names.slice(0, names.length / 2), names.slice(names.length / 2)]
+async function sampleStats({ domains }: CompleteConnection, atOnce: number): Promise<() => Promise<number>> {
+  const uuids = (await domains.list()).map(({ uuid }) => uuid)
   return () =>
     timed(async () => {
-      for (const half of halves) await domains.stats({ domains: half })
+      for (let next = 0; next < uuids.length; next += atOnce)
+        await domains.stats({ domains: uuids.slice(next, next + atOnce) })
     })
 }

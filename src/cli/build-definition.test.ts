@@ -27,6 +27,9 @@ test('the first driver with its best type runs the machine, and says why it is s
   assert.deepEqual(chooseMachine(fast, {}), { driver: 'qemu', type: 'kvm', arch: 'x86_64', notes: [] })
   assert.equal(chooseMachine(fast, { accel: 'tcg' }).type, 'qemu')
   assert.equal(chooseMachine(host, { driver: 'v86' }).type, 'v86')
+  const test = capabilities('test', 'x86_64', ['test'])
+  assert.equal(chooseMachine([test, ...host], {}).driver, 'qemu')
+  assert.equal(chooseMachine([test], {}).driver, 'test')
 })
 
 test('an i686 image runs on x86_64, not the other way round', () => {

@@ -44,7 +44,9 @@ function liveView(output: Output, label: string): ProgressView {
   process.once('exit', restore)
   return {
     update(next) {
-      progress = { ...progress, ...next }
+      // Numbers of one phase mean nothing in the next.
+      const isNews = next.phase !== undefined && next.phase !== progress.phase
+      progress = isNews ? next : { ...progress, ...next }
     },
     end() {
       clearInterval(timer)

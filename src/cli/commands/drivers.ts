@@ -29,11 +29,20 @@ const hostings: Record<Capabilities['hosting'], string> = {
   remote: 'on another machine',
 }
 
+const kinds: Record<Capabilities['kind'], string> = {
+  full: 'full virtualization',
+  'hardware-assisted': 'hardware-assisted virtualization',
+  paravirtualized: 'paravirtualization',
+  'operating-system': 'containers of this operating system',
+  emulation: 'emulation',
+  none: 'runs nothing',
+}
+
 function formatDriver(
   { driver, version, kind, hosting, guests, notes }: Capabilities,
   colours: Colours,
 ): string {
-  const words = `${kind === 'none' ? 'no' : kind} virtualization, ${hostings[hosting]}`
+  const words = `${kinds[kind]}, ${hostings[hosting]}`
   const lines = guests.map(
     ({ arch, osType, domainTypes, machines, cpuModels, defaultMachine, emulator }) =>
       [

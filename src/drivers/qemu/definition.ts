@@ -39,6 +39,8 @@ export async function completeDefinition(
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `this driver runs no '${definition.type}'`, "Use type 'qemu' or 'kvm'.")
   checkHonoured(DomainDefinition, definition, honoured, 'qemu')
+  if (definition.type !== 'qemu' && definition.type !== 'kvm')
+    throw unsupported('type', `'${definition.type}' is of another driver`, "Use type 'qemu' or 'kvm'.")
   const arch = definition.os.arch ?? 'x86_64'
   const emulator = await options.findEmulator(arch, definition.devices.emulator)
   if (!emulator)

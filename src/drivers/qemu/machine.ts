@@ -94,7 +94,7 @@ export function openMachine(
     await guest
       .release()
       .catch((error) => log.warn({ error: String(error) }, 'A guest left something behind.'))
-    const reason = expected ?? state.ending
+    const reason = expected ?? state.ending ?? (exit.code === 0 ? 'shutdown' : undefined)
     if (reason) return { reason, ...(state.message ? { message: state.message } : {}) }
     const how = exit.signal
       ? `by ${exit.signal}`

@@ -97,15 +97,17 @@ export function power(
 /** From off, kept, to running anew. */
 export async function startAgain(machine: Machine): Promise<void> {
   const { monitor } = machine
-  const intercept = ({ event }: QmpEvent) => event === 'STOP' || event === 'RESUME'
+  // Some guests ask for their power-off more than once.
+  const passing = ['STOP', 'RESUME', 'SHUTDOWN']
+  const intercept = ({ event }: QmpEvent) => passing.includes(event)
   machine.interceptors.add(intercept)
+  machine.setState({ state: 'running', reason: 'booted' })
   try {
     await Promise.all([
       monitor.execute('system_reset'),
       monitor.execute('set-action', { shutdown: 'poweroff' }),
       monitor.execute('cont'),
     ])
-    machine.setState({ state: 'running', reason: 'booted' })
     await machine.record({ rebooting: undefined })
   } finally {
     machine.interceptors.delete(intercept)

@@ -142,6 +142,9 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
         if (uuid && defined.find(uuid)) saved.add(uuid)
         else await rm(join(paths.saved, name), { force: true })
       }
+      // Of domains whose undefinition was cut short.
+      for (const uuid of await listDirectory(paths.consoles))
+        if (!defined.find(uuid)) await rm(join(paths.consoles, uuid), { recursive: true, force: true })
       await Promise.all(guests.map((guest) => adoptOne(guest)))
     },
     close() {

@@ -19,7 +19,11 @@ export function writeTestDisk(path: string): Promise<void> {
 }
 
 /** A machine that boots it. */
-export function testDefinition(name: string, disk: string): DomainDefinitionInput {
+export function testDefinition(
+  name: string,
+  disk: string,
+  more: DomainDefinitionInput['devices'] = {},
+): DomainDefinitionInput {
   return {
     type: 'qemu',
     name,
@@ -27,6 +31,7 @@ export function testDefinition(name: string, disk: string): DomainDefinitionInpu
     devices: {
       disks: [{ file: disk, target: 'vda', readonly: true }],
       serials: [{}],
+      ...more,
     },
   }
 }

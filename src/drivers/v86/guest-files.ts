@@ -20,6 +20,8 @@ export interface GuestFiles {
   /** Empty logs for a machine that boots; what there is stays for one that goes on. */
   prepareConsoles(uuid: string, keep: boolean): Promise<void>
   removeConsoles(uuid: string): Promise<void>
+  /** Uuids of the domains that have logs. */
+  listConsoles(): Promise<string[]>
 }
 
 export function guestFiles({ stateDirectory, runtimeDirectory }: OpenOptions): GuestFiles {
@@ -49,5 +51,6 @@ export function guestFiles({ stateDirectory, runtimeDirectory }: OpenOptions): G
       await mkdir(consoles(uuid), { recursive: true, mode: 0o700 })
     },
     removeConsoles,
+    listConsoles: () => listDirectory(join(runtime, 'consoles')),
   }
 }

@@ -101,9 +101,11 @@ export async function openHypervisor(options: OpenOptions, tell: TellEvent): Pro
   }
   for (const uuid of await files.listSaved()) {
     const guest = guests.get(uuid)
-    if (guest?.running?.details.usedSaved) await files.removeSaved(uuid)
-    else if (guest) guest.saved = true
+    if (guest && !guest.running?.details.usedSaved) guest.saved = true
+    // Used up, or of a domain whose undefinition was cut short.
+    else await files.removeSaved(uuid)
   }
+  for (const uuid of await files.listConsoles()) if (!guests.has(uuid)) await files.removeConsoles(uuid)
 
   return {
     domains,

@@ -1,7 +1,7 @@
 // Bundles src/ into dist/: the two programs, the library and its types.
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ChoreError, isProgram, main, root, run } from './run.mjs'
 
@@ -30,7 +30,7 @@ function fingerprint() {
     .filter((file) => statSync(file).isFile())
   const others = [join(root, 'package-lock.json'), fileURLToPath(import.meta.url)]
   for (const file of [...sources.sort(), ...others])
-    hash.update(file).update('\0').update(readFileSync(file)).update('\0')
+    hash.update(relative(root, file)).update('\0').update(readFileSync(file)).update('\0')
   return hash.digest('hex')
 }
 

@@ -34,17 +34,18 @@ export function chooseDriver(all: readonly Capabilities[], asked: 'auto' | Guest
     const found = all.find((one) => one.driver === driver)
     const guest = found?.guests.find(({ arch }) => arch === recipes[driver].arch) ?? found?.guests[0]
     const type = guest?.domainTypes[0]
-    if (type)
-      return {
-        driver,
-        type: type as Choice['type'],
-        remark: [driver === type ? type : `${driver}, ${type}`, ...reasons].join('; '),
-      }
-    reasons.push(found?.notes[0] ?? `${driver} is not open`)
+    if (type) return { driver, type: type as Choice['type'], remark: remarkOf(driver, type, reasons) }
+    const why = found?.notes[0]?.replace(/^Cannot be used on this host: /u, '')
+    reasons.push(why ?? `the driver ${driver} is not open`)
   }
   throw new VisorError('unavailable', `No driver can run a guest here: ${reasons.join('; ')}`, {
     remedy: "See 'visor doctor', or use the embedded machine: npm start -- --driver v86",
   })
+}
+
+function remarkOf(driver: string, type: string, reasons: readonly string[]): string {
+  const what = driver === type ? driver : `${driver}, ${type}`
+  return reasons.length > 0 ? `${what}, as: ${reasons.join('; ')}` : what
 }
 
 /** The kernel and first files of the guest, from the cache or built anew. */

@@ -24,8 +24,7 @@ export function inFile(
     return { path, message, ...placeOf(error.issues?.[index] ?? {}) }
   })
   const lines = issues?.map((issue) => `${prefix(issue)}: ${joinWords([issue.path, issue.message], ' ')}`)
-  // What is said before the message need not be said in it.
-  const message = error.message.replace(/ \(line \d+, column \d+\)/gu, '')
+  const message = withoutPlaces(error.message)
   const sentence = lines && lines.length > 0 ? lines.join('\n') : `${prefix({ ...place(error) })}: ${message}`
   return new VisorError(code, sentence, {
     remedy,
@@ -35,6 +34,11 @@ export function inFile(
     ...placeOf(place(error)),
     cause: thrown,
   })
+}
+
+/** Places are said in front, and only those in a file of the user's: not in what was sent for a command's flags. */
+function withoutPlaces(message: string): string {
+  return message.replace(/ \(line \d+, column \d+\)/gu, '')
 }
 
 function place({ path, line, column }: VisorError): Partial<Issue> {
@@ -51,7 +55,7 @@ export function reportError(thrown: unknown, output: Output): number {
   if (output.json) output.error(`${JSON.stringify({ error: error.toJSON() })}\n`)
   else {
     const { red, bold, dim } = output.noteColours
-    output.error(`${bold(red('error:'))} ${formatMessage(error.message)}\n`)
+    output.error(`${bold(red('error:'))} ${formatMessage(withoutPlaces(error.message))}\n`)
     if (error.remedy) output.error(`  ${dim('try:')} ${formatMessage(error.remedy)}\n`)
     if (process.env.VISOR_DEBUG) output.error(`${formatCauses(error)}\n`)
   }

@@ -62,7 +62,7 @@ export function configure(command: Command, context: Context): void {
     .option('--cdrom <file>', 'an ISO image, read-only; repeatable', collect, [])
     .option(
       '--network <network>',
-      "'user' (the default), 'none', 'network=NAME', 'bridge=NAME'; repeatable",
+      "'user' (the default where there are cards), 'none', 'network=NAME', 'bridge=NAME'; repeatable",
       collect,
     )
     .option('--headless', 'no screen')
@@ -160,7 +160,9 @@ function assemble(
   return parse(definitionSchema, definition)
 }
 
-function print({ output }: Context, definition: DomainDefinition, { xml }: CreateFlags): false {
+function print({ output }: Context, definition: DomainDefinition, { xml, disk }: CreateFlags): false {
+  if (disk?.some((text) => parseDisk(text).sizeBytes !== undefined))
+    output.note('note: disks by size are made by visor create itself; /path/to/ stands for where.')
   output.print(definition, () => formatDefinition(definition, xml ? 'xml' : 'yaml'))
   return false
 }
@@ -169,7 +171,7 @@ function print({ output }: Context, definition: DomainDefinition, { xml }: Creat
 const defaultMemory: Readonly<Record<string, string>> = { v86: '128MiB', test: '512MiB' }
 
 function wanted(name: string, flags: CreateFlags, image: Image | undefined, { driver }: MachineChoice) {
-  const { kernel, initrd, append, machine, cpu, title, headless = false, network = [] } = flags
+  const { kernel, initrd, append, machine, cpu, title, headless = false } = flags
   if (kernel === undefined && image === undefined && (initrd !== undefined || append !== undefined))
     throw new VisorError('invalid-argument', '--initrd and --append go with a kernel.', {
       remedy: 'Add --kernel FILE or --image NAME.',
@@ -186,7 +188,8 @@ function wanted(name: string, flags: CreateFlags, image: Image | undefined, { dr
     kernel: kernel === undefined ? undefined : resolve(kernel),
     initrd: initrd === undefined ? undefined : resolve(initrd),
     commandLine: append,
-    networks: network.length > 0 ? network : ['user'],
+    // The embedded machine has no network card.
+    networks: flags.network ?? (driver === 'v86' ? ['none'] : ['user']),
     headless,
   }
 }

@@ -87,10 +87,11 @@ END
 
 /**
  * Ends the guest at once but cleanly; stands before busybox's own `poweroff` and `reboot`, which wait whole
- * seconds. Killing "-1" spares init and the script itself.
+ * seconds. Killing "-1" spares init and the script itself, but two of them would kill each other: the first wins.
  */
 export const endScript = (program: 'poweroff' | 'reboot' | 'halt') => `#!/bin/busybox sh
 export PATH=/bin
+mkdir /run/ending 2>/dev/null || exit 0
 kill -TERM -1
 usleep 100000
 kill -KILL -1

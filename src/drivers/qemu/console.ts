@@ -15,9 +15,12 @@ export interface ConsolePort {
   end(): void
 }
 
+/** How long viewers can still read when the guest has ended. */
+const graceMs = 60_000
+
 /** The console behind `socket`; without one it can only be looked at. */
 export function consolePort(log: ConsoleLog, path: string | undefined): ConsolePort {
-  let viewers = 0
+  const viewers = new Set<() => Promise<void>>()
   let line: Promise<Socket> | undefined
 
   /** The line to the guest: there while somebody looks. What comes over it is in the log too. */
@@ -39,9 +42,9 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
     return line
   }
 
-  function leave(): void {
-    viewers--
-    if (viewers > 0) return
+  function leave(close: () => Promise<void>): void {
+    viewers.delete(close)
+    if (viewers.size > 0) return
     void line?.then((socket) => socket.destroy()).catch(() => {})
     line = undefined
   }
@@ -51,19 +54,29 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
     end() {
       log.end()
       void line?.then((socket) => socket.destroy()).catch(() => {})
+      // Time to read what is left; who does not is no longer there.
+      setTimeout(() => {
+        for (const close of viewers) void close()
+      }, graceMs).unref()
     },
     open({ scrollback }) {
-      viewers++
       const closing = new AbortController()
       // Begun at once, so that nothing is missed between the opening and the first reading.
       const output = log.follow({ scrollback, signal: closing.signal })
-      const first = output.next()
-      first.catch(() => {})
+      let ahead: Promise<IteratorResult<Uint8Array, void>> | undefined = output.next()
+      ahead.catch(() => {})
+      const take = () => {
+        const next = ahead ?? output.next()
+        ahead = undefined
+        return next
+      }
       const close = async () => {
         if (closing.signal.aborted) return
         closing.abort()
-        leave()
+        leave(close)
+        await output.return()
       }
+      viewers.add(close)
       return {
         async write(bytes) {
           if (closing.signal.aborted) throw new VisorError('invalid-state', 'The console is closed.')
@@ -83,16 +96,11 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
           })
         },
         close,
-        async *[Symbol.asyncIterator]() {
-          try {
-            const { value, done } = await first
-            if (done) return
-            yield value
-            yield* output
-          } finally {
-            await close()
-          }
-        },
+        // Who stops iterating may begin again; only `close` ends it.
+        [Symbol.asyncIterator]: () => ({
+          next: () => take(),
+          return: async () => ({ done: true, value: undefined }),
+        }),
       }
     },
   }

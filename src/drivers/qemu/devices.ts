@@ -17,13 +17,15 @@ export interface DeviceOptions {
 interface Place {
   readonly family: 'q35' | 'pc' | 'other'
   readonly paths: GuestPaths
+  /** Where disks sit on the controller of the chip set. */
+  readonly drives: ReadonlyMap<Disk, Fields>
 }
 
 type Address = Disk['address']
 
 export function deviceArguments({ definition, paths, images }: DeviceOptions): string[] {
   const { devices, os } = definition
-  const place: Place = { family: familyOf(os.machine ?? 'q35'), paths }
+  const place: Place = { family: familyOf(os.machine ?? 'q35'), paths, drives: placeDrives(devices.disks) }
   const boot = bootIndexes(definition)
   return [
     ...devices.controllers.flatMap((controller) => controllerArguments(controller, place)),
@@ -139,6 +141,37 @@ function bootIndexes({ os, devices }: CompleteDefinition): ReadonlyMap<Disk | In
   return indexes
 }
 
+/**
+ * SATA: six ports with one disk each. IDE: two cables with two disks each. Places that the definition names
+ * are kept, the others are given in order.
+ */
+export function placeDrives(disks: readonly Disk[]): Map<Disk, Fields> {
+  const places = new Map<Disk, Fields>()
+  const drives = disks.filter(({ bus }) => bus === 'sata' || bus === 'ide')
+  const [first] = drives
+  const room = first?.bus === 'sata' ? 6 : 4
+  const taken = new Map<number, Disk>()
+  const named = (disk: Disk) => {
+    const { bus = '0', unit } = disk.address ?? {}
+    if (unit === undefined) return undefined
+    return disk.bus === 'ide' ? Number(bus) * 2 + Number(unit) : Number(unit)
+  }
+  for (const disk of [...drives].sort(
+    (a, b) => Number(named(a) === undefined) - Number(named(b) === undefined),
+  )) {
+    let place = named(disk)
+    if (place === undefined) for (place = 0; taken.has(place); ) place++
+    const path = `devices.disks[${disks.indexOf(disk)}]`
+    if (taken.has(place)) throw unsupported(`${path}.address`, `is where '${taken.get(place)?.target}' is`)
+    if (place >= room)
+      throw unsupported(`${path}.bus`, `'${disk.bus}' has room for ${room} disks`, "Use 'virtio'.")
+    taken.set(place, disk)
+    const ide = { bus: `ide.${Math.floor(place / 2)}`, unit: place % 2 }
+    places.set(disk, disk.bus === 'ide' ? ide : { bus: `ide.${place}` })
+  }
+  return places
+}
+
 function diskArguments(
   disk: Disk,
   index: number,
@@ -197,12 +230,8 @@ function diskDevice(disk: Disk, index: number, common: Fields, place: Place): st
     case 'virtio':
       return device('virtio-blk-pci', { ...common, ...pci(disk.address, place) })
     case 'sata':
-      return device(`ide-${kind}`, { ...common, bus: disk.address?.unit ? `ide.${unit}` : undefined })
     case 'ide':
-      return device(`ide-${kind}`, {
-        ...common,
-        ...(disk.address?.bus ? { bus: `ide.${Number(disk.address.bus)}`, unit } : {}),
-      })
+      return device(`ide-${kind}`, { ...common, ...place.drives.get(disk) })
     case 'scsi':
       return device(`scsi-${kind}`, {
         ...common,

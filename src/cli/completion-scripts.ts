@@ -31,13 +31,16 @@ const zsh = `#compdef visor
 # Completion of visor for zsh. Made by: visor completion zsh
 _visor() {
   local -a lines values
-  local line files=
+  local line doc files=
   lines=("\${(@f)$("\${words[1]}" complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
   for line in "\${lines[@]}"; do
     if [[ $line == :files ]]; then files=1
-    elif [[ -n $line ]]; then values+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}"); fi
+    elif [[ -n $line ]]; then
+      doc=\${line#*$'\\t'}
+      values+=("\${\${line%%$'\\t'*}//:/\\\\:}\${doc:+:$doc}")
+    fi
   done
-  (( \${#values} )) && _describe -o 'visor' values
+  (( \${#values} )) && _describe visor values
   [[ -n $files ]] && _files
   return 0
 }

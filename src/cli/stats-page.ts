@@ -2,7 +2,7 @@ import type { BlockStats, DomainStats, InterfaceStats } from '../model/index.ts'
 import { colourState, stateWord } from './domain-words.ts'
 import type { Colours, Output } from './output.ts'
 import { formatSection, joinWords, safe } from './page.ts'
-import { formatTable } from './table.ts'
+import { type Column, formatTable } from './table.ts'
 import { safeText } from './text-width.ts'
 import { formatBytes, formatDuration, formatKiB } from './units.ts'
 
@@ -23,30 +23,29 @@ export function formatStatsTable(
   const bytes = (one: DomainStats, read: (stats: DomainStats) => number | undefined) =>
     formatCounter(read(one), before && read(earlier.get(one.uuid) ?? one), seconds)
   const per = before ? '/s' : ''
-  return formatTable<DomainStats>(
-    [
-      { title: 'name', value: ({ name }) => name, style: (text) => colours.bold(text), shrinkTo: 10 },
-      {
-        title: 'state',
-        value: ({ state }) => stateWord({ state, saved: false }),
-        style: (text, { state }) => colourState(colours, text, { state, saved: false }),
-      },
-      {
-        title: before ? 'cpu' : 'cpu time',
-        value: (one) => formatCpu(one, before && (earlier.get(one.uuid) ?? one), seconds),
-        align: 'right',
-      },
-      { title: 'cpus', value: ({ vcpus }) => String(vcpus.length || ''), align: 'right' },
-      { title: 'memory', value: ({ memoryKiB }) => optional(memoryKiB, formatKiB), align: 'right' },
-      { title: 'on host', value: ({ residentKiB }) => optional(residentKiB, formatKiB), align: 'right' },
-      { title: `read${per}`, value: (one) => bytes(one, diskRead), align: 'right' },
-      { title: `written${per}`, value: (one) => bytes(one, diskWritten), align: 'right' },
-      { title: `in${per}`, value: (one) => bytes(one, netIn), align: 'right' },
-      { title: `out${per}`, value: (one) => bytes(one, netOut), align: 'right' },
-    ],
-    now.stats,
-    { width: columns, styleTitle: colours.dim },
-  )
+  const shown: Column<DomainStats>[] = [
+    { title: 'name', value: ({ name }) => name, style: (text) => colours.bold(text), shrinkTo: 10 },
+    {
+      title: 'state',
+      value: ({ state }) => stateWord({ state, saved: false }),
+      style: (text, { state }) => colourState(colours, text, { state, saved: false }),
+    },
+    {
+      title: before ? 'cpu' : 'cpu time',
+      value: (one) => formatCpu(one, before && (earlier.get(one.uuid) ?? one), seconds),
+      align: 'right',
+    },
+    { title: 'cpus', value: ({ vcpus }) => String(vcpus.length || ''), align: 'right' },
+    { title: 'memory', value: ({ memoryKiB }) => optional(memoryKiB, formatKiB), align: 'right' },
+    { title: 'on host', value: ({ residentKiB }) => optional(residentKiB, formatKiB), align: 'right' },
+    { title: `read${per}`, value: (one) => bytes(one, diskRead), align: 'right' },
+    { title: `written${per}`, value: (one) => bytes(one, diskWritten), align: 'right' },
+    { title: `in${per}`, value: (one) => bytes(one, netIn), align: 'right' },
+    { title: `out${per}`, value: (one) => bytes(one, netOut), align: 'right' },
+  ]
+  // What no machine has takes no room.
+  const filled = shown.filter(({ value }) => now.stats.some((one) => value(one) !== ''))
+  return formatTable(filled, now.stats, { width: columns, styleTitle: colours.dim })
 }
 
 /** Everything about one domain. */

@@ -117,7 +117,8 @@ async function confirm({ signal }: Context): Promise<void> {
   const asking = createInterface({ input: process.stdin, output: process.stderr })
   try {
     const answer = await asking.question('Apply this? [y/N] ', { signal })
-    if (!/^y(es)?$/iu.test(answer.trim())) throw new VisorError('cancelled', 'Nothing was changed.')
+    if (!/^y(es)?$/iu.test(answer.trim()))
+      throw new VisorError('cancelled', 'Cancelled: nothing was changed.')
   } finally {
     asking.close()
   }

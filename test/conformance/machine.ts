@@ -8,11 +8,21 @@ import { bootSectorMachines, type MachineDriver, missing } from '../fixtures/mac
 import { conform, type Skip } from './conform.ts'
 import { openDriver } from './open-driver.ts'
 
+export interface MachineOptions {
+  /** Why it cannot be had here. */
+  readonly without?: string | false
+  readonly skip?: readonly Skip[]
+}
+
 /** Registers the suite for a driver that runs real machines, with boot sectors as guests. */
-export function conformMachine(driver: MachineDriver, uri: string, skip: readonly Skip[] = []): void {
+export function conformMachine(
+  driver: MachineDriver,
+  uri: string,
+  { without = missing(driver), skip = [] }: MachineOptions = {},
+): void {
   const directory = join(tmpdir(), `visor-conform-${driver}-${process.pid}`)
   const disk = join(directory, 'boot.raw')
-  describe('with boot sectors', { skip: missing(driver) }, () => {
+  describe('with boot sectors', { skip: without }, () => {
     conform({
       name: `drivers/${driver}`,
       persists: true,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CompleteConnection } from '../../src/driver/index.ts'
+import type { ByteStream, CompleteConnection } from '../../src/driver/index.ts'
 import { writeBootSector } from '../fixtures/boot-sector.ts'
 import { files, guestCgroups, guestProcesses, openFiles } from '../fixtures/footprint.ts'
 import { bootSectorMachines, missing } from '../fixtures/machines.ts'
@@ -79,10 +79,17 @@ async function startAndDestroy({ domains }: CompleteConnection, uuids: readonly 
     uuids.map(async (uuid) => {
       for (let round = 0; round < count / uuids.length; round++) {
         await domains.start(uuid)
+        // Some with somebody at the console, who sees its end.
+        const watched = round % 10 === 0 ? watch(await domains.openConsole(uuid)) : undefined
         await domains.destroy(uuid)
+        await watched
       }
     }),
   )
+}
+
+async function watch(console: ByteStream): Promise<void> {
+  for await (const _ of console);
 }
 
 async function look(visord: Visord, uuids: readonly string[]) {

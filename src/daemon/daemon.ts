@@ -28,6 +28,7 @@ import { type Notifier, openNotifier } from './notify.ts'
 import { type OpenDriver, openDrivers } from './open-drivers.ts'
 import { claimDirectory } from './places.ts'
 import type { Settings } from './settings.ts'
+import { createTidier, tidyAfter } from './tidy.ts'
 import { version } from './version.ts'
 
 /** A running visord. */
@@ -99,13 +100,18 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
   const opened = await openDrivers({ drivers: config.drivers, mode, ...places, store, log })
   const connection = combineDrivers(opened, settings, log)
   undo.push(() => connection.close())
-  const app = restApp({
-    connection,
-    authenticate: createLogin({ token, socketAccess: config.socketAccess }),
-    info: { version, drivers: operationsOf(opened) },
-    log,
-    allowedHosts: config.allowedHosts,
-  })
+  const tidier = createTidier()
+  undo.push(() => tidier.stop())
+  const app = tidyAfter(
+    tidier,
+    restApp({
+      connection,
+      authenticate: createLogin({ token, socketAccess: config.socketAccess }),
+      info: { version, drivers: operationsOf(opened) },
+      log,
+      allowedHosts: config.allowedHosts,
+    }),
+  )
   const { fronts, presence } = await listen(settings, app, log, undo)
   return { settings, log, store, connection, app, fronts, presence }
 }

@@ -3,6 +3,7 @@
  * and 4 MB, which a daemon that needs none does not pay.
  */
 import type { Socket } from 'node:net'
+import type { LibraryHandle } from 'koffi'
 
 /** Who is at the other end of a unix socket, as the kernel vouches for it. */
 export interface PeerCredentials {
@@ -32,6 +33,8 @@ type Calls = {
     size: number,
   ) => number
   readonly close: (fd: number) => number
+  /** glibc's own; other C libraries have none. */
+  readonly trim: ((keep: number) => number) | undefined
   readonly errno: () => number
 }
 
@@ -51,8 +54,23 @@ async function bind(): Promise<Calls> {
     socket: libc.func('int socket(int, int, int)'),
     sendto: libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)'),
     close: libc.func('int close(int)'),
+    trim: findTrim(libc),
     errno: () => koffi.errno(),
   }
+}
+
+function findTrim(libc: LibraryHandle): Calls['trim'] {
+  try {
+    return libc.func('int malloc_trim(size_t)')
+  } catch {
+    return undefined
+  }
+}
+
+/** Gives memory that the C library keeps for later back to the system (malloc_trim(3)). */
+export async function trimMemory(): Promise<void> {
+  const { trim } = await loadCalls()
+  trim?.(0)
 }
 
 /**

@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DomainDefinition, formatReference } from '../src/model/index.ts'
+import { formatSupportPage } from './support-page.ts'
 
 interface Page {
   /** Where it is, from the root of the checkout. */
@@ -17,6 +18,7 @@ const pages: readonly Page[] = [
     file: 'docs/reference/domain.md',
     content: () => formatReference(DomainDefinition, 'Domain definitions'),
   },
+  { file: 'docs/support.md', content: formatSupportPage },
 ]
 
 const root = join(import.meta.dirname, '..')

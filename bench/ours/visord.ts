@@ -12,6 +12,8 @@ export interface Visord {
   readonly socket: string
   /** Its REST client. */
   readonly connection: CompleteConnection
+  /** Ends it before the bench does; what it knows stays. */
+  stop(): Promise<void>
 }
 
 const program = join(import.meta.dirname, '../../bin/visord.js')
@@ -23,7 +25,11 @@ export async function openVisord(bench: Workbench, name = 'visord'): Promise<Vis
   bench.defer(() => endChild(child))
   const connection = await connect(`unix://${socket}`, { directories })
   bench.defer(() => connection.close())
-  return { pid: child.pid ?? 0, socket, connection }
+  const stop = async () => {
+    await connection.close()
+    await endChild(child)
+  }
+  return { pid: child.pid ?? 0, socket, connection, stop }
 }
 
 export interface Places {

@@ -37,6 +37,8 @@ export interface GuestRecord {
   /** Of the host's boot; a record of another boot is about nothing that still runs. */
   readonly boot: string
   readonly phase: 'starting' | 'running'
+  /** Whose guest it is, where several share a folder: the state directory of its daemon. */
+  readonly owner?: string
   readonly process?: ProcessIdentity
   readonly cgroups: readonly string[]
   /** What the driver needs to go on with it, JSON. */
@@ -79,6 +81,8 @@ export interface SpawnGuestOptions {
   /** Open files it gets after the sockets. */
   readonly files?: readonly number[]
   readonly cgroups: readonly CgroupHierarchy[]
+  /** Only an {@link adoptGuests} of the same owner touches it. */
+  readonly owner?: string
   readonly details: unknown
 }
 
@@ -95,7 +99,14 @@ export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProce
   const { directory, name, program, args, sockets = 0, files = [] } = options
   const marker = randomUUID()
   const cgroups = cgroupPaths(options.cgroups, `${name}-${marker.slice(0, 8)}`)
-  const record: GuestRecord = { marker, boot: bootId(), phase: 'starting', cgroups, details: options.details }
+  const record: GuestRecord = {
+    marker,
+    boot: bootId(),
+    phase: 'starting',
+    cgroups,
+    details: options.details,
+    ...(options.owner === undefined ? {} : { owner: options.owner }),
+  }
   await makePrivateDirectory(directory)
   let output: Awaited<ReturnType<typeof open>> | undefined
   try {
@@ -232,14 +243,15 @@ function writeRecord(directory: string, record: GuestRecord): Promise<void> {
 
 /**
  * Finds the guests below `parent`, one directory each. Those that run are given back; what is left of those
- * that have ended, or that nobody confirmed, is ended and removed.
+ * that have ended, or that nobody confirmed, is ended and removed. Those of another `owner` are left alone.
  */
-export async function adoptGuests(parent: string): Promise<GuestProcess[]> {
+export async function adoptGuests(parent: string, owner?: string): Promise<GuestProcess[]> {
   const found: GuestProcess[] = []
   const unfinished: { directory: string; record: GuestRecord | undefined }[] = []
   for (const name of await listDirectory(parent)) {
     const directory = join(parent, name)
     const record = parseRecord(await readJsonFile(join(directory, recordName)))
+    if (owner !== undefined && record?.owner !== undefined && record.owner !== owner) continue
     const alive = record?.process && record.boot === bootId() && isRunning(record.process)
     if (record?.process && alive && record.phase === 'running')
       found.push(adoptedGuest(directory, record, record.process))

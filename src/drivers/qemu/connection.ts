@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import manifest from '../../../package.json' with { type: 'json' }
 import {
   type Connection,
@@ -7,14 +8,22 @@ import {
   type OpenOptions,
   openDefinedDomains,
 } from '../../driver/index.ts'
-import { findCgroupHierarchies, hostFiles, readHostInfo, readProcessor } from '../../host/index.ts'
+import {
+  findCgroupHierarchies,
+  guestOutputName,
+  hostFiles,
+  openConsoleLog,
+  readHostInfo,
+  readProcessor,
+} from '../../host/index.ts'
 import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
+import type { CompleteDefinition } from './definition.ts'
 import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { observation } from './observe.ts'
-import { driverPaths } from './paths.ts'
+import { driverPaths, type GuestPaths } from './paths.ts'
 import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
 import { saving } from './save.ts'
@@ -39,7 +48,10 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   for (const [, machine] of registry.machines()) {
     if (!machine.details.rebooting) continue
     powerParts.watchReboot(machine)
-    if (machine.state.state === 'shutdown') await startAgain(machine)
+    if (machine.state.state === 'shutdown')
+      await startAgain(machine).catch((error: unknown) =>
+        options.log.warn({ error: String(error) }, 'A reboot that was begun could not be finished.'),
+      )
   }
   const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
   const { watchReboot: _, ...powerOperations } = powerParts
@@ -58,7 +70,9 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       get: async (uuid) => registry.domain(uuid),
       async describe(uuid, { inactive = false } = {}) {
         const machine = registry.machine(uuid)
-        return structuredClone(machine && !inactive ? machine.details.definition : registry.definition(uuid))
+        return machine && !inactive
+          ? liveDefinition(machine.details.definition, context.paths.of(uuid))
+          : structuredClone(registry.definition(uuid))
       },
     },
     events: (eventOptions) => hub.listen(eventOptions),
@@ -87,6 +101,7 @@ async function openContext({ stateDirectory, runtimeDirectory, store, log }: Ope
   const paths = driverPaths(stateDirectory, runtimeDirectory)
   await mkdir(paths.consoles, { recursive: true, mode: 0o700 })
   return {
+    owner: stateDirectory,
     paths,
     store,
     log,
@@ -160,7 +175,19 @@ async function describeCapabilities(context: Context): Promise<Capabilities> {
   }
 }
 
+/** The definition of a running machine, with the sockets that were chosen for it. */
+function liveDefinition(definition: CompleteDefinition, paths: GuestPaths): CompleteDefinition {
+  const live = structuredClone(definition)
+  for (const one of live.devices.graphics)
+    if (one.listens[0]?.type !== 'none') one.socket ??= one.listens[0]?.socket ?? paths.socket('vnc')
+  for (const channel of live.devices.channels) channel.path ??= paths.socket(channel.alias ?? '')
+  return live
+}
+
 async function trimLogs(registry: Registry): Promise<void> {
-  for (const [, { consoles }] of registry.machines())
-    for (const { log } of consoles.values()) await log.trim().catch(() => {})
+  for (const [, { consoles, guest }] of registry.machines()) {
+    const output = openConsoleLog(join(guest.directory, guestOutputName), 64 * 1024)
+    for (const log of [output, ...[...consoles.values()].map((port) => port.log)])
+      await log.trim().catch(() => {})
+  }
 }

@@ -6,6 +6,8 @@ import type { KvmState } from './kvm.ts'
 import type { DriverPaths } from './paths.ts'
 
 export interface Context {
+  /** Tells the guests of this daemon from those of others that use the same runtime directory. */
+  readonly owner: string
   readonly paths: DriverPaths
   readonly store: Store
   readonly log: Log

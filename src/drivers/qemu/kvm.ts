@@ -126,13 +126,23 @@ const places: Readonly<Record<string, string>> = {
 export async function loadKvm(store: Store, emulator: string): Promise<KvmState> {
   const missing = await checkDevice()
   if (missing) return missing
+  // No outcome of a try would change what is decided, and it takes seconds.
+  if (!hasExtension()) return noExtension
   const key = `qemu/kvm${emulator}`
-  const print = `${await fingerprint(emulator)}:${release()}:${hasExtension()}`
+  const print = `${await fingerprint(emulator)}:${release()}`
   const known = (await store.get(key))?.value as { print: string; state: KvmState } | undefined
   if (known?.print === print) return known.state
   const state = await tryKvm(emulator)
   await store.write([{ key, value: { print, state } }])
   return state
+}
+
+const noExtension: KvmState = {
+  works: false,
+  detail:
+    'There is a /dev/kvm, but the processor shows neither vmx nor svm: a guest kernel cannot be expected to run.',
+  remedy:
+    'Use a host whose processor shows vmx or svm in /proc/cpuinfo; until then guests are emulated (TCG).',
 }
 
 function hasExtension(): boolean {

@@ -60,6 +60,7 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     sockets: 1,
     files: incoming ? [incoming.file.fd] : [],
     cgroups: context.cgroups,
+    owner: context.owner,
     details,
   })
   const state: MachineState = paused

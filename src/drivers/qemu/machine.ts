@@ -1,5 +1,5 @@
 /** A running QEMU: its process, its monitor, its consoles and its state. */
-import { open } from 'node:fs/promises'
+import { lstat, open, rm } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import type { Log } from '../../driver/index.ts'
@@ -91,6 +91,7 @@ export function openMachine(
     monitor?.close()
     for (const port of consoles.values()) port.end()
     const said = await lastOutput(guest.directory)
+    await removeSockets(current.definition)
     await guest
       .release()
       .catch((error) => log.warn({ error: String(error) }, 'A guest left something behind.'))
@@ -195,6 +196,19 @@ function openConsoles({ devices }: CompleteDefinition, paths: GuestPaths): Map<s
       return [alias, consolePort(log, socket)]
     }),
   )
+}
+
+/** Removes the sockets that the definition wants elsewhere than in the guest's own directory, which goes anyway. */
+async function removeSockets({ devices }: CompleteDefinition): Promise<void> {
+  const { serials, consoles, channels, graphics } = devices
+  const paths = [
+    ...[...serials, ...consoles, ...channels].map(({ type, path }) => (type === 'unix' ? path : undefined)),
+    ...graphics.map(({ socket, listens }) => socket ?? listens[0]?.socket),
+  ]
+  for (const path of paths) {
+    const there = path === undefined ? undefined : await lstat(path).catch(() => undefined)
+    if (path !== undefined && there?.isSocket()) await rm(path, { force: true })
+  }
 }
 
 /** What the program printed last, for people. */

@@ -5,10 +5,15 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { ByteStream, CompleteConnection } from '../../driver/index.ts'
+import { type ByteStream, type CompleteConnection, memoryStore, silentLog } from '../../driver/index.ts'
 import { cgroupPaths, findCgroupHierarchies, run } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
-import { findProgram } from './emulator.ts'
+import type { Context } from './context.ts'
+import { completeDefinition } from './definition.ts'
+import { findProgram, inspectEmulator } from './emulator.ts'
+import { runTinyGuest } from './kvm.ts'
+import { launch } from './launch.ts'
+import { driverPaths } from './paths.ts'
 import { openTestDriver } from './test-daemon.ts'
 import { testDefinition, writeTestDisk } from './test-guest.ts'
 
@@ -282,6 +287,43 @@ describe('QEMU guests', { skip }, () => {
     if (state !== 'running') return
     await hear(uuid, 'ready')
   }
+})
+
+const noKvm = existsSync('/dev/kvm') ? skip : 'there is no /dev/kvm'
+
+test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'visor-kvm-'))
+  const disk = join(directory, 'disk.raw')
+  try {
+    await writeTestDisk(disk)
+    const path = (await findProgram('qemu-system-x86_64')) ?? ''
+    const emulator = await inspectEmulator('x86_64', path)
+    const context: Context = {
+      owner: directory,
+      paths: driverPaths(join(directory, 'state'), join(directory, 'run')),
+      store: memoryStore(),
+      log: silentLog,
+      cgroups: await findCgroupHierarchies(),
+      findEmulator: async () => emulator,
+      kvm: async () => ({ works: true, detail: 'Taken for granted by this test.' }),
+    }
+    const wanted = { ...testDefinition('kvm', disk), type: 'kvm' as const, cpu: { model: 'qemu64' } }
+    const definition = await completeDefinition(wanted, context)
+    const machine = await launch(context, { definition, id: 1, paused: false, tell() {} })
+    const console = machine.consoles.get('serial0')?.open({ scrollback: true })
+    assert.ok(console)
+    await saidBy(console, 'ready')
+    await console.close()
+    await machine.kill('destroyed')
+    assert.deepEqual(await readdir(join(directory, 'run', 'qemu')), [])
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+})
+
+test('the tiny guest gets to its end under emulation', { skip }, async () => {
+  const path = (await findProgram('qemu-system-x86_64')) ?? ''
+  assert.equal((await runTinyGuest(path, ['-accel', 'tcg'])).letters, 'RPLS')
 })
 
 /** Reads a console until it has said something. */

@@ -136,7 +136,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       await Promise.all(
         [paths.guests, paths.saved].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
       )
-      const guests = await adoptGuests(paths.guests)
+      const guests = await adoptGuests(paths.guests, context.owner)
       for (const name of await listDirectory(paths.saved)) {
         const uuid = /^(.{36})\.visor-state$/u.exec(name)?.[1]
         if (uuid && defined.find(uuid)) saved.add(uuid)
@@ -145,7 +145,16 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       // Of domains whose undefinition was cut short.
       for (const uuid of await listDirectory(paths.consoles))
         if (!defined.find(uuid)) await rm(join(paths.consoles, uuid), { recursive: true, force: true })
-      await Promise.all(guests.map((guest) => adoptOne(guest)))
+      await Promise.all(
+        guests.map((guest) =>
+          adoptOne(guest).catch((error: unknown) => {
+            log.error(
+              { pid: guest.identity.pid, error: String(error) },
+              'A running guest could not be taken over.',
+            )
+          }),
+        ),
+      )
     },
     close() {
       closed = true
@@ -155,8 +164,14 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
 
   async function adoptOne(guest: GuestProcess): Promise<void> {
     const details = parseDetails(guest.details)
-    if (!details || !defined.find(details.definition.uuid)) return end(guest, 'It is not defined.')
+    if (!details)
+      return log.warn(
+        { pid: guest.identity.pid },
+        'A guest was found whose record is broken; it is left alone.',
+      )
     const { definition: live } = details
+    // Such as with a store from before it was defined: the guest must not be lost for that.
+    if (!defined.find(live.uuid)) await defined.put({ definition: live, autostart: false })
     lastId = Math.max(lastId, details.id)
     const machine = openMachine({
       guest,
@@ -208,12 +223,6 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       await machine.record({ saving: undefined })
     }
     return true
-  }
-
-  async function end(guest: GuestProcess, why: string): Promise<void> {
-    log.warn({ pid: guest.identity.pid }, `A guest was found that is not known, and ended. ${why}`)
-    await guest.kill()
-    await guest.release()
   }
 
   return registry

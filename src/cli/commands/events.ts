@@ -87,6 +87,11 @@ const colourOf: Record<string, keyof Colours & ('green' | 'red' | 'yellow')> = {
   cancelled: 'yellow',
 }
 
+/** What events of visord itself mean. */
+const messages: Readonly<Record<string, string>> = {
+  resync: 'some events were missed here',
+}
+
 /** '14:03:07  domain  web  started  (booted)'; `target` is what a job works on. */
 export function formatEvent(event: Event, colours: Colours, target?: string): string {
   const time = new Date(event.time)
@@ -95,7 +100,12 @@ export function formatEvent(event: Event, colours: Colours, target?: string): st
   const type = padText(safeText(event.type), 10)
   const about = safeText(
     joinWords(
-      [target && event.name, event.reason && `(${event.reason})`, event.message, progressOf(event)],
+      [
+        target && event.name,
+        event.reason && `(${event.reason})`,
+        event.message ?? messages[event.type],
+        progressOf(event),
+      ],
       ' ',
     ),
   )

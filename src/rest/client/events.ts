@@ -63,11 +63,14 @@ async function* iterate({ send, first, after, signal, leave }: Listening): Async
   let last = after
   let stream = first
   let pauseMs = firstPauseMs
+  let missed = false
   try {
     while (stream && !signal.aborted) {
       try {
         const { body } = await stream
         pauseMs = firstPauseMs
+        if (missed) yield resync()
+        missed = false
         for await (const event of readEvents(body)) {
           last = event.id ?? last
           yield event
@@ -79,8 +82,8 @@ async function* iterate({ send, first, after, signal, leave }: Listening): Async
       await pause(pauseMs, signal)
       pauseMs = Math.min(pauseMs * 2, longestPauseMs)
       if (signal.aborted) return
-      // Without an id there is nothing to go on from, so all must be read again.
-      if (last === undefined) yield resync()
+      // Without an id there is nothing to go on from, so all must be read again once it is back.
+      missed ||= last === undefined
       stream = open(send, last, signal)
     }
   } finally {

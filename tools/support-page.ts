@@ -11,6 +11,7 @@ import {
   supportedOperations,
 } from '../src/driver/index.ts'
 import { driverSchemes, loadDriver } from '../src/drivers/index.ts'
+import { VisorError } from '../src/model/index.ts'
 
 /** Where drivers are opened that have no session. */
 const places: Readonly<Record<string, string>> = { test: 'empty' }
@@ -55,7 +56,24 @@ function unquote(cell: string | undefined): OperationName {
   return (cell ?? '').replaceAll('`', '') as OperationName
 }
 
+/** By opening it; where its hypervisor is missing, by what it says. Fails when the two differ. */
 async function askDriver(driver: Driver): Promise<ReadonlySet<OperationName>> {
+  const { scheme, operations } = driver
+  const opened = await openAndAsk(driver).catch((error: unknown) => {
+    if (operations && error instanceof VisorError && error.code === 'unavailable') return operations
+    throw error
+  })
+  const wrong =
+    operations &&
+    [...new Set([...operations, ...opened])].filter(
+      (name) => operations.includes(name) !== opened.includes(name),
+    )
+  if (wrong?.length)
+    throw new Error(`'operations' of the driver ${scheme} is wrong about ${wrong.join(', ')}.`)
+  return new Set(opened)
+}
+
+async function openAndAsk(driver: Driver): Promise<readonly OperationName[]> {
   const uri = new URL(`${driver.scheme}:///${places[driver.scheme] ?? 'session'}`)
   const directory = await mkdtemp(join(tmpdir(), 'visor-support-'))
   try {
@@ -66,7 +84,7 @@ async function askDriver(driver: Driver): Promise<ReadonlySet<OperationName>> {
       log: silentLog,
     })
     try {
-      return new Set(supportedOperations(connection))
+      return supportedOperations(connection)
     } finally {
       await connection.close()
     }

@@ -1,6 +1,7 @@
 import type { ProbeResult } from '../model/index.ts'
 import type { Connection } from './connection.ts'
 import type { Log } from './log.ts'
+import type { OperationName } from './operations.ts'
 import type { Store } from './store.ts'
 
 /** What a driver needs from whoever opens it. */
@@ -19,6 +20,8 @@ export interface Driver {
   readonly scheme: string
   /** The `type`s of definitions that are its own: `qemu` and `kvm`. */
   readonly domainTypes: readonly string[]
+  /** What its connections can do; said by a driver that opens only where its hypervisor is, for docs/support.md. */
+  readonly operations?: readonly OperationName[]
   /** Whether this host can run it, and if not, why and what to do. Changes nothing. */
   probe(options?: { readonly signal?: AbortSignal }): Promise<ProbeResult>
   /** Opens it: finds the guests that run already. Fails with `unavailable` where the hypervisor is missing. */

@@ -85,7 +85,6 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
       paused ? undefined : run(monitor, signal),
       recorded,
     ])
-    if (incoming) await machine.record({ restoring: undefined })
     return machine
   } catch (error) {
     throw await startFailure(machine, definition.name, error)

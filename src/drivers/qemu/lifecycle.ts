@@ -121,11 +121,11 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
         progress,
         tell: registry.tellFrom(uuid),
       })
-      if (file === undefined) {
-        await rm(own, { force: true })
-        registry.setSaved(uuid, false)
-      }
+      if (file === undefined) registry.setSaved(uuid, false)
       registry.admit(uuid, machine, { type: 'started', reason: 'restored' })
+      if (file === undefined) await rm(own, { force: true })
+      // Only now: a daemon that finds the mark removes the state, which is used up.
+      await machine.record({ restoring: undefined })
     } finally {
       await saved.file.close()
     }

@@ -19,7 +19,7 @@ export interface GuestDetails {
   readonly startedAt: string
   /** Whether it is to stay stopped: else one whose processors never ran was not started completely. */
   readonly paused: boolean
-  /** It comes from a saved state, that of this save, and has not run since. */
+  /** It comes from the saved state of this save, which is not used up yet. */
   readonly restoring?: string
   /** A save under way: what to look for, and whether the guest goes on when it failed. */
   readonly saving?: {

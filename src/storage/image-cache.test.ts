@@ -25,6 +25,7 @@ function maker(content: string, before: () => Promise<void> = async () => {}) {
       kernel: 'vmlinuz',
       commandLine: 'quiet',
       sources: [],
+      recipe: 'a',
     }
   }
 }
@@ -59,6 +60,14 @@ test('two builds at once do not disturb each other', async () => {
   assert.ok(images.some(({ sha256 }) => sha256 === found?.sha256))
   await one.replace(maker('three'))
   assert.equal((await readdir(directory)).length, 2)
+})
+
+test('an image of another recipe is none for who asks for this one', async () => {
+  const cache = openImageCache(directory)
+  const image = await cache.replace(maker('one'))
+  assert.equal(await cache.find('micro', 'i686', 'b'), undefined)
+  assert.deepEqual(await cache.find('micro', 'i686', 'a'), image)
+  assert.deepEqual(await cache.find('micro', 'i686'), image)
 })
 
 test('damage is found, also after a good look', async () => {

@@ -14,6 +14,8 @@ import { hashFile } from './hash.ts'
 /** What is written beside the files of an image. */
 export interface Manifest {
   readonly version: 1
+  /** Digest of how it was made; another recipe makes another image of the same packages. */
+  readonly recipe: string
   readonly image: Omit<Image, 'kernel' | 'initrd' | 'disk'>
   /** File names by role, and their digests. */
   readonly files: Readonly<
@@ -26,13 +28,17 @@ const roles = ['kernel', 'initrd', 'disk'] as const
 /** What a build made: names are of files in its output directory. */
 export interface NewImage extends Omit<Image, 'sizeBytes' | 'sha256' | 'createdAt' | 'sources'> {
   readonly sources: readonly Image['sources'][number][]
+  readonly recipe: string
 }
 
 export interface ImageCache {
   /** All images that are complete, unverified, by name. */
   list(): Promise<Image[]>
-  /** An image, its files compared with their digests; undefined when there is none. Fails with `failed` when it is damaged. */
-  find(name: string, arch: string): Promise<Image | undefined>
+  /**
+   * An image, its files compared with their digests; undefined when there is none, or none made by `recipe`.
+   * Fails with `failed` when it is damaged.
+   */
+  find(name: string, arch: string, recipe?: string): Promise<Image | undefined>
   /** Runs `make` with an output directory; what it made comes into force at once or not at all. */
   replace(make: (output: string, scratch: string) => Promise<NewImage>): Promise<Image>
   remove(name: string, arch: string): Promise<void>
@@ -46,12 +52,13 @@ export function openImageCache(directory: string): ImageCache {
   /** Files that were compared already, by path: their size and time then. */
   const verified = new Map<string, string>()
 
-  async function find(name: string, arch: string): Promise<Image | undefined> {
+  async function find(name: string, arch: string, recipe?: string): Promise<Image | undefined> {
     const path = join(directory, `${name}-${arch}`)
     while (true) {
       // Looked at in the build itself: the link may come to name another one meanwhile.
       const build = await fs.realpath(path).catch(() => undefined)
       const manifest = build && (await readManifest(build))
+      if (manifest && recipe !== undefined && manifest.recipe !== recipe) return undefined
       const damaged = manifest && (await findDamage(build, manifest))
       if (manifest && !damaged) return toImage(path, manifest)
       if ((await fs.realpath(path).catch(() => undefined)) !== build) continue
@@ -152,7 +159,7 @@ async function isIntact(path: string, sha256: string, verified: Map<string, stri
 
 async function writeManifest(
   output: string,
-  { kernel, initrd, disk, sources, ...made }: NewImage,
+  { kernel, initrd, disk, sources, recipe, ...made }: NewImage,
 ): Promise<void> {
   const files: { -readonly [R in keyof Manifest['files']]: Manifest['files'][R] } = {}
   const digest = createHash('sha256')
@@ -168,7 +175,7 @@ async function writeManifest(
     await flush(path)
   }
   const image = { ...made, sizeBytes, sha256: digest.digest('hex'), createdAt: new Date().toISOString() }
-  const manifest: Manifest = { version: 1, image: { ...image, sources: [...sources] }, files }
+  const manifest: Manifest = { version: 1, recipe, image: { ...image, sources: [...sources] }, files }
   const path = join(output, manifestName)
   await fs.writeFile(path, `${JSON.stringify(manifest, undefined, 2)}\n`)
   await flush(path)

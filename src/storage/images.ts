@@ -2,11 +2,13 @@ import { join } from 'node:path'
 import type { Images, Log } from '../driver/index.ts'
 import { notFound, VisorError } from '../model/index.ts'
 import { type ImageCache, type NewImage, openImageCache } from './image-cache.ts'
-import { type BuildOptions, buildMicro, microArchitectures } from './micro-image.ts'
+import { type BuildOptions, buildMicro, microArchitectures, microRecipe } from './micro-image.ts'
 
 /** An image that visor can make. */
 interface Recipe {
   readonly architectures: readonly string[]
+  /** Digest of how it is made. */
+  readonly digest: string
   make(options: BuildOptions): Promise<NewImage>
 }
 
@@ -14,10 +16,12 @@ interface Recipe {
 const recipes: Readonly<Record<string, Recipe>> = {
   micro: {
     architectures: microArchitectures,
+    digest: microRecipe,
     make: async (options) => ({
       name: 'micro',
       arch: options.arch,
       kind: 'kernel',
+      recipe: microRecipe,
       ...(await buildMicro(options)),
     }),
   },
@@ -60,7 +64,7 @@ export function openImages({ stateDirectory, log }: { stateDirectory: string; lo
       const id = `${name}-${wanted}`
       while (building.has(id)) await withAbort(building.get(id), signal)
       const work = (async () => {
-        const cached = refresh ? undefined : await findIntact(cache, name, wanted, log)
+        const cached = refresh ? undefined : await findIntact(cache, name, wanted, recipe.digest, log)
         if (cached) return cached
         const image = await cache.replace((output, scratch) =>
           recipe.make({ arch: wanted, output, scratch, signal, progress }),
@@ -103,10 +107,10 @@ async function resolve(cache: ImageCache, key: string): Promise<{ name: string; 
   return match
 }
 
-/** A damaged image counts as missing, so that it is built again. */
-async function findIntact(cache: ImageCache, name: string, arch: string, log: Log) {
+/** An image that is damaged, or of an earlier recipe, counts as missing, so that it is built again. */
+async function findIntact(cache: ImageCache, name: string, arch: string, recipe: string, log: Log) {
   try {
-    return await cache.find(name, arch)
+    return await cache.find(name, arch, recipe)
   } catch (error) {
     log.warn({ err: error, image: `${name}-${arch}` }, 'a damaged image is built again')
     return undefined

@@ -1,4 +1,5 @@
 /** The micro guest: a kernel and busybox, both as the distribution ships them, and an init of our own. */
+import { createHash } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -63,6 +64,11 @@ export interface BuiltImage {
 
 /** Architectures the micro guest is made for. */
 export const microArchitectures = Object.keys(architectures)
+
+/** Digest of all that this file and its neighbours add to the packages. */
+export const microRecipe = createHash('sha256')
+  .update(JSON.stringify([architectures, modules, files(Buffer.alloc(0)), 'recipe 1']))
+  .digest('hex')
 
 /** Makes the micro guest in `output`; names in the result are relative to it. */
 export async function buildMicro({

@@ -31,6 +31,7 @@ modprobe -qa evdev af_packet 2>/dev/null
 # Disks behind a SCSI or ATA card are looked for in the background; their driver waits for them.
 [ -d /sys/class/scsi_host/host0 ] && modprobe -qa sd_mod sr_mod 2>/dev/null
 
+[ -e /dev/input/event0 ] && acpid -l /run/acpid.log -p /run/acpid.pid
 ip link set lo up
 for link in /sys/class/net/*; do
   link=\${link##*/}
@@ -38,7 +39,12 @@ for link in /sys/class/net/*; do
   ip link set "$link" up
   udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 &
 done
-[ -e /dev/input/event0 ] && acpid -l /run/acpid.log
+# Once it has written its process id it listens; a button pressed before would be lost.
+tries=0
+while [ -e /dev/input/event0 ] && [ ! -e /run/acpid.pid ] && [ $tries -lt 100 ]; do
+  tries=$((tries + 1))
+  usleep 5000
+done
 
 read -r consoles </sys/class/tty/console/active
 for console in $consoles; do
@@ -75,6 +81,8 @@ esac
 
 /** Every login shell reads it: the banner and a prompt that says where one is. */
 export const profile = `export PATH=/sbin:/bin HOME=/root TERM=\${TERM:-linux}
+# The shell would take busybox's own, before any file.
+alias poweroff=/sbin/poweroff reboot=/sbin/reboot halt=/sbin/halt
 cd /root
 PS1='\\h:\\w\\$ '
 cat <<END
@@ -92,6 +100,10 @@ END
 export const endScript = (program: 'poweroff' | 'reboot' | 'halt') => `#!/bin/busybox sh
 export PATH=/bin
 mkdir /run/ending 2>/dev/null || exit 0
+# The shell that started it dies first, and its terminal hangs up.
+trap '' HUP
+# init shall not start shells anew.
+kill -TSTP 1
 kill -TERM -1
 usleep 100000
 kill -KILL -1

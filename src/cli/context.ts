@@ -48,11 +48,15 @@ export function createContext(
     signal,
     failWith,
     async connected(use) {
-      const connection = await open(read(), signal)
       try {
-        return await use(connection)
-      } finally {
-        await connection.close().catch(() => {})
+        const connection = await open(read(), signal)
+        try {
+          return await use(connection)
+        } finally {
+          await connection.close().catch(() => {})
+        }
+      } catch (error) {
+        throw explainLogin(error)
       }
     },
   }
@@ -79,6 +83,16 @@ async function open(options: GlobalOptions, signal: AbortSignal): Promise<Comple
     ...(token !== undefined && { token }),
   })
   return complete(connection)
+}
+
+/** How one logs in here, where the server says how one does over HTTP. */
+function explainLogin(error: unknown): unknown {
+  if (!(error instanceof VisorError) || error.code !== 'unauthenticated') return error
+  return new VisorError('unauthenticated', 'visord asks for a login, and the token is missing or wrong.', {
+    remedy:
+      "Give it with --token or VISOR_TOKEN. It is in the file 'token' of visord's state directory; its unix socket needs none.",
+    cause: error,
+  })
 }
 
 /** Fails with `cancelled` once the command was given up. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Benchmark } from '../harness.ts'
 import { defineMany, defineManyInLibvirt, manyCount } from '../many.ts'
 import { openVisord, type Visord } from '../ours/visord.ts'
@@ -5,8 +6,11 @@ import { openLibvirt } from '../peers/libvirt.ts'
 import { residentMegabytes } from '../processes.ts'
 
 const count = manyCount.toLocaleString('en')
-const afterBurst = `visord, just after ${count} defines`
+const afterBurst = `visord, after ${count} defines`
 const withMany = `visord, started with ${count} domains`
+
+/** After work, visord gives memory back when nothing was asked for a second. */
+const quietMs = 3_000
 
 /** Resident set, file pages that others share included. */
 export const memory: Benchmark = {
@@ -28,6 +32,7 @@ export const memory: Benchmark = {
     const again = await openVisord(bench, 'many')
     const libvirt = await openLibvirt(bench)
     if (libvirt) await defineManyInLibvirt(bench, libvirt)
+    await sleep(quietMs)
     return [
       { name: 'visord, idle', ours: true, sample: async () => residentMegabytes(idle.pid) },
       { name: withMany, ours: true, sample: () => listAndLook(again) },
@@ -35,7 +40,7 @@ export const memory: Benchmark = {
       ...(libvirt
         ? [
             {
-              name: `libvirtd, just after ${count} defines`,
+              name: `libvirtd, after ${count} defines`,
               ours: false,
               sample: () => libvirt.call({ op: 'memory' }),
             },
@@ -47,5 +52,6 @@ export const memory: Benchmark = {
 
 async function listAndLook({ connection, pid }: Visord): Promise<number> {
   await connection.domains.list()
+  await sleep(quietMs)
   return residentMegabytes(pid)
 }

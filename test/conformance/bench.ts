@@ -34,8 +34,8 @@ export interface Subject {
   stateFile?(name: string): string
   /** Kills the guest behind the driver's back. */
   kill?(domain: Domain): Promise<void>
-  /** Called at the very end: takes away what `open` needed. */
-  dispose?(): Promise<void>
+  /** Called at the very end, with all domains there were: takes away what `open` needed. */
+  dispose?(uuids: readonly string[]): Promise<void>
 }
 
 /** A hanging guest or driver fails the test after this. */
@@ -46,6 +46,7 @@ export class Bench {
   readonly subject: Subject
   private opened: CompleteConnection | undefined
   private readonly names = new Set<string>()
+  private readonly uuids: string[] = []
   private readonly endings: (() => unknown)[] = []
   private count = 0
 
@@ -72,7 +73,7 @@ export class Bench {
     } finally {
       await this.opened?.close()
       this.opened = undefined
-      await this.subject.dispose?.()
+      await this.subject.dispose?.(this.uuids)
     }
   }
 
@@ -151,6 +152,7 @@ export class Bench {
   async clear(): Promise<void> {
     for (const end of this.endings.splice(0)) await end()
     for (const { uuid, state } of await this.domains.list({ names: [...this.names] })) {
+      this.uuids.push(uuid)
       if (state !== 'shutoff') await this.domains.destroy(uuid).catch(allow('invalid-state'))
       await this.domains.undefine(uuid, { savedState: true })
     }

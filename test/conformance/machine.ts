@@ -1,12 +1,15 @@
+import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'node:test'
 import type { DomainDefinitionInput } from '../../src/model/index.ts'
 import { greeting, powerOffKey, resetKey, writeBootSector } from '../fixtures/boot-sector.ts'
+import { files, guestCgroups, guestProcesses } from '../fixtures/footprint.ts'
 import { bootSectorMachines, type MachineDriver, missing } from '../fixtures/machines.ts'
+import { until } from './bench.ts'
 import { conform, type Skip } from './conform.ts'
-import { openDriver } from './open-driver.ts'
+import { driverDirectories, openDriver } from './open-driver.ts'
 
 export interface MachineOptions {
   /** Why it cannot be had here. */
@@ -39,10 +42,29 @@ export function conformMachine(
       async kill({ pid = 0 }) {
         process.kill(pid, 'SIGKILL')
       },
-      dispose: () => rm(directory, { recursive: true, force: true }),
+      async dispose(uuids) {
+        try {
+          await nothingIsLeft(directory, uuids)
+        } finally {
+          await rm(directory, { recursive: true, force: true })
+        }
+      },
       skip,
     })
   })
+}
+
+/** A driver may still tidy up behind a guest that is gone, but not for long. */
+async function nothingIsLeft(directory: string, uuids: readonly string[]): Promise<void> {
+  const { state, runtime } = driverDirectories(directory)
+  const left = async () => [
+    ...(await guestProcesses({ state, runtime })).map(({ pid }) => `process ${pid}`),
+    ...(await guestCgroups(uuids)),
+    ...(await files({ state, runtime })).filter((file) => uuids.some((uuid) => file.includes(uuid))),
+  ]
+  await until('all that guests had to be gone', async () => (await left()).length === 0 || undefined).catch(
+    async () => assert.deepEqual(await left(), []),
+  )
 }
 
 function withScreen(definition: DomainDefinitionInput): DomainDefinitionInput {

@@ -3,11 +3,16 @@ import { type CompleteConnection, guard, silentLog } from '../../src/driver/inde
 import { loadDriver } from '../../src/drivers/index.ts'
 import { openStore } from '../../src/host/index.ts'
 
+/** Where a driver that is opened below `directory` keeps its things. */
+export function driverDirectories(directory: string): { state: string; runtime: string } {
+  return { state: join(directory, 'state'), runtime: join(directory, 'run') }
+}
+
 /** Opens a driver behind `guard()`, with its state below `directory`; closing it lets go of its store too. */
 export async function openDriver(uri: string, directory: string): Promise<CompleteConnection> {
   const address = new URL(uri)
   const driver = await loadDriver(address.protocol.replace(':', ''))
-  const [stateDirectory, runtimeDirectory] = [join(directory, 'state'), join(directory, 'run')]
+  const { state: stateDirectory, runtime: runtimeDirectory } = driverDirectories(directory)
   const store = await openStore(join(stateDirectory, 'store.db'))
   try {
     const options = { stateDirectory, runtimeDirectory, store, log: silentLog }

@@ -1,5 +1,6 @@
 import {
   checkDefinition,
+  type Domain,
   DomainDefinition,
   type DomainDefinitionInput,
   type Event,
@@ -66,16 +67,20 @@ export function guard(
   )
 
   async function resolve(domain: string): Promise<string> {
-    if (typeof domain !== 'string' || domain === '')
+    const [uuid] = await resolveAll([domain])
+    return uuid as string
+  }
+
+  /** The uuids of domains named by uuid or name, all names looked up at once. */
+  async function resolveAll(named: readonly string[]): Promise<string[]> {
+    if (named.some((domain) => typeof domain !== 'string' || domain === ''))
       throw new VisorError('invalid-argument', 'A domain is named by its uuid or its name.')
-    if (uuidShape.test(domain)) return domain.toLowerCase()
-    const found = await inner.domains.list({ names: [domain] })
-    if (found.length === 0) throw notFound('domain', domain)
-    if (found.length > 1)
-      throw new VisorError('invalid-argument', `There are ${found.length} domains '${domain}'.`, {
-        remedy: `Name it by its uuid: ${found.map(({ uuid, driver }) => `${uuid} (${driver})`).join(', ')}.`,
-      })
-    return (found[0] as { uuid: string }).uuid
+    const names = named.filter((domain) => !uuidShape.test(domain))
+    const found = names.length > 0 ? await inner.domains.list({ names }) : []
+    const byName = Map.groupBy(found, ({ name }) => name)
+    return named.map((domain) =>
+      uuidShape.test(domain) ? domain.toLowerCase() : onlyOne(domain, byName.get(domain)),
+    )
   }
 
   async function call(name: OperationName, operation: Operation, args: readonly unknown[]): Promise<unknown> {
@@ -92,7 +97,7 @@ export function guard(
 
   async function stats(given: { readonly domains?: readonly string[] } | undefined) {
     const { domains } = checkOptions(operations.domains.stats, given).own as { domains?: readonly string[] }
-    const uuids = domains && (await Promise.all(domains.map(resolve)))
+    const uuids = domains && (await resolveAll(domains))
     return inner.domains.stats?.(uuids && { domains: uuids }) ?? []
   }
 
@@ -112,6 +117,16 @@ export function guard(
   }
 
   return { ...connection, jobBook: book }
+}
+
+function onlyOne(name: string, found: readonly Domain[] = []): string {
+  const [domain, another] = found
+  if (!domain) throw notFound('domain', name)
+  if (another)
+    throw new VisorError('invalid-argument', `There are ${found.length} domains '${name}'.`, {
+      remedy: `Name it by its uuid: ${found.map(({ uuid, driver }) => `${uuid} (${driver})`).join(', ')}.`,
+    })
+  return domain.uuid
 }
 
 /** The persistent definition that a define would replace: of the same uuid, else of the same name. */

@@ -4,6 +4,7 @@ import { VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
 import { agentChannel, askAgent } from './guest-agent.ts'
 import type { Machine } from './machine.ts'
+import { fromStatus } from './machine-state.ts'
 import type { QmpEvent } from './qmp/index.ts'
 import { isRecord } from './qmp/index.ts'
 import type { Registry } from './registry.ts'
@@ -97,18 +98,25 @@ export function power(
 /** From off, kept, to running anew. */
 export async function startAgain(machine: Machine): Promise<void> {
   const { monitor } = machine
-  // Some guests ask for their power-off more than once.
-  const passing = ['STOP', 'RESUME', 'SHUTDOWN']
-  const intercept = ({ event }: QmpEvent) => passing.includes(event)
+  const reset = Promise.withResolvers<void>()
+  const intercept = ({ event }: QmpEvent) => {
+    if (event === 'RESET') reset.resolve()
+    // Some guests ask for their power-off more than once.
+    return event === 'STOP' || event === 'RESUME' || event === 'SHUTDOWN'
+  }
   machine.interceptors.add(intercept)
-  machine.setState({ state: 'running', reason: 'booted' })
+  void monitor.closed.then(() => reset.resolve())
   try {
-    await Promise.all([
-      monitor.execute('system_reset'),
-      monitor.execute('set-action', { shutdown: 'poweroff' }),
-      monitor.execute('cont'),
-    ])
+    // Until the reset has happened, QEMU refuses to let the processors go on.
+    machine.setState({ state: 'running', reason: 'booted' })
+    await monitor.execute('system_reset')
+    await reset.promise
+    await monitor.execute('set-action', { shutdown: 'poweroff' })
+    await monitor.execute('cont')
     await machine.record({ rebooting: undefined })
+  } catch (error) {
+    machine.setState(fromStatus(await monitor.execute('query-status').catch(() => undefined)))
+    throw error
   } finally {
     machine.interceptors.delete(intercept)
   }

@@ -185,6 +185,21 @@ describe('QEMU guests', { skip }, () => {
     assert.equal((await domains.get(uuid)).reason, 'failed')
   })
 
+  test('a reboot starts the guest anew, in the same machine, and powers off afterwards', async () => {
+    const uuid = await started('rebooting')
+    await hear(uuid, 'ready')
+    await domains.reboot(uuid)
+    const console = await domains.openConsole(uuid, { scrollback: true })
+    await saidBy(console, 'ready\nready')
+    await console.write(Buffer.from('n'))
+    await saidBy(console, ':0001n')
+    await console.close()
+    const stopped = connection.events()[Symbol.asyncIterator]()
+    await domains.shutdown(uuid)
+    for (let next = await stopped.next(); next.value?.type !== 'stopped'; ) next = await stopped.next()
+    assert.equal((await domains.get(uuid)).reason, 'shutdown')
+  })
+
   test('a viewer that does not read holds up neither the guest nor others', async () => {
     const uuid = await started('flood')
     const idle = await domains.openConsole(uuid, { scrollback: true })

@@ -1,4 +1,4 @@
-import { type DomainDefinitionInput, type Image, VisorError } from '../model/index.ts'
+import { type DomainDefinitionInput, type Image, kernelCommandLine, VisorError } from '../model/index.ts'
 import type { MachineChoice } from './choose-machine.ts'
 import type { DiskSpec } from './disk-spec.ts'
 
@@ -51,12 +51,13 @@ export function buildDefinition(wanted: MachineWanted, choice: MachineChoice): D
 }
 
 function buildBoot(
-  { machine, disks, image, ...own }: MachineWanted,
+  { name, machine, disks, image, ...own }: MachineWanted,
   { arch }: MachineChoice,
 ): DomainDefinitionInput['os'] {
   const kernel = own.kernel ?? image?.kernel
   const initrd = own.kernel === undefined ? (own.initrd ?? image?.initrd) : own.initrd
-  const commandLine = own.commandLine ?? (own.kernel === undefined ? image?.commandLine : undefined)
+  const ofImage = image && own.kernel === undefined ? kernelCommandLine(image, name) : undefined
+  const commandLine = own.commandLine ?? ofImage
   // A CD-ROM is there to install from: it comes after a disk, which is empty until then.
   const boot = (['disk', 'cdrom'] as const).filter((device) => disks.some((disk) => disk.device === device))
   return {

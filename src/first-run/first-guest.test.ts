@@ -28,6 +28,7 @@ const image = {
   kernel: '/k',
   initrd: '/i',
   commandLine: 'console=ttyS0',
+  hostnameParameter: 'visor.hostname',
 } as Image
 
 describe('first guest', () => {

@@ -4,6 +4,7 @@ import {
   type Capabilities,
   type DomainDefinitionInput,
   type Image,
+  kernelCommandLine,
   type Progress,
   VisorError,
 } from '../model/index.ts'
@@ -61,7 +62,8 @@ export async function findImage(
 
 export function defineGuest({ driver, type }: Choice, image: Image): DomainDefinitionInput {
   const { arch, memoryKiB, network } = recipes[driver]
-  const { kernel, initrd, commandLine = '' } = image
+  const { kernel, initrd } = image
+  const commandLine = kernelCommandLine(image, guestName)
   return {
     type,
     name: guestName,
@@ -71,7 +73,7 @@ export function defineGuest({ driver, type }: Choice, image: Image): DomainDefin
       arch,
       ...(kernel !== undefined && { kernel }),
       ...(initrd !== undefined && { initrd }),
-      commandLine: `${commandLine} visor.hostname=${guestName}`.trim(),
+      ...(commandLine !== undefined && { commandLine }),
     },
     features: { acpi: true, apic: true },
     devices: { consoles: [{}], interfaces: network ? [network] : [] },

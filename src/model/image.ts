@@ -8,6 +8,9 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   kernel: s.string('kernel file', { optional: true }),
   initrd: s.string('initial RAM disk', { optional: true }),
   commandLine: s.string('kernel command line', { optional: true }),
+  hostnameParameter: s.string("parameter of the command line that sets the guest's hostname", {
+    optional: true,
+  }),
   disk: s.string('disk image', { optional: true }),
   format: s.string('format of the disk image', { optional: true }),
   sizeBytes: s.integer('size on disk'),
@@ -24,3 +27,14 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   ),
 })
 export type Image = s.Output<typeof Image>
+
+/** The kernel command line for a guest of this image, which takes `name` as its hostname where it can. */
+export function kernelCommandLine(
+  { commandLine, hostnameParameter }: Pick<Image, 'commandLine' | 'hostnameParameter'>,
+  name: string,
+): string | undefined {
+  // RFC 1123: other names of guests are no hostnames, and might be more than one word of the line.
+  if (hostnameParameter === undefined || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/iu.test(name))
+    return commandLine
+  return `${commandLine ?? ''} ${hostnameParameter}=${name}`.trim()
+}

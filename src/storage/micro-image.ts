@@ -59,15 +59,18 @@ export interface BuiltImage {
   readonly kernel: string
   readonly initrd: string
   readonly commandLine: string
+  readonly hostnameParameter: string
   readonly sources: readonly Omit<DownloadedPackage, 'root'>[]
 }
+
+const hostnameParameter = 'visor.hostname'
 
 /** Architectures the micro guest is made for. */
 export const microArchitectures = Object.keys(architectures)
 
 /** Digest of all that this file and its neighbours add to the packages. */
 export const microRecipe = createHash('sha256')
-  .update(JSON.stringify([architectures, modules, files(Buffer.alloc(0)), 'recipe 1']))
+  .update(JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0)), 'recipe 1']))
   .digest('hex')
 
 /** Makes the micro guest in `output`; names in the result are relative to it. */
@@ -102,6 +105,7 @@ export async function buildMicro({
     kernel: kernelName,
     initrd: 'initrd',
     commandLine: architecture.commandLine,
+    hostnameParameter,
     sources: packages.map(({ root, ...source }) => source),
   }
 }

@@ -103,8 +103,9 @@ export function openImageCache(directory: string): ImageCache {
       const build = `${buildPrefix}${owner?.pid}-${owner?.startTime}-${randomUUID()}`
       const output = join(directory, build)
       const scratch = `${output}-scratch`
-      await fs.mkdir(output)
+      underWay.add(build)
       try {
+        await fs.mkdir(output)
         await fs.mkdir(scratch)
         const made = await make(output, scratch)
         await fs.rm(scratch, { recursive: true, force: true })
@@ -118,6 +119,9 @@ export function openImageCache(directory: string): ImageCache {
         throw error
       } finally {
         await fs.rm(scratch, { recursive: true, force: true })
+        underWay.delete(build)
+        // Of two builds at once, the one that came into force first is now nobody's.
+        await removeLeftovers(directory)
       }
     },
     async remove(name, arch) {
@@ -207,7 +211,10 @@ async function flush(path: string): Promise<void> {
   }
 }
 
-/** Removes builds that no link names and whose builder is gone. */
+/** Builds of this process that are not finished. */
+const underWay = new Set<string>()
+
+/** Removes builds that no link names and nobody is at work on. */
 async function removeLeftovers(directory: string): Promise<void> {
   const names = await fs.readdir(directory)
   const links = await Promise.all(
@@ -218,7 +225,10 @@ async function removeLeftovers(directory: string): Promise<void> {
   for (const name of names) {
     const match = /^\.build-(\d+)-(\d+)-/u.exec(name)
     if (!match || links.includes(name)) continue
-    const builds = identifyProcess(Number(match[1]))?.startTime === match[2]
+    const own = Number(match[1]) === process.pid
+    const builds = own
+      ? [...underWay].some((build) => name.startsWith(build))
+      : identifyProcess(Number(match[1]))?.startTime === match[2]
     if (!builds) await fs.rm(join(directory, name), { recursive: true, force: true })
   }
 }

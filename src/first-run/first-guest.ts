@@ -89,7 +89,8 @@ export async function removeEarlier({ domains }: Connection, { driver }: Choice)
 }
 
 /** A shell that waits, as the micro guest's profile sets its prompt. */
-const prompt = new RegExp(`(^|[\\r\\n])${guestName}:[^\\r\\n]*[#$] (\\x1b\\[\\d*n)?$`, 'u')
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the shell may ask the terminal where its cursor is
+const prompt = /(^|[\r\n])[\w.-]+:[~/][^\r\n]*[#$] (\x1b\[\d*n)?$/u
 /** As much as is looked at for the prompt. */
 const tailLength = 256
 

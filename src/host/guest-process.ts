@@ -16,7 +16,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { VisorError } from '../model/index.ts'
@@ -108,10 +108,13 @@ export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProce
     ...(options.owner === undefined ? {} : { owner: options.owner }),
   }
   await makePrivateDirectory(directory)
-  let output: Awaited<ReturnType<typeof open>> | undefined
+  const opening = open(join(directory, guestOutputName), 'a', 0o600)
   try {
-    await writeRecord(directory, record)
-    output = await open(join(directory, guestOutputName), 'a', 0o600)
+    // Half a record is no harm yet: there is no process before it is whole.
+    const [output] = await Promise.all([
+      opening,
+      writeFile(join(directory, recordName), JSON.stringify(record), { mode: 0o600 }),
+    ])
     const child = spawn(program, args, {
       detached: true,
       cwd: directory,
@@ -124,7 +127,10 @@ export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProce
     await rm(directory, { recursive: true, force: true })
     throw error
   } finally {
-    await output?.close()
+    await opening.then(
+      (output) => output.close(),
+      () => {},
+    )
   }
 }
 

@@ -16,6 +16,8 @@ const blockBytes = 4096
 export interface FollowOptions {
   /** Begin with what is kept; else with what is printed from now on. */
   readonly scrollback?: boolean
+  /** Begin here: an earlier {@link ConsoleLog.size}. */
+  readonly from?: number
   readonly signal?: AbortSignal
 }
 
@@ -23,6 +25,8 @@ export interface ConsoleLog {
   readonly path: string
   /** The last bytes of what is kept, at most `maxBytes`. */
   tail(maxBytes?: number): Promise<Uint8Array>
+  /** How much was printed so far. */
+  size(): Promise<number>
   /** What is printed, until {@link end} and everything was read, or `signal`. A viewer that falls behind what is kept misses the part between. */
   follow(options?: FollowOptions): AsyncGenerator<Uint8Array, void>
   /** Gives back what is beyond the kept bytes; cheap when there is little. */
@@ -54,7 +58,11 @@ export function openConsoleLog(path: string, keepBytes: number = 1024 * 1024): C
     return wake
   }
 
-  async function* follow({ scrollback = false, signal }: FollowOptions = {}): AsyncGenerator<Uint8Array> {
+  async function* follow({
+    scrollback = false,
+    from,
+    signal,
+  }: FollowOptions = {}): AsyncGenerator<Uint8Array> {
     const file = await unlessMissing(open(path, 'r'))
     if (!file) return
     const waiter = newWaiter(signal)
@@ -62,7 +70,7 @@ export function openConsoleLog(path: string, keepBytes: number = 1024 * 1024): C
     startWatching()
     try {
       const length = (await file.stat()).size
-      let position = scrollback ? Math.max(0, length - keepBytes) : length
+      let position = scrollback ? Math.max(0, length - keepBytes) : (from ?? length)
       while (!signal?.aborted) {
         const last = ended
         const now = (await file.stat()).size
@@ -90,6 +98,7 @@ export function openConsoleLog(path: string, keepBytes: number = 1024 * 1024): C
 
   return {
     path,
+    size,
     follow,
     async tail(maxBytes = keepBytes) {
       const file = await unlessMissing(open(path, 'r'))

@@ -10,7 +10,7 @@ import { VisorError } from '../../model/index.ts'
 export interface ConsolePort {
   readonly log: ConsoleLog
   /** A viewer. */
-  open(options: { readonly scrollback: boolean }): ByteStream
+  open(options: { readonly scrollback: boolean }): Promise<ByteStream>
   /** The guest is gone: viewers see the rest and end. */
   end(): void
 }
@@ -59,17 +59,11 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
         for (const close of viewers) void close()
       }, graceMs).unref()
     },
-    open({ scrollback }) {
+    async open({ scrollback }) {
+      // Known before anybody types, so that the answer is not missed.
+      const from = await log.size()
       const closing = new AbortController()
-      // Begun at once, so that nothing is missed between the opening and the first reading.
-      const output = log.follow({ scrollback, signal: closing.signal })
-      let ahead: Promise<IteratorResult<Uint8Array, void>> | undefined = output.next()
-      ahead.catch(() => {})
-      const take = () => {
-        const next = ahead ?? output.next()
-        ahead = undefined
-        return next
-      }
+      const output = log.follow({ scrollback, from, signal: closing.signal })
       const close = async () => {
         if (closing.signal.aborted) return
         closing.abort()
@@ -98,7 +92,7 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
         close,
         // Who stops iterating may begin again; only `close` ends it.
         [Symbol.asyncIterator]: () => ({
-          next: () => take(),
+          next: () => output.next(),
           return: async () => ({ done: true, value: undefined }),
         }),
       }

@@ -325,7 +325,7 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
     const wanted = { ...testDefinition('kvm', disk), type: 'kvm' as const, cpu: { model: 'qemu64' } }
     const definition = await completeDefinition(wanted, context)
     const machine = await launch(context, { definition, id: 1, paused: false, tell() {} })
-    const console = machine.consoles.get('serial0')?.open({ scrollback: true })
+    const console = await machine.consoles.get('serial0')?.open({ scrollback: true })
     assert.ok(console)
     await saidBy(console, 'ready')
     await console.close()

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { crc32, inflateSync } from 'node:zlib'
-import { formatPng } from './png.ts'
+import { formatPng } from '../../host/index.ts'
 import { columns, drawScreen, rows, screenLines } from './screen.ts'
 
 test('a picture is a PNG whose pixels come back', () => {
   const pixels = Uint8Array.from({ length: 6 }, (_, index) => index * 40)
-  const png = Buffer.from(formatPng({ width: 3, height: 2, pixels }))
+  const png = Buffer.from(formatPng({ colours: 'grey', width: 3, height: 2, pixels }))
   assert.equal(png.subarray(0, 8).toString('latin1'), '\x89PNG\r\n\x1a\n')
   const chunks: Record<string, Buffer> = {}
   for (let at = 8; at < png.length; ) {

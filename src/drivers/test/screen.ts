@@ -1,5 +1,5 @@
 /** The text screen of a test guest, and its picture. */
-import type { GreyPicture } from './png.ts'
+import type { Pixels } from '../../host/index.ts'
 
 export const columns = 80
 export const rows = 25
@@ -27,7 +27,7 @@ export function screenLines(printed: string): string[] {
 }
 
 /** Draws the lines, light on dark; lower case letters as capitals. */
-export function drawScreen(lines: readonly string[]): GreyPicture {
+export function drawScreen(lines: readonly string[]): Pixels {
   const width = columns * cellWidth * scale
   const height = rows * cellHeight * scale
   const pixels = new Uint8Array(width * height).fill(16)
@@ -37,7 +37,7 @@ export function drawScreen(lines: readonly string[]): GreyPicture {
       if (glyph) drawGlyph(pixels, width, column * cellWidth * scale, row * cellHeight * scale, glyph)
     }
   })
-  return { width, height, pixels }
+  return { colours: 'grey', width, height, pixels }
 }
 
 function drawGlyph(pixels: Uint8Array, width: number, left: number, top: number, glyph: number[]): void {

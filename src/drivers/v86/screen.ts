@@ -1,6 +1,7 @@
 /** The screen of a machine as text and as a picture. */
+
+import { formatPng } from '../../host/index.ts'
 import type { Screen, Vga } from './internals.ts'
-import { formatPng } from './png.ts'
 
 interface Cell {
   readonly character: number
@@ -62,7 +63,7 @@ function drawText(vga: Vga, rows: readonly (readonly (Cell | undefined)[])[]): B
       }
     })
   })
-  return formatPng({ width, height, pixels })
+  return formatPng({ colours: 'rgb', width, height, pixels })
 }
 
 function drawGraphics(vga: Vga): Buffer {
@@ -88,7 +89,7 @@ function drawGraphics(vga: Vga): Buffer {
         const from = ((layer.buffer_y + y) * layer.image_data.width + layer.buffer_x + x) * 4
         pixels.set(layer.image_data.data.subarray(from, from + 3), (toY * width + toX) * 3)
       }
-  return formatPng({ width, height, pixels })
+  return formatPng({ colours: 'rgb', width, height, pixels })
 }
 
 /** The upper half of code page 437, and the signs in place of its control characters. */

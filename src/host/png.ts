@@ -1,20 +1,21 @@
 import { crc32, deflateSync } from 'node:zlib'
 
-/** A picture: three bytes a pixel, red, green and blue, row by row. */
+/** A picture, row by row: one byte a pixel in shades of grey, or three of red, green and blue. */
 export interface Pixels {
+  readonly colours: 'grey' | 'rgb'
   readonly width: number
   readonly height: number
   readonly pixels: Uint8Array
 }
 
 /** The picture as PNG. Source: W3C PNG (Third Edition), 5.2 to 5.6 and 9.2. */
-export function formatPng({ width, height, pixels }: Pixels): Buffer {
+export function formatPng({ colours, width, height, pixels }: Pixels): Buffer {
   const header = Buffer.alloc(13)
   header.writeUInt32BE(width, 0)
   header.writeUInt32BE(height, 4)
-  // Eight bits a channel, RGB; deflate, filters, no interlace.
-  header.set([8, 2, 0, 0, 0], 8)
-  const rowBytes = width * 3
+  // Eight bits a channel; deflate, filters, no interlace.
+  header.set([8, colours === 'rgb' ? 2 : 0, 0, 0, 0], 8)
+  const rowBytes = width * (colours === 'rgb' ? 3 : 1)
   // Each row begins with its filter: none.
   const rows = Buffer.alloc((rowBytes + 1) * height)
   for (let y = 0; y < height; y++)

@@ -123,8 +123,7 @@ function addresses({ presence }: Visord): string {
   const { socket, url, tokenFile } = presence
   const visor = './bin/visor.js --connect'
   const over = url
-    ? `  web page      ${url}/
-                log in with this token: ${readFileSync(tokenFile, 'utf8').trim()}
+    ? `  web page      ${url}/#token=${readFileSync(tokenFile, 'utf8').trim()}
   REST          ${url}/v1   (documents: ${url}/docs)
                 curl -H "Authorization: Bearer $(cat ${tokenFile})" ${url}/v1/domains
 `

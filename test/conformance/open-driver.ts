@@ -8,11 +8,19 @@ export function driverDirectories(directory: string): { state: string; runtime: 
   return { state: join(directory, 'state'), runtime: join(directory, 'run') }
 }
 
-/** Opens a driver behind `guard()`, with its state below `directory`; closing it lets go of its store too. */
-export async function openDriver(uri: string, directory: string): Promise<CompleteConnection> {
+/**
+ * Opens a driver behind `guard()`, with its state below `directory`, or another's runtime directory below
+ * `runtimeOf`; closing it lets go of its store too.
+ */
+export async function openDriver(
+  uri: string,
+  directory: string,
+  runtimeOf: string = directory,
+): Promise<CompleteConnection> {
   const address = new URL(uri)
   const driver = await loadDriver(address.protocol.replace(':', ''))
-  const { state: stateDirectory, runtime: runtimeDirectory } = driverDirectories(directory)
+  const { state: stateDirectory } = driverDirectories(directory)
+  const { runtime: runtimeDirectory } = driverDirectories(runtimeOf)
   const store = await openStore(join(stateDirectory, 'store.db'))
   try {
     const options = { stateDirectory, runtimeDirectory, store, log: silentLog }

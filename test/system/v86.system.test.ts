@@ -73,6 +73,25 @@ test('a guest goes on when who opened the driver is killed, and is found again',
   })
 })
 
+test(
+  'a guest is left alone by who has another state directory but the same runtime directory',
+  { skip },
+  () =>
+    withDriver(async ({ domains }) => {
+      const { uuid } = await domains.define(await bootSectorGuest('not-yours'))
+      await domains.start(uuid)
+      const viewer = new Viewer(await domains.openConsole(uuid, { scrollback: true }))
+      await viewer.untilPrinted(greeting)
+      const stranger = await openDriver(uri, join(directory, 'stranger'), directory)
+      assert.deepEqual(await stranger.domains.list(), [])
+      await stranger.close()
+      await viewer.type('still here')
+      await viewer.untilPrinted('still here')
+      await viewer.close()
+      assert.ok(Buffer.from(await domains.consoleLog(uuid)).includes(greeting))
+    }),
+)
+
 test('a guest in an endless loop is still ruled', { skip }, () =>
   withDriver(async ({ domains }) => {
     const definition = await bootSectorGuest('runaway')

@@ -28,7 +28,8 @@ export function guestFiles({ stateDirectory, runtimeDirectory }: OpenOptions): G
   const runtime = join(runtimeDirectory, 'v86')
   const saved = join(stateDirectory, 'v86/saved')
   const directory = (uuid: string) => join(runtime, 'guests', uuid)
-  const consoles = (uuid: string) => join(runtime, 'consoles', uuid)
+  const logs = join(stateDirectory, 'v86/consoles')
+  const consoles = (uuid: string) => join(logs, uuid)
   const removeConsoles = (uuid: string) => rm(consoles(uuid), { recursive: true, force: true })
   return {
     guests: join(runtime, 'guests'),
@@ -51,6 +52,6 @@ export function guestFiles({ stateDirectory, runtimeDirectory }: OpenOptions): G
       await mkdir(consoles(uuid), { recursive: true, mode: 0o700 })
     },
     removeConsoles,
-    listConsoles: () => listDirectory(join(runtime, 'consoles')),
+    listConsoles: () => listDirectory(logs),
   }
 }

@@ -94,7 +94,7 @@ export async function openHypervisor(options: OpenOptions, tell: TellEvent): Pro
   }
 
   for (const { definition } of domains.all()) guestOf(definition.uuid)
-  for (const process of await adoptGuests(files.guests)) {
+  for (const process of await adoptGuests(files.guests, options.stateDirectory)) {
     const details = process.details as GuestDetails
     lastId = Math.max(lastId, details.id)
     await adopt(guestOf(details.definition.uuid), process, details, files, options.log)

@@ -77,6 +77,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       env: { PATH: process.env.PATH, HOME: process.env.HOME },
       sockets: 1,
       cgroups: options.cgroups,
+      owner: options.stateDirectory,
       details: options.details,
     })
     undo.push(() => process_.release())

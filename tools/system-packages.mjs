@@ -2,12 +2,19 @@
 import { existsSync } from 'node:fs'
 import { run, step, which } from './run.mjs'
 
-/** What is needed for what, and how one sees that it is there. Names are Debian's and Ubuntu's. */
+/**
+ * What is needed for what, and how one sees that it is there. Names are Debian's and Ubuntu's. A peer is a
+ * program that tests compare with or drive: where a distribution lacks it, those tests are skipped.
+ */
 const packages = [
   { name: 'qemu-system-x86', program: 'qemu-system-x86_64', for: ['start', 'test', 'bench'] },
   { name: 'qemu-utils', program: 'qemu-img', for: ['start', 'test', 'bench'] },
   { name: 'seabios', file: '/usr/share/seabios/bios.bin', for: ['start', 'start-v86', 'test', 'bench'] },
   { name: 'python3', program: 'python3', for: ['test'] },
+  { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
+  { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
+  { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },
+  { name: 'chromium', program: 'chromium', for: ['test'], peer: true },
 ]
 
 /**
@@ -18,23 +25,26 @@ export async function ensureSystemPackages(purpose) {
   const missing = findMissing(purpose)
   if (missing.length === 0) return
   const names = missing.map(({ name }) => name)
-  const command = `apt-get install --yes --no-install-recommends ${names.join(' ')}`
+  const install = ['install', '--yes', '--no-install-recommends']
   if (!which('apt-get')) {
     console.error(`These are missing on this host: ${names.join(', ')} (names as in Debian). Install them.`)
     return
   }
   if (process.getuid() !== 0) {
     console.error(
-      `These system packages are missing: ${names.join(', ')}. Install them with:\n\n  sudo ${command}\n`,
+      `These system packages are missing: ${names.join(', ')}. Install them with:\n\n  sudo apt-get ${install.join(' ')} ${names.join(' ')}\n`,
     )
     return
   }
   console.error(`These system packages are missing and are installed now: ${names.join(', ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const install = () => run('apt-get', command.split(' ').slice(1), { env, quiet: true })
+  const apt = (...args) => run('apt-get', args, { env, quiet: true })
   await step('System packages', async () => {
-    await run('apt-get', ['update'], { env, quiet: true })
-    await install()
+    await apt('update')
+    const needed = missing.filter(({ peer }) => !peer).map(({ name }) => name)
+    if (needed.length > 0) await apt(...install, ...needed)
+    // One by one: a name that a distribution does not have must not keep the others away.
+    for (const { name } of missing.filter(({ peer }) => peer)) await apt(...install, name)
   })
   const still = findMissing(purpose).map(({ name }) => name)
   if (still.length > 0) console.error(`Still missing: ${still.join(', ')}. Going on without.`)

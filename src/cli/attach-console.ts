@@ -1,4 +1,5 @@
-import type { ByteStream, ConsoleOptions } from '../driver/index.ts'
+import type { ByteStream, CompleteConnection, ConsoleOptions } from '../driver/index.ts'
+import { dropQueries } from '../host/index.ts'
 import { toVisorError } from '../model/index.ts'
 import type { Context } from './context.ts'
 import type { Output } from './output.ts'
@@ -31,14 +32,16 @@ export async function attachConsole(
 ): Promise<void> {
   const { follow = false, ...opening } = options
   await context.connected(async (connection) => {
-    const stream = await connection.domains.openConsole(name, { scrollback: true, ...opening })
     const { stdin } = process
+    const opened = { scrollback: true, ...opening }
+    const unanswered = await countUnanswered(connection, name, opened)
+    const stream = await connection.domains.openConsole(name, opened)
     const terminal = Boolean(stdin.isTTY)
     if (terminal) greet(context.output, name)
     const restore = terminal ? enterRawMode() : () => {}
     let ending: Ending
     try {
-      ending = await join(stream, context.signal, terminal, follow)
+      ending = await join(stream, context.signal, terminal, follow, dropQueries(unanswered))
     } finally {
       restore()
       await stream.close().catch(() => {})
@@ -46,6 +49,22 @@ export async function attachConsole(
     }
     if (terminal) context.output.note(farewell(context.output, name, ending))
   })
+}
+
+/**
+ * How much of the output is shown without the questions to the terminal, whose answers come over standard
+ * input: what the guest asked earlier, and all when standard input is not the terminal, as the answers would
+ * reach the user's shell.
+ */
+async function countUnanswered(
+  { domains }: CompleteConnection,
+  name: string,
+  { scrollback, device }: ConsoleOptions,
+): Promise<number> {
+  if (!process.stdin.isTTY && process.stdout.isTTY) return Number.POSITIVE_INFINITY
+  if (!scrollback) return 0
+  const log = await domains.consoleLog(name, device === undefined ? {} : { device }).catch(() => undefined)
+  return log?.length ?? 0
 }
 
 function greet({ noteColours: { dim }, note }: Output, name: string): void {
@@ -79,6 +98,7 @@ async function join(
   signal: AbortSignal,
   terminal: boolean,
   follow: boolean,
+  filter: (bytes: Uint8Array) => Uint8Array,
 ): Promise<Ending> {
   const { promise, resolve, reject } = Promise.withResolvers<Ending>()
   let silence: NodeJS.Timeout | undefined
@@ -90,7 +110,7 @@ async function join(
   const input = pumpInput(stream, terminal, () => resolve('left'), onEnd, reject)
   signal.addEventListener('abort', onAbort, { once: true })
   if (signal.aborted) onAbort()
-  void pumpOutput(stream, heard).then(() => resolve('ended'), reject)
+  void pumpOutput(stream, filter, heard).then(() => resolve('ended'), reject)
   try {
     return await promise
   } finally {
@@ -135,10 +155,14 @@ export function findEscape(chunk: Uint8Array): number {
   return byte >= 0 ? byte : Buffer.from(chunk).indexOf(escapeSequence)
 }
 
-async function pumpOutput(stream: ByteStream, heard: () => void): Promise<void> {
+async function pumpOutput(
+  stream: ByteStream,
+  filter: (bytes: Uint8Array) => Uint8Array,
+  heard: () => void,
+): Promise<void> {
   const { stdout } = process
   for await (const bytes of stream) {
     heard()
-    if (!stdout.write(bytes)) await new Promise((resolve) => stdout.once('drain', resolve))
+    if (!stdout.write(filter(bytes))) await new Promise((resolve) => stdout.once('drain', resolve))
   }
 }

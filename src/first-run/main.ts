@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { connect } from '../connect/index.ts'
 import type { Connection } from '../driver/index.ts'
+import { dropQueries } from '../host/index.ts'
 import { type Progress, toVisorError, VisorError } from '../model/index.ts'
 import {
   chooseDriver,
@@ -96,9 +97,11 @@ async function boot(
     const stream = await connection.domains.openConsole?.(guestName, { scrollback: true })
     if (!stream) throw new VisorError('unsupported', `${choice.driver} has no console to show.`)
     const stopWaiting = tellWaiting()
+    // What the terminal answered would be typed into the user's shell.
+    const filter = dropQueries()
     const show = (bytes: Uint8Array) => {
       stopWaiting()
-      process.stdout.write(bytes)
+      process.stdout.write(filter(bytes))
     }
     await showUntilPrompt(stream, show, { signal, timeoutMs: bootMs }).finally(stopWaiting)
     write('\n')

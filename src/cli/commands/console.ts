@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { dropQueries } from '../../host/index.ts'
 import { attachConsole } from '../attach-console.ts'
 import type { Context } from '../context.ts'
 import { addExamples } from '../help.ts'
@@ -43,5 +44,6 @@ async function useConsole(context: Context, domain: string, flags: ConsoleFlags)
   )
   const { output } = context
   if (output.json) output.print({ text: Buffer.from(bytes).toString('utf8') }, () => '')
-  else output.write(bytes)
+  // A terminal would answer them to the shell.
+  else output.write(dropQueries()(bytes))
 }

@@ -1,4 +1,5 @@
-// npm run check: everything that can be told without running the product.
+// npm run check: everything that can be told without running the product. With --write, format and generated
+// documents are mended first.
 import { ChoreError, isProgram, main, run } from './run.mjs'
 import { setUp } from './setup.mjs'
 
@@ -25,4 +26,12 @@ export async function check({ node, env }) {
   if (failed.length > 0) throw new ChoreError(`Checks that failed: ${failed.join(', ')}.`)
 }
 
-if (isProgram(import.meta.url)) await main(async () => check(await setUp('check', { build: false })))
+const mends = [[module('@biomejs/biome/bin/biome'), 'check', '--write', '.'], ['tools/generate-docs.ts']]
+
+if (isProgram(import.meta.url))
+  await main(async () => {
+    const runtime = await setUp('check', { build: false })
+    if (process.argv.includes('--write'))
+      for (const args of mends) await run(runtime.node, args, { env: runtime.env, quiet: true })
+    await check(runtime)
+  })

@@ -1,5 +1,6 @@
 export * from './cgroup.ts'
 export * from './console-log.ts'
+export * from './console-viewer.ts'
 export * from './directories.ts'
 export * from './facts/index.ts'
 export * from './files.ts'

@@ -4,7 +4,7 @@
  */
 import { createConnection, type Socket } from 'node:net'
 import type { ByteStream } from '../../driver/index.ts'
-import type { ConsoleLog } from '../../host/index.ts'
+import { type ConsoleLog, openConsoleViewer } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
 
 export interface ConsolePort {
@@ -49,6 +49,22 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
     line = undefined
   }
 
+  async function type(bytes: Uint8Array): Promise<void> {
+    if (path === undefined)
+      throw new VisorError('unsupported-config', 'This console cannot be typed on: it goes to a file.')
+    const socket = await connect(path)
+    await new Promise<void>((resolve, reject) => {
+      const gone = () => reject(new VisorError('unavailable', 'The console is gone: the guest has ended.'))
+      if (socket.destroyed) return gone()
+      socket.once('close', gone)
+      socket.write(bytes, (error) => {
+        socket.off('close', gone)
+        if (error) gone()
+        else resolve()
+      })
+    })
+  }
+
   return {
     log,
     end() {
@@ -60,42 +76,10 @@ export function consolePort(log: ConsoleLog, path: string | undefined): ConsoleP
       }, graceMs).unref()
     },
     async open({ scrollback }) {
-      // Known before anybody types, so that the answer is not missed.
-      const from = await log.size()
-      const closing = new AbortController()
-      const output = log.follow({ scrollback, from, signal: closing.signal })
-      const close = async () => {
-        if (closing.signal.aborted) return
-        closing.abort()
-        leave(close)
-        await output.return()
-      }
+      const viewer = await openConsoleViewer(log, { scrollback, write: type, onClose: () => leave(close) })
+      const close = () => viewer.close()
       viewers.add(close)
-      return {
-        async write(bytes) {
-          if (closing.signal.aborted) throw new VisorError('invalid-state', 'The console is closed.')
-          if (path === undefined)
-            throw new VisorError('unsupported-config', 'This console cannot be typed on: it goes to a file.')
-          const socket = await connect(path)
-          await new Promise<void>((resolve, reject) => {
-            const gone = () =>
-              reject(new VisorError('unavailable', 'The console is gone: the guest has ended.'))
-            if (socket.destroyed) return gone()
-            socket.once('close', gone)
-            socket.write(bytes, (error) => {
-              socket.off('close', gone)
-              if (error) gone()
-              else resolve()
-            })
-          })
-        },
-        close,
-        // Who stops iterating may begin again; only `close` ends it.
-        [Symbol.asyncIterator]: () => ({
-          next: () => output.next(),
-          return: async () => ({ done: true, value: undefined }),
-        }),
-      }
+      return viewer
     },
   }
 }

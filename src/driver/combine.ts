@@ -8,6 +8,7 @@ import {
   VisorError,
 } from '../model/index.ts'
 import type { Connection, Domains, Images, Volumes } from './connection.ts'
+import { keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
@@ -36,6 +37,7 @@ export interface CombineOptions {
  */
 export function combine(members: readonly Member[], options: CombineOptions): Connection {
   const { uri, info, images, volumes, log = silentLog } = options
+  const connections = members.map(({ connection }) => connection)
   const owners = new Map<string, Member>()
 
   async function findOwner(uuid: string): Promise<Member> {
@@ -112,7 +114,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     },
     domains: domains as unknown as Domains,
     ...(images && { images }),
-    ...(volumes && { volumes }),
+    ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
     events: ({ signal } = {}) =>
       merge<Event>(
         members.map(({ connection }) => connection.events({ signal })),
@@ -120,7 +122,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
           log.error({ driver: members[index]?.scheme, error }, 'The events of a driver ended.'),
       ),
     async close() {
-      await Promise.all(members.map(({ connection }) => connection.close()))
+      await Promise.all(connections.map((connection) => connection.close()))
     },
   }
 }

@@ -188,14 +188,19 @@ export interface CreateVolumeOptions extends CallOptions {
   readonly sizeBytes: number
 }
 
+export interface RemoveVolumeOptions extends CallOptions {
+  /** Also when a domain has it as a disk. */
+  readonly force?: boolean
+}
+
 /** Disks that visor keeps for machines. */
 export interface Volumes {
   list(): Promise<Volume[]>
   get(volume: string): Promise<Volume>
   /** Makes an empty disk; its format follows from the ending of its name: `.qcow2`, `.raw`. Fails with `already-exists`. */
   create?(volume: string, options: CreateVolumeOptions): Promise<Volume>
-  /** Removes a disk and what is on it. */
-  remove?(volume: string, options?: CallOptions): Promise<void>
+  /** Removes a disk and what is on it; `invalid-state` while a domain has it, unless forced. */
+  remove?(volume: string, options?: RemoveVolumeOptions): Promise<void>
 }
 
 export interface Jobs {

@@ -220,7 +220,14 @@ export const operations = {
       }),
       result: Volume,
     },
-    remove: { access: 'admin', doc: 'Removes a disk and what is on it.', key: 'volume' },
+    remove: {
+      access: 'admin',
+      doc: 'Removes a disk and what is on it.',
+      key: 'volume',
+      options: s.object('RemoveVolume', 'How', {
+        force: s.boolean('also when a domain has it as a disk', { optional: true }),
+      }),
+    },
   },
   jobs: {
     list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },

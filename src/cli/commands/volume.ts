@@ -93,26 +93,10 @@ async function showVolume({ connected, output }: Context, name: string): Promise
 
 async function removeVolumes(context: Context, names: readonly string[], force: boolean): Promise<void> {
   const { connected, output, signal } = context
-  await connected(async ({ volumes, domains }) => {
+  await connected(async ({ volumes }) => {
     for (const name of names) {
-      const { path } = await volumes.get(name)
-      const user = force ? undefined : await findUser(domains, path)
-      if (user !== undefined)
-        throw new VisorError('busy', `The volume '${name}' is a disk of '${user}'.`, {
-          remedy: `Undefine that first (visor undefine --disks ${user}), or use --force.`,
-        })
-      await volumes.remove(name, { signal })
+      await volumes.remove(name, { force, signal })
       output.note(`${output.noteColours.green('✓')} volume ${name} is removed`)
     }
   })
-}
-
-type Domains = Parameters<Parameters<Context['connected']>[0]>[0]['domains']
-
-async function findUser(domains: Domains, path: string): Promise<string | undefined> {
-  for (const { uuid, name } of await domains.list()) {
-    const definition = await domains.describe(uuid).catch(() => undefined)
-    if (definition?.devices.disks.some((disk) => disk.file === path)) return name
-  }
-  return undefined
 }

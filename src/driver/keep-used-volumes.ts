@@ -1,0 +1,44 @@
+import { VisorError } from '../model/index.ts'
+import type { Connection, Volumes } from './connection.ts'
+
+/**
+ * The volumes, of which none is removed that a domain has as a disk, running or not,
+ * unless forced: `invalid-state`. */
+export function keepUsedVolumes(volumes: Volumes, members: readonly Pick<Connection, 'domains'>[]): Volumes {
+  const { remove } = volumes
+  if (!remove) return volumes
+  return {
+    ...volumes,
+    async remove(name, options) {
+      if (options?.force) return remove.call(volumes, name, options)
+      const { path } = await volumes.get(name)
+      const users = (await Promise.all(members.map(({ domains }) => usersOf(path, domains)))).flat()
+      if (users.length > 0)
+        throw new VisorError(
+          'invalid-state',
+          `The disk '${name}' belongs to ${users.map(quote).join(', ')}.`,
+          {
+            remedy: `Take it out of the definition first, or forget the machine with its disks: visor undefine ${users[0]} --disks`,
+            object: { kind: 'volume', name },
+          },
+        )
+      await remove.call(volumes, name, options)
+    },
+  }
+}
+
+const quote = (name: string) => `'${name}'`
+
+/** Names of the domains that have this file as a disk, now or at their next start. */
+async function usersOf(path: string, domains: Connection['domains']): Promise<string[]> {
+  const users: string[] = []
+  for (const { uuid, name } of await domains.list())
+    for (const inactive of [true, false]) {
+      // A domain that goes away meanwhile has no disk.
+      const definition = await domains.describe(uuid, { inactive }).catch(() => undefined)
+      if (!definition?.devices.disks.some(({ file, block }) => file === path || block === path)) continue
+      users.push(name)
+      break
+    }
+  return users
+}

@@ -192,6 +192,14 @@ test('the console works with pipes', async () => {
   const { stdout } = await succeed(['console', 'piped', '--no-scrollback'], { input: 'echo hello $((1))\n' })
   assert.match(stdout, /hello/u)
   assert.match((await succeed(['console', 'piped', '--log'])).stdout, /hello/u)
+  // A question to the terminal is for the guest's live output: shown again, it would be answered to the shell.
+  const asking = await succeed(['console', 'piped', '--no-scrollback'], { input: 'echo where \u009b6n?\n' })
+  assert.ok(asking.stdout.includes('\u009b6n'))
+  const again = await succeed(['console', 'piped'], { input: '' })
+  for (const { stdout: shown } of [again, await succeed(['console', 'piped', '--log'])]) {
+    assert.match(shown, /where \?/u)
+    assert.ok(!shown.includes('\u009b6n'))
+  }
   const off = await succeed(['console', 'piped', '--follow'], { input: 'poweroff\n' })
   assert.equal(off.code, 0)
   assert.equal((await visor(['console', 'piped'])).code, 4)

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { VisorError, type Volume } from '../../model/index.ts'
+import type { Volume } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { diskFormats } from '../disk-spec.ts'
 import { addExamples } from '../help.ts'

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { removeUnusedTypes, writeLicences } from './package-parts.mjs'
 import { ChoreError, isProgram, main, root, run } from './run.mjs'
 
 const stampFile = join(root, 'dist/.stamp')
@@ -39,17 +40,23 @@ async function build() {
   rmSync(stampFile, { force: true })
   rmSync(join(root, 'dist/types'), { recursive: true, force: true })
   const [{ metafile }] = await Promise.all([bundle(), declareTypes()])
+  removeUnusedTypes(join(root, 'dist/types'))
+  writeLicences(root, Object.keys(metafile.inputs), join(root, 'dist/LICENSES.txt'))
   removeOld(Object.keys(metafile.outputs))
   writeFileSync(stampFile, stamp)
 }
 
-/** Removes chunks of earlier builds; not the latest ones, which a daemon that runs may still load. */
+/**
+ * Removes chunks of earlier builds; not the latest ones, which a daemon that runs may still load, unless all
+ * must go: what is published has none.
+ */
 function removeOld(outputs) {
+  const all = process.argv.includes('--publish')
   const folder = 'dist/chunks'
   for (const name of existsSync(join(root, folder)) ? readdirSync(join(root, folder)) : []) {
     const file = join(root, folder, name)
     const ageMs = Date.now() - statSync(file).mtimeMs
-    if (!outputs.includes(`${folder}/${name}`) && ageMs > 24 * 60 * 60 * 1000) rmSync(file)
+    if (!outputs.includes(`${folder}/${name}`) && (all || ageMs > 24 * 60 * 60 * 1000)) rmSync(file)
   }
 }
 

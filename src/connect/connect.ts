@@ -1,15 +1,21 @@
 import { type CompleteConnection, complete } from '../driver/index.ts'
-import { type Directories, findDirectories } from '../host/index.ts'
+import { findDirectories } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { connectRemote } from './remote.ts'
 
 const remoteProtocols = ['http:', 'https:', 'unix:']
 
+/** The directories of a visord: `state` survives a power cut, `runtime` has its socket. */
+export interface ConnectDirectories {
+  readonly state: string
+  readonly runtime: string
+}
+
 export interface ConnectOptions {
   /** For a visord over TCP; the environment's `VISOR_TOKEN` without it. */
   readonly token?: string
   /** Where sockets and state are; those of this user and environment without it. */
-  readonly directories?: Directories
+  readonly directories?: ConnectDirectories
   /** Gives up while connecting; does nothing afterwards. */
   readonly signal?: AbortSignal
 }

@@ -12,12 +12,13 @@ import {
   silentLog,
 } from '../driver/index.ts'
 import { loadDriver } from '../drivers/index.ts'
-import { type Directories, openStore, readHostInfo } from '../host/index.ts'
+import { openStore, readHostInfo } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { openImages, openVolumes } from '../storage/index.ts'
+import type { ConnectDirectories } from './connect.ts'
 
 /** Opens the driver of an address. Its store is let go of when the connection closes. */
-export async function openLocal(uri: URL, directories: Directories): Promise<Connection> {
+export async function openLocal(uri: URL, directories: ConnectDirectories): Promise<Connection> {
   const driver = await loadDriver(uri.protocol.replace(/:$/u, ''))
   const store = await openStoreOf(uri, directories)
   try {
@@ -38,7 +39,7 @@ export async function openLocal(uri: URL, directories: Directories): Promise<Con
 async function open(
   driver: Driver,
   uri: URL,
-  { state, runtime }: Directories,
+  { state, runtime }: ConnectDirectories,
   store: Store,
 ): Promise<GuardedConnection> {
   const { scheme, domainTypes } = driver
@@ -51,7 +52,7 @@ async function open(
 }
 
 /** The test driver forgets everything, unless it is told to keep it. */
-async function openStoreOf(uri: URL, { state, runtime }: Directories): Promise<Store> {
+async function openStoreOf(uri: URL, { state, runtime }: ConnectDirectories): Promise<Store> {
   if (uri.protocol === 'test:' && !uri.searchParams.has('keep')) return memoryStore()
   try {
     return await openStore(join(state, 'store.db'))

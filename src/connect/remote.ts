@@ -1,13 +1,14 @@
 /** A visord, over its unix socket or TCP. */
 import type { Connection } from '../driver/index.ts'
-import { type Directories, restSocket } from '../host/index.ts'
+import { restSocket } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { restClient } from '../rest/index.ts'
+import type { ConnectDirectories } from './connect.ts'
 import { httpTransport } from './http.ts'
 
 export interface RemoteOptions {
   readonly token: string | undefined
-  readonly directories: Directories
+  readonly directories: ConnectDirectories
   readonly signal: AbortSignal | undefined
 }
 

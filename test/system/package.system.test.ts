@@ -34,7 +34,7 @@ describe('the package', {
 
   before(async () => {
     project = await mkdtemp(join(tmpdir(), 'visor-package-'))
-    // Made by what comes before a publication; here the build that is there is tested.
+    // `npm run package` would build anew; here the build that is there is tested.
     const packed = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', project], root)
     assert.equal(packed.code, 0, packed.stderr)
     // A list, or since npm 12 an object by name.

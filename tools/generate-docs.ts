@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Config } from '../src/daemon/config.ts'
 import { DomainDefinition, formatReference } from '../src/model/index.ts'
 import { formatSupportPage } from './support-page.ts'
 
@@ -13,10 +14,20 @@ interface Page {
   content(): string | Promise<string>
 }
 
+const aboutConfiguration = `This page is generated from \`src/daemon/config.ts\`: run \`node tools/generate-docs.ts\` after a change there.
+
+\`visord\` reads \`/etc/visor/visord.yaml\`, or for one user \`~/.config/visor/visord.yaml\`; \`--config\` and
+\`VISOR_CONFIG\` name another. It is YAML, all of it may be left out, and flags win over it. What is wrong is told
+with its line, at the start or by \`visord --check-config\`. \`packaging/visord.yaml\` is a sample with every default.`
+
 const pages: readonly Page[] = [
   {
     file: 'docs/reference/domain.md',
     content: () => formatReference(DomainDefinition, 'Domain definitions'),
+  },
+  {
+    file: 'docs/reference/visord.md',
+    content: () => formatReference(Config, 'Configuration of visord', aboutConfiguration),
   },
   { file: 'docs/support.md', content: formatSupportPage },
 ]

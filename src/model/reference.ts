@@ -5,8 +5,10 @@ import type * as s from './schema.ts'
 /**
  * The reference of a description: one section for each noun in it, with each field's YAML and JSON key, its
  * place in the XML, its kind and bounds, its default and what it is; then what is read over and what is inert.
+ * What is not XML is told by an `introduction` of its own, and has no column of it.
  */
-export function formatReference(schema: s.Schema, title: string): string {
+export function formatReference(schema: s.Schema, title: string, introduction?: string): string {
+  const hasXml = introduction === undefined
   const sections: string[] = []
   const waiting: { schema: s.ObjectSchema; element: string }[] = [
     { schema: described(schema) as s.ObjectSchema, element: schema.options.xml ?? '' },
@@ -15,16 +17,16 @@ export function formatReference(schema: s.Schema, title: string): string {
   for (let next = waiting.shift(); next; next = waiting.shift()) {
     if (seen.has(next.schema.fields)) continue
     seen.add(next.schema.fields)
-    sections.push(formatSection(next.schema, next.element))
+    sections.push(formatSection(next.schema, next.element, hasXml))
     for (const field of Object.values(next.schema.fields)) {
       const inner = objectIn(field)
       if (inner) waiting.push({ schema: inner, element: lastElement(field.options.xml ?? '') })
     }
   }
-  return `# ${title}\n\n${introduction}\n\n${sections.join('\n\n')}\n`
+  return `# ${title}\n\n${introduction ?? aboutDefinitions}\n\n${sections.join('\n\n')}\n`
 }
 
-const introduction = `This page is generated from the descriptions in \`src/model\`: run \`node tools/generate-docs.ts\` after a
+const aboutDefinitions = `This page is generated from the descriptions in \`src/model\`: run \`node tools/generate-docs.ts\` after a
 change there.
 
 A definition is written as libvirt's XML, as YAML or as JSON; all three say the same. *Key* is the name in YAML
@@ -35,17 +37,17 @@ JSON (\`memory: 2GiB\`) or as a plain number under the long key (\`memoryKiB: 20
 XML that is not on this page is kept in the \`unknown\` list of its element and printed back where it stood; a
 driver refuses to run a definition that has some, unless it is listed as inert here.`
 
-function formatSection(schema: s.ObjectSchema, element: string): string {
+function formatSection(schema: s.ObjectSchema, element: string, hasXml: boolean): string {
   const rows = Object.entries(schema.fields).flatMap(([key, field]) =>
-    described(field).kind === 'unknown' ? [] : [formatRow(key, field)],
+    described(field).kind === 'unknown' ? [] : [formatRow(key, field, hasXml)],
   )
   const lines = [
     `## ${schema.name}`,
     '',
     `${schema.doc}.${element === '' ? '' : ` In XML: \`<${element}>\`.`}`,
     '',
-    '| Key | XML | Kind | Default | Meaning |',
-    '|---|---|---|---|---|',
+    `| Key |${hasXml ? ' XML |' : ''} Kind | Default | Meaning |`,
+    `|---|${hasXml ? '---|' : ''}---|---|---|`,
     ...rows,
   ]
   const { runtime = {}, inertXml = {} } = schema.options
@@ -59,7 +61,7 @@ function formatSection(schema: s.ObjectSchema, element: string): string {
   return [...lines, ...(notes.length > 0 ? ['', ...notes] : [])].join('\n')
 }
 
-function formatRow(key: string, field: s.Schema): string {
+function formatRow(key: string, field: s.Schema, hasXml: boolean): string {
   const known = described(field)
   const short = known.kind === 'size' ? sizeName(key) : undefined
   const keys = short === undefined ? `\`${key}\`` : `\`${short}\` or \`${key}\``
@@ -67,13 +69,16 @@ function formatRow(key: string, field: s.Schema): string {
   const fallback = optional ? (generated ? 'made by visor' : '') : formatDefault(standard)
   // A noun is described as the head of a section; here it stands in a row.
   const doc = known.kind === 'object' ? field.doc.charAt(0).toLowerCase() + field.doc.slice(1) : field.doc
-  const cells = [keys, xml === undefined ? '' : `\`${xml}\``, formatKind(known), fallback, doc]
+  const place = hasXml ? [xml === undefined ? '' : `\`${xml}\``] : []
+  const kind = known.kind === 'boolean' && !hasXml ? '`true`, `false`' : formatKind(known)
+  const cells = [keys, ...place, kind, fallback, doc]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }
 
 function formatDefault(standard: unknown): string {
   if (standard === undefined) return '**required**'
-  if (Array.isArray(standard)) return 'none'
+  if (Array.isArray(standard))
+    return standard.length > 0 ? standard.map((item) => `\`${String(item)}\``).join(', ') : 'none'
   return typeof standard === 'object' ? 'its defaults' : `\`${String(standard)}\``
 }
 

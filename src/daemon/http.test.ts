@@ -111,6 +111,19 @@ describe('http', () => {
     assert.equal((await ask('/v1')).status, 200)
   })
 
+  it('says what is wrong with a request that is too large', async () => {
+    const raw = dial(socketPath)
+    raw.write(`GET /v1/${'x'.repeat(40_000)} HTTP/1.1\r\nhost: x\r\n\r\n`)
+    let answer = ''
+    for await (const chunk of raw) answer += chunk
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    assert.match(head, /^HTTP\/1.1 431 Request Header Fields Too Large\r\n/)
+    assert.match(head, /^content-type: application\/problem\+json$/m)
+    const { status, code, detail } = JSON.parse(body)
+    assert.deepEqual({ status, code }, { status: 431, code: 'invalid-argument' })
+    assert.match(detail, /larger than 16 KiB/)
+  })
+
   it('streams answers as they come, and tells the application when the reader is gone', async () => {
     const request = httpRequest({ socketPath, path: '/stream' })
     request.on('error', () => {})

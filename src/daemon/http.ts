@@ -5,7 +5,8 @@ import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Log } from '../driver/index.ts'
 import { peerCredentials } from '../host/index.ts'
-import type { RestApp, RestContext } from '../rest/index.ts'
+import { problemType, type RestApp, type RestContext } from '../rest/index.ts'
+import { answerFault, describeFault } from './client-fault.ts'
 import { type ConsoleSockets, consoleSockets } from './web-socket.ts'
 
 export interface HttpOptions {
@@ -47,7 +48,7 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
       // Its own Request and Response wait with what nobody asks for: a quarter of the time of a request.
       overrideGlobalObjects: true,
       errorHandler: (error) => {
-        if (error instanceof RequestError) return new Response(null, { status: 400 })
+        if (error instanceof RequestError) return malformedRequest()
         log.error({ error }, 'A request could not be answered.')
         return new Response(null, { status: 500 })
       },
@@ -60,10 +61,7 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
       socket.destroy()
     })
   })
-  server.on('clientError', (_error, socket) => {
-    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n')
-    else socket.destroy()
-  })
+  server.on('clientError', answerFault)
 
   return {
     async close(timeoutMs) {
@@ -77,6 +75,12 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
       clearInterval(sweeper)
     },
   }
+}
+
+/** Read by the parser, but its address or host is none. */
+function malformedRequest(): Response {
+  const { status, body } = describeFault(undefined)
+  return new Response(body, { status, headers: { 'content-type': problemType } })
 }
 
 async function makeContext(

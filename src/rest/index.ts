@@ -1,5 +1,5 @@
 export * from './client/index.ts'
-export { fromProblem, type Problem } from './problem.ts'
+export { fromProblem, type Problem, problemType, toProblem } from './problem.ts'
 export { type HttpMethod, type Route, routes } from './routes.ts'
 export { type RestApp, type RestOptions, restApp } from './server/app.ts'
 export type { Identity, RestContext } from './server/call.ts'

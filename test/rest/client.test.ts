@@ -56,6 +56,31 @@ for (const transport of ['unix', 'tcp'] as const) {
       'test:///default?domains=1000&running=500',
     ))
 
+  test(`over ${transport}: statistics of more domains than fit into one request`, () =>
+    withServer(
+      transport,
+      async ({ connect: open }) => {
+        const client = await open()
+        const domains = (await client.domains.list()).map(({ uuid }) => uuid)
+        const stats = await client.domains.stats({ domains })
+        assert.deepEqual(
+          stats.map(({ uuid }) => uuid),
+          domains,
+        )
+        await refused('not-found', client.domains.stats({ domains: [...domains, 'absent'] }))
+        await client.close()
+      },
+      'test:///default?domains=1000&running=500',
+    ))
+
+  test(`over ${transport}: a request that does not fit is refused in words`, () =>
+    withServer(transport, async ({ connect: open }) => {
+      const client = await open()
+      const { remedy } = await refused('invalid-argument', client.domains.get('x'.repeat(20_000)))
+      assert.match(remedy ?? '', /fewer/u)
+      await client.close()
+    }))
+
   test(`over ${transport}: events go on without a gap when the server comes back`, () =>
     withServer(transport, async ({ connect: open, connection, restart }) => {
       const client = await open()

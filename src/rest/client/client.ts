@@ -10,9 +10,10 @@ import { type Job, VisorError } from '../../model/index.ts'
 import { changes, optionsInQuery, pathParameters, type Route, routeOf } from '../routes.ts'
 import type { ApiDescription } from '../server/describe-api.ts'
 import { clientEvents } from './events.ts'
-import { formatQuery, type HttpOptions, httpSender, readJson, type Send } from './http.ts'
+import { formatQuery, type HttpOptions, type HttpRequest, httpSender, readJson, type Send } from './http.ts'
 import { followJob, waitForJob } from './job.ts'
 import { openStreams } from './open-streams.ts'
+import { splitQuery } from './split.ts'
 
 export interface RestClientOptions extends HttpOptions {
   /** Opens the WebSocket of a console; without it, consoles cannot be opened. */
@@ -75,6 +76,7 @@ function methodOf(route: Route, send: Send, openConsole: OpenConsole): Method {
     if (signal?.aborted) throw new VisorError('cancelled', `${route.name} was given up before it began.`)
     const request = { method: route.method, path, ...payload(route, body, plain) }
     if (route.name === 'jobs.wait') return waitForJob(send, request, plain.timeoutMs, signal)
+    if (route.name === 'domains.stats') return readParts(route, send, request, signal)
     if (!changes(operation)) return readResult(route, await send({ ...request, signal }))
     // Only a job can be cancelled and has progress to tell.
     const asJob = operation.long || signal || progress || onJob
@@ -88,6 +90,19 @@ function methodOf(route: Route, send: Send, openConsole: OpenConsole): Method {
     )
     return operation.result === undefined ? undefined : result
   }
+}
+
+/** Asks in as many requests as the named domains need. */
+async function readParts(
+  route: Route,
+  send: Send,
+  request: HttpRequest,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  const answers: unknown[] = []
+  for (const query of splitQuery(request.query ?? {}, 'domains'))
+    answers.push(await readResult(route, await send({ ...request, query, signal })))
+  return answers.flat()
 }
 
 function pathOf({ path, name }: Route, key: unknown): string {

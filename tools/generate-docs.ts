@@ -18,7 +18,10 @@ const aboutConfiguration = `This page is generated from \`src/daemon/config.ts\`
 
 \`visord\` reads \`/etc/visor/visord.yaml\`, or for one user \`~/.config/visor/visord.yaml\`; \`--config\` and
 \`VISOR_CONFIG\` name another. It is YAML, all of it may be left out, and flags win over it. What is wrong is told
-with its line, at the start or by \`visord --check-config\`. \`packaging/visord.yaml\` is a sample with every default.`
+with its line, at the start or by \`visord --check-config\`. \`packaging/visord.yaml\` is a sample with every default.
+
+At SIGHUP (\`systemctl reload visord\`) \`logLevel\`, \`socketAccess\` and the token are read again; all else waits for a
+restart, and the log names it. Browsers that logged in with the old token stay so until a restart.`
 
 const pages: readonly Page[] = [
   {

@@ -47,8 +47,13 @@ class Visord {
       if (found) return found
       if (this.process.exitCode !== null)
         throw new Error(`visord ended without '${message}':\n${this.output.join('\n')}`)
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+      await this.next()
     }
+  }
+
+  /** Resolves at the next line, or the end. */
+  next(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
   }
 }
 
@@ -86,6 +91,34 @@ describe('visord', () => {
       body: text ? JSON.parse(text) : undefined,
     }
   }
+
+  it('reads again at SIGHUP what can change, and goes on', async () => {
+    const config = join(directory, 'visord.yaml')
+    await writeFile(config, 'logLevel: info\n')
+    const visord = start(['--config', config])
+    const { url } = await visord.line('ready')
+    const tokenFile = join(directory, 'state/token')
+    const login = async (token: string) =>
+      (await fetch(`${url}/v1/domains`, { headers: { authorization: `Bearer ${token.trim()}` } })).status
+    const before = readFileSync(tokenFile, 'utf8')
+    assert.equal(await login(before), 200)
+
+    await writeFile(config, 'logLevel: wrong\n')
+    visord.process.kill('SIGHUP')
+    while (!visord.lines.some(({ level }) => level === 'error')) await visord.next()
+    assert.equal(await login(before), 200)
+
+    const after = 'another-token-that-is-long-enough-to-be-safe'
+    await writeFile(tokenFile, `${after}\n`)
+    await writeFile(config, 'logLevel: debug\nconnectionLimit: 7\n')
+    visord.process.kill('SIGHUP')
+    const { logLevel, untilRestart } = await visord.line('configuration read again')
+    assert.deepEqual({ logLevel, untilRestart }, { logLevel: 'debug', untilRestart: ['connectionLimit'] })
+    assert.equal(await login(after), 200)
+    assert.equal(await login(before), 401)
+    visord.process.kill('SIGTERM')
+    assert.equal(await visord.ended, 0)
+  })
 
   it('is ready when it says so, and leaves nothing when it stops', async () => {
     const visord = start()

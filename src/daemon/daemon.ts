@@ -21,6 +21,7 @@ import {
 import { type RestApp, restApp } from '../rest/index.ts'
 import { openImages, openVolumes } from '../storage/index.ts'
 import { autostart } from './autostart.ts'
+import type { Config } from './config.ts'
 import { type HttpFront, serveHttp } from './http.ts'
 import { listenTcp, listenUnix, urlOf } from './listen.ts'
 import { createLogin, readToken, tokenFile } from './login.ts'
@@ -35,6 +36,8 @@ import { version } from './version.ts'
 export interface Daemon {
   readonly presence: Presence
   readonly connection: GuardedConnection
+  /** Goes by another configuration in what can change while it runs: the token and `socketAccess`. */
+  reload(config: Config): void
   /**
    * Stops in good order: accepts nothing more, ends streams, waits for operations under way, lets go of the
    * guests, which go on. Resolves when all is closed.
@@ -50,6 +53,7 @@ interface Parts {
   readonly store: Store
   readonly connection: GuardedConnection
   readonly app: RestApp
+  readonly reload: Daemon['reload']
   readonly fronts: readonly HttpFront[]
   readonly presence: Presence
 }
@@ -68,7 +72,7 @@ export async function startDaemon(settings: Settings, log: Log): Promise<Daemon>
     async (undo) => ({ notifier, ...(await open(settings, log, undo)) }),
     (error) => log.warn({ error }, 'Something could not be closed after the failed start.'),
   )
-  const { presence, connection } = parts
+  const { presence, connection, reload } = parts
   writePresence(settings.directories.runtime, presence)
   const times = { openMs: round(performance.now() - startedAt), sinceSpawnMs: round(process.uptime() * 1000) }
   log.info({ ...presence, stateDirectory: settings.directories.state, ...times }, 'ready')
@@ -80,6 +84,7 @@ export async function startDaemon(settings: Settings, log: Log): Promise<Daemon>
   return {
     presence,
     connection,
+    reload,
     stop: () => {
       stopping.abort()
       stopped ??= stop(parts, background)
@@ -95,7 +100,11 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
   claimDirectory(runtime, mode === 'system' ? 0o755 : 0o700)
   const store = await openStore(join(state, 'store.db'))
   undo.push(() => store.close())
-  const token = readToken(state)
+  const openLogin = ({ socketAccess }: Config) => createLogin({ token: readToken(state), socketAccess })
+  let login = openLogin(config)
+  const reload = (changed: Config): void => {
+    login = openLogin(changed)
+  }
   const places = { stateDirectory: state, runtimeDirectory: runtime }
   const opened = await openDrivers({ drivers: config.drivers, mode, ...places, store, log })
   const connection = combineDrivers(opened, settings, log)
@@ -106,14 +115,14 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     tidier,
     restApp({
       connection,
-      authenticate: createLogin({ token, socketAccess: config.socketAccess }),
+      authenticate: (request, context) => login(request, context),
       info: { version, drivers: operationsOf(opened) },
       log,
       allowedHosts: config.allowedHosts,
     }),
   )
   const { fronts, presence } = await listen(settings, app, log, undo)
-  return { settings, log, store, connection, app, fronts, presence }
+  return { settings, log, store, connection, app, reload, fronts, presence }
 }
 
 /** The way in over TCP first: when the socket is there, all is. */

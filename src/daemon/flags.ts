@@ -29,7 +29,8 @@ Usage: visord [flags]
 
 As root the directories are /var/lib/visor and /run/visor, and the configuration /etc/visor/visord.yaml;
 for others they are under the XDG directories of the user. SIGTERM and SIGINT stop visord in good order,
-a second one at once; its guests go on, and are found again at the next start.
+a second one at once; its guests go on, and are found again at the next start. SIGHUP has logLevel,
+socketAccess and the token read again, and all else at the next start; from a terminal it stops visord.
 
 Examples:
   visord

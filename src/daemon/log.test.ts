@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { silentLog } from '../driver/index.ts'
 import { VisorError } from '../model/index.ts'
-import { describeError, formatPretty } from './log.ts'
+import { describeError, formatPretty, levelled } from './log.ts'
 
 describe('log', () => {
   it('writes lines for people', () => {
@@ -12,6 +13,24 @@ describe('log', () => {
       formatPretty('{"level":"info","time":"2026-11-22T23:03:38.651Z","msg":"ready"}'),
       '23:03:38.651 ready\n',
     )
+  })
+
+  it('takes another level for children that are there already', () => {
+    const said: string[] = []
+    const log = levelled(
+      {
+        ...silentLog,
+        debug: (_, text) => said.push(text),
+        child: () => ({ ...silentLog, debug: (_, text) => said.push(text) }),
+      },
+      'info',
+    )
+    const child = log.child({ driver: 'x' })
+    child.debug({}, 'not said')
+    log.setLevel('debug')
+    child.debug({}, 'said')
+    log.debug({}, 'said too')
+    assert.deepEqual(said, ['said', 'said too'])
   })
 
   it('tells the stack of what nobody expected, and not of what was', () => {

@@ -27,10 +27,11 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
 async function runWith(flags: Flags): Promise<number> {
   // The young generation would grow to 32 MB and stay there; visord keeps little that is short-lived.
   setFlagsFromString('--semi-space-growth-factor=1')
-  const [{ findSettings }, { openLog }, { startDaemon }] = await Promise.all([
+  const [{ findSettings }, { openLog }, { startDaemon }, { reload }] = await Promise.all([
     import('./settings.ts'),
     import('./log.ts'),
     import('./daemon.ts'),
+    import('./reload.ts'),
   ])
   const settings = findSettings(flags)
   const { config, directories } = settings
@@ -42,9 +43,13 @@ async function runWith(flags: Flags): Promise<number> {
   }
   const format = config.logFormat ?? (process.stderr.isTTY ? 'pretty' : 'json')
   const log = openLog({ level: config.logLevel, format })
-  const signals = listenForSignals(log)
+  let daemon: Daemon | undefined
+  // A terminal that is gone ends what it started; a daemon has none, and there the signal has another meaning.
+  const onHangup = process.stderr.isTTY
+    ? undefined
+    : () => daemon && reload(daemon, { flags, started: settings, log })
+  const signals = listenForSignals(log, onHangup)
   watchFaults(log)
-  let daemon: Daemon
   try {
     daemon = await startDaemon(settings, log)
   } catch (cause) {
@@ -57,11 +62,12 @@ async function runWith(flags: Flags): Promise<number> {
   return 0
 }
 
-/** Resolves at the first signal to stop; a second one ends the process at once. */
-function listenForSignals(log: Log): Promise<void> {
+/** Resolves at the first signal to stop; a second one ends the process at once. SIGHUP is one without `onHangup`. */
+function listenForSignals(log: Log, onHangup: (() => void) | undefined): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   let stopping = false
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+  if (onHangup) process.on('SIGHUP', onHangup)
+  for (const signal of ['SIGTERM', 'SIGINT', ...(onHangup ? [] : ['SIGHUP' as const])] as const)
     process.on(signal, () => {
       if (stopping) {
         log.warn({ signal }, 'Told to stop a second time: ending at once.')

@@ -1,0 +1,157 @@
+/** Power-off through the real guest agent, QEMU's own, run in the micro guest. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import { type DomainDefinitionInput, type Image, VisorError } from '../../src/model/index.ts'
+import { type CpioEntry, formatCpio } from '../../src/storage/cpio.ts'
+import { openImages } from '../../src/storage/index.ts'
+import { withPackages } from '../../src/storage/packages.ts'
+import { openDriver } from '../conformance/open-driver.ts'
+
+const missing = (program: string) => spawnSync(program, ['--version']).error !== undefined
+const skip =
+  process.arch !== 'x64'
+    ? 'the agent is fetched for x86_64'
+    : missing('qemu-system-x86_64')
+      ? 'qemu-system-x86_64 is not installed'
+      : missing('apt-get') && 'there is no apt-get to fetch packages with'
+
+/** The agent and the libraries it is linked with, by Debian's names. */
+const packages =
+  'qemu-guest-agent libglib2.0-0 libc6 libudev1 liburing2 libpcre2-8-0 libnuma1 libgcc-s1'.split(' ')
+const libraries = /^(ld-linux-x86-64|lib(c|m|glib-2\.0|gmodule-2\.0|udev|uring|numa|pcre2-8|gcc_s))\.so/u
+const libraryPath = 'lib/x86_64-linux-gnu'
+const startAgent =
+  'for p in /dev/vport*; do qemu-ga -d -m virtio-serial -p $p -t /run -f /run/ga.pid -l /run/ga.log; done\n'
+
+describe('the guest agent', { skip }, () => {
+  let directory = ''
+  let image: Image
+  let connection: CompleteConnection
+  let domains: CompleteConnection['domains']
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'visor-agent-'))
+    const images = openImages({ stateDirectory: directory, log: silentLog })
+    image = (await images.build?.('micro', { arch: 'x86_64' })) as Image
+    const initrd = join(directory, 'initrd')
+    await writeFile(initrd, await withAgent(await readFile(image.initrd ?? ''), join(directory, 'scratch')))
+    image = { ...image, initrd }
+    connection = await openDriver('qemu:///system', directory)
+    domains = connection.domains
+  })
+  after(async () => {
+    for (const { uuid, state } of await domains.list()) if (state !== 'shutoff') await domains.destroy(uuid)
+    await connection.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  /** Starts a guest and types at its prompt. */
+  async function boot(name: string, typed: string, channels: object[]): Promise<string> {
+    const { uuid } = await domains.define(define(name, image, channels))
+    await domains.start(uuid)
+    const console = await domains.openConsole(uuid, { scrollback: true })
+    let seen = ''
+    let isTyped = false
+    for await (const chunk of console) {
+      seen += Buffer.from(chunk).toString('latin1')
+      if (!isTyped && seen.includes(`${name}:/root# `)) {
+        await console.write(Buffer.from(`${typed}echo rea''dy\n`))
+        isTyped = true
+      }
+      if (/^ready/mu.test(seen)) break
+    }
+    await console.close()
+    return uuid
+  }
+
+  async function isOff(uuid: string): Promise<void> {
+    const ended = new AbortController()
+    const events = connection.events({ signal: ended.signal })
+    const off = (async () => {
+      for await (const { uuid: about, type } of events) if (about === uuid && type === 'stopped') return
+    })()
+    if ((await domains.get(uuid)).state !== 'shutoff') await off
+    ended.abort()
+    assert.equal((await domains.get(uuid)).state, 'shutoff')
+    assert.equal((await domains.get(uuid)).reason, 'shutdown')
+  }
+
+  const channels = [{ name: 'org.qemu.guest_agent.0' }]
+
+  test('is asked to power off', async () => {
+    const uuid = await boot('asked', startAgent, channels)
+    await domains.shutdown(uuid, { mode: 'agent' })
+    await isOff(uuid)
+  })
+
+  test('powers off a guest that does not listen to its power button', async () => {
+    const uuid = await boot('deaf', `killall acpid\n${startAgent}`, channels)
+    // The agent was only just started: until it listens, the button alone is pressed, in vain.
+    for (let tries = 0; tries < 60 && (await domains.get(uuid)).state !== 'shutoff'; tries++) {
+      await domains.shutdown(uuid).catch((error: VisorError) => assert.equal(error.code, 'invalid-state'))
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
+    await isOff(uuid)
+  })
+
+  test('that does not run, or has no channel, is told so', async () => {
+    const silent = await boot('silent', '', channels)
+    const without = await boot('without', '', [])
+    for (const uuid of [silent, without])
+      await assert.rejects(domains.shutdown(uuid, { mode: 'agent' }), (error: VisorError) => {
+        assert.ok(error instanceof VisorError)
+        assert.match(error.code, /^(unavailable|invalid-state)$/u)
+        assert.match(error.message, /agent/u)
+        assert.ok(error.remedy)
+        return true
+      })
+  })
+})
+
+function define(
+  name: string,
+  { kernel, initrd, commandLine }: Image,
+  channels: object[],
+): DomainDefinitionInput {
+  return {
+    type: 'qemu',
+    name,
+    memoryKiB: 262144,
+    os: { kernel, initrd, commandLine: `${commandLine} visor.hostname=${name}` },
+    features: { acpi: true },
+    devices: { serials: [{}], channels } as DomainDefinitionInput['devices'],
+  }
+}
+
+/** The initial RAM disk with the agent in it: the kernel unpacks archives that follow one another. */
+async function withAgent(initrd: Buffer, scratch: string): Promise<Buffer> {
+  await mkdir(scratch)
+  const fetched = await withPackages({ arch: 'amd64', directory: scratch }, (index) => index.fetch(packages))
+  const entries: CpioEntry[] = [
+    ...[libraryPath, 'lib64'].map((path) => ({ path, type: 'directory' }) as const),
+    { path: 'lib64/ld-linux-x86-64.so.2', type: 'link', target: `/${libraryPath}/ld-linux-x86-64.so.2` },
+    // What the agent calls; the micro guest has its own programs for it.
+    {
+      path: 'sbin/shutdown',
+      type: 'file',
+      mode: 0o755,
+      content: Buffer.from('#!/bin/busybox sh\nexec /sbin/poweroff\n'),
+    },
+  ]
+  for (const { root } of fetched)
+    for (const file of await readdir(root, { recursive: true, withFileTypes: true })) {
+      const from = join(file.parentPath, file.name)
+      const isLibrary = libraries.test(file.name) && basename(file.parentPath) === 'x86_64-linux-gnu'
+      const path = isLibrary ? `${libraryPath}/${file.name}` : file.name === 'qemu-ga' ? 'sbin/qemu-ga' : ''
+      if (path === '' || file.isDirectory()) continue
+      if (file.isSymbolicLink()) entries.push({ path, type: 'link', target: await readlink(from) })
+      else entries.push({ path, type: 'file', mode: 0o755, content: await readFile(from) })
+    }
+  return Buffer.concat([initrd, gzipSync(formatCpio(entries), { level: 1 })])
+}

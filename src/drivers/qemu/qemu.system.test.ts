@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -304,7 +304,16 @@ describe('QEMU guests', { skip }, () => {
   }
 })
 
-const noKvm = existsSync('/dev/kvm') ? skip : 'there is no /dev/kvm'
+const noKvm = existsSync('/dev/kvm') ? skip || mayNotUseKvm() : 'there is no /dev/kvm'
+
+function mayNotUseKvm(): string | false {
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK)
+    return false
+  } catch {
+    return 'this user may not use /dev/kvm'
+  }
+}
 
 test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'visor-kvm-'))

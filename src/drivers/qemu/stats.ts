@@ -19,10 +19,11 @@ export async function readUsage(machine: Machine): Promise<Usage> {
     Promise.resolve()
       .then(() => machine.monitor.execute(command, undefined, { timeoutMs }))
       .catch(() => undefined)
-  const [cpu, residentKiB, blocks, cpus, balloon] = await Promise.all([
+  const [cpu, residentKiB, blocks, sizes, cpus, balloon] = await Promise.all([
     readCpu(machine),
     readResident(pid),
     ask('query-blockstats'),
+    readNodeSizes(machine),
     ask('query-cpus-fast'),
     machine.details.definition.devices.memballoon?.model === 'none' ? undefined : ask('query-balloon'),
   ])
@@ -34,7 +35,7 @@ export async function readUsage(machine: Machine): Promise<Usage> {
     memoryKiB: Math.floor(actual ?? machine.state.memoryKiB ?? definition.memoryKiB),
     maxMemoryKiB: definition.memoryKiB,
     ...(residentKiB === undefined ? {} : { residentKiB }),
-    blocks: await readBlocks(machine, blocks),
+    blocks: await readBlocks(machine, blocks, sizes),
     // QEMU keeps no counters of the user network.
     interfaces: definition.devices.interfaces.map(({ alias, target }) => ({
       name: target ?? alias ?? 'net',
@@ -74,7 +75,29 @@ async function readVcpus(pid: number, answer: unknown): Promise<Usage['vcpus']> 
   )
 }
 
-async function readBlocks({ details }: Machine, answer: unknown): Promise<BlockStats[]> {
+type NodeSizes = ReadonlyMap<string, number>
+
+const nodeSizes = new WeakMap<Machine, NodeSizes>()
+
+/** The sizes of images, by block node. No image changes its size while its machine runs, so one look will do. */
+async function readNodeSizes(machine: Machine): Promise<NodeSizes> {
+  const known = nodeSizes.get(machine)
+  if (known) return known
+  const found = new Map<string, number>()
+  try {
+    const answer = await machine.monitor.execute('query-named-block-nodes', { flat: true }, { timeoutMs })
+    for (const { 'node-name': name, image } of Array.isArray(answer) ? answer.filter(isRecord) : []) {
+      const size = isRecord(image) ? count(image['virtual-size']) : undefined
+      if (typeof name === 'string' && size !== undefined) found.set(name, size)
+    }
+    nodeSizes.set(machine, found)
+  } catch {
+    // Asked again next time.
+  }
+  return found
+}
+
+async function readBlocks({ details }: Machine, answer: unknown, sizes: NodeSizes): Promise<BlockStats[]> {
   const found = new Map<string, Record<string, unknown>>()
   for (const one of Array.isArray(answer) ? answer.filter(isRecord) : [])
     if (typeof one['node-name'] === 'string') found.set(one['node-name'], one)
@@ -95,7 +118,8 @@ async function readBlocks({ details }: Machine, answer: unknown): Promise<BlockS
         writeTimeNs: count(stats.wr_total_time_ns),
         flushRequests: count(stats.flush_operations),
         allocationBytes: count(stats.wr_highest_offset),
-        physicalBytes: file?.isFile() ? file.blocks * 512 : undefined,
+        capacityBytes: sizes.get(`disk${index}`),
+        physicalBytes: file?.isFile() ? file.blocks * 512 : sizes.get(`disk${index}-file`),
       })
     }),
   )

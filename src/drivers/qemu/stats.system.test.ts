@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { run } from '../../host/index.ts'
+import { findProgram } from './emulator.ts'
+import { openTestDriver } from './test-daemon.ts'
+import { testDefinition, writeTestDisk } from './test-guest.ts'
+
+const skip = (await findProgram('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
+
+describe('the disks of running machines', { skip }, () => {
+  let directory = ''
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'visor-qemu-stats-'))
+  })
+  after(() => rm(directory, { recursive: true, force: true }))
+
+  test('have the size the guest sees and the size on the host, also for the next daemon', async () => {
+    const [disk, drive] = [join(directory, 'disk.raw'), join(directory, 'drive.qcow2')]
+    await writeTestDisk(disk)
+    assert.equal((await run('qemu-img', ['create', '-q', '-f', 'qcow2', drive, '8M'])).code, 0)
+    const disks = [
+      { file: disk, target: 'vda', readonly: true },
+      { file: drive, target: 'vdb', format: 'qcow2' },
+      { target: 'sda', device: 'cdrom', bus: 'sata' },
+    ] as const
+    const sizes = async () => {
+      const [stats] = await connection.domains.stats({ domains: [uuid] })
+      return stats?.blocks.map(({ name, capacityBytes, physicalBytes }) => [
+        name,
+        capacityBytes,
+        physicalBytes,
+      ])
+    }
+    const onHost = async (path: string) => (await stat(path)).blocks * 512
+    let connection = await openTestDriver(directory)
+    const { uuid } = await connection.domains.define({ ...testDefinition('sized', disk), devices: { disks } })
+    try {
+      await connection.domains.start(uuid)
+      const expected = [
+        ['vda', Math.ceil((await stat(disk)).size / 512) * 512, await onHost(disk)],
+        ['vdb', 8 * 2 ** 20, await onHost(drive)],
+        ['sda', undefined, undefined],
+      ]
+      assert.deepEqual(await sizes(), expected)
+      assert.deepEqual(await sizes(), expected)
+      await connection.close()
+      connection = await openTestDriver(directory)
+      assert.deepEqual(await sizes(), expected)
+    } finally {
+      await connection.domains.destroy(uuid)
+      await connection.close()
+    }
+  })
+})

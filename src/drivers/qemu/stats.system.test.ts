@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { run } from '../../host/index.ts'
+import type { DomainDefinitionInput } from '../../model/index.ts'
 import { findProgram } from './emulator.ts'
 import { openTestDriver } from './test-daemon.ts'
 import { testDefinition, writeTestDisk } from './test-guest.ts'
@@ -22,11 +23,13 @@ describe('the disks of running machines', { skip }, () => {
     const [disk, drive] = [join(directory, 'disk.raw'), join(directory, 'drive.qcow2')]
     await writeTestDisk(disk)
     assert.equal((await run('qemu-img', ['create', '-q', '-f', 'qcow2', drive, '8M'])).code, 0)
-    const disks = [
-      { file: disk, target: 'vda', readonly: true },
-      { file: drive, target: 'vdb', format: 'qcow2' },
-      { target: 'sda', device: 'cdrom', bus: 'sata' },
-    ] as const
+    const devices: DomainDefinitionInput['devices'] = {
+      disks: [
+        { file: disk, target: 'vda', readonly: true },
+        { file: drive, target: 'vdb', format: 'qcow2' },
+        { target: 'sda', device: 'cdrom', bus: 'sata' },
+      ],
+    }
     const sizes = async () => {
       const [stats] = await connection.domains.stats({ domains: [uuid] })
       return stats?.blocks.map(({ name, capacityBytes, physicalBytes }) => [
@@ -37,7 +40,7 @@ describe('the disks of running machines', { skip }, () => {
     }
     const onHost = async (path: string) => (await stat(path)).blocks * 512
     let connection = await openTestDriver(directory)
-    const { uuid } = await connection.domains.define({ ...testDefinition('sized', disk), devices: { disks } })
+    const { uuid } = await connection.domains.define({ ...testDefinition('sized', disk), devices })
     try {
       await connection.domains.start(uuid)
       const expected = [

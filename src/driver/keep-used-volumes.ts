@@ -34,11 +34,16 @@ async function usersOf(path: string, domains: Connection['domains']): Promise<st
   const users: string[] = []
   for (const { uuid, name } of await domains.list())
     for (const inactive of [true, false]) {
-      // A domain that goes away meanwhile has no disk.
-      const definition = await domains.describe(uuid, { inactive }).catch(() => undefined)
+      const definition = await domains.describe(uuid, { inactive }).catch(ifGone)
       if (!definition?.devices.disks.some(({ file, block }) => file === path || block === path)) continue
       users.push(name)
       break
     }
   return users
+}
+
+/** A domain that went away meanwhile has no disk; one that cannot be asked may have it. */
+function ifGone(error: unknown): undefined {
+  if (error instanceof VisorError && error.code === 'not-found') return undefined
+  throw error
 }

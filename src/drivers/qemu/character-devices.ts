@@ -1,8 +1,9 @@
 /** Serial ports, consoles and channels as arguments of QEMU. */
 import type { Channel, Devices } from '../../model/index.ts'
 import { unsupported } from './definition.ts'
-import { device, type Place, pci } from './device-place.ts'
-import { type Fields, keyValue } from './key-value.ts'
+import { type Place, pci } from './device-place.ts'
+import type { Fields } from './key-value.ts'
+import { chardev, device, type Part } from './parts.ts'
 import { isServed } from './paths.ts'
 
 /** What is behind a serial port, console or channel. */
@@ -10,21 +11,17 @@ function characterBackend(
   { type, path, alias = '' }: { type: string; path?: string | undefined; alias?: string | undefined },
   { paths }: Place,
   log: boolean,
-): string[] {
+): Part {
   const id = `char${alias}`
-  const logging: Fields = log ? { logfile: paths.consoleLog(alias), logappend: 'on' } : {}
+  const logging: Fields = log ? { logfile: paths.consoleLog(alias), logappend: true } : {}
   if (isServed({ type, path }))
-    return [
-      '-chardev',
-      keyValue('socket', { id, path: paths.socket(alias), server: 'on', wait: 'off', ...logging }),
-    ]
-  if (type === 'unix')
-    return ['-chardev', keyValue('socket', { id, path, server: 'on', wait: 'off', ...logging })]
-  if (type === 'file') return ['-chardev', keyValue('file', { id, path, append: 'on', ...logging })]
-  return ['-chardev', keyValue('null', { id, ...logging })]
+    return chardev('socket', { id, path: paths.socket(alias), server: true, wait: false, ...logging })
+  if (type === 'unix') return chardev('socket', { id, path, server: true, wait: false, ...logging })
+  if (type === 'file') return chardev('file', { id, path, append: true, ...logging })
+  return chardev('null', { id, ...logging })
 }
 
-export function serialArguments(serial: Devices['serials'][number], index: number, place: Place): string[] {
+export function serialParts(serial: Devices['serials'][number], index: number, place: Place): Part[] {
   const kind = serial.target ?? serial.model ?? 'isa-serial'
   const fields: Fields = { id: serial.alias, chardev: `char${serial.alias}` }
   const port = serial.port ?? index
@@ -35,26 +32,26 @@ export function serialArguments(serial: Devices['serials'][number], index: numbe
       "Use 'pci-serial'.",
     )
   return [
-    ...characterBackend(serial, place, true),
-    ...device(kind, {
+    characterBackend(serial, place, true),
+    device(kind, {
       ...fields,
       ...(kind === 'isa-serial' ? { index: port } : kind === 'pci-serial' ? pci(serial.address, place) : {}),
     }),
   ]
 }
 
-export function consoleArguments(console: Devices['consoles'][number], place: Place): string[] {
+export function consoleParts(console: Devices['consoles'][number], place: Place): Part[] {
   return [
-    ...characterBackend(console, place, true),
-    ...device('virtconsole', { id: console.alias, chardev: `char${console.alias}`, bus: 'virtio-serial0.0' }),
+    characterBackend(console, place, true),
+    device('virtconsole', { id: console.alias, chardev: `char${console.alias}`, bus: 'virtio-serial0.0' }),
   ]
 }
 
-export function channelArguments(channel: Channel, place: Place): string[] {
+export function channelParts(channel: Channel, place: Place): Part[] {
   const { alias, name, address } = channel
   return [
-    ...characterBackend(channel, place, false),
-    ...device('virtserialport', {
+    characterBackend(channel, place, false),
+    device('virtserialport', {
       id: alias,
       chardev: `char${alias}`,
       name,

@@ -4,9 +4,10 @@
  */
 import type { CompleteDefinition } from './definition.ts'
 import { familyOf } from './definition.ts'
-import { deviceArguments } from './devices.ts'
+import { deviceParts } from './devices.ts'
 import type { Emulator } from './emulator.ts'
 import { type Fields, keyValue } from './key-value.ts'
+import { partArguments } from './parts.ts'
 import type { GuestPaths } from './paths.ts'
 import type { DiskImages } from './preflight.ts'
 
@@ -45,7 +46,7 @@ export function buildCommandLine({
     ...clockArguments(definition),
     ...actionArguments(definition),
     ...bootArguments(os, definition),
-    ...deviceArguments({ definition, emulator, paths, images }),
+    ...deviceParts({ definition, emulator, paths, images }).flatMap(partArguments),
     ...devices.graphics.flatMap(({ socket, keymap, listens }) => {
       const path = socket ?? listens[0]?.socket ?? paths.socket('vnc')
       return listens[0]?.type === 'none'

@@ -1,10 +1,11 @@
 /** Controllers as arguments of QEMU. */
 import type { Controller, Devices } from '../../model/index.ts'
 import { unsupported } from './definition.ts'
-import { device, type Place, pci } from './device-place.ts'
+import { type Place, pci } from './device-place.ts'
 import type { Fields } from './key-value.ts'
+import { device, type Part } from './parts.ts'
 
-export function controllerArguments(controller: Controller, place: Place): string[] {
+export function controllerParts(controller: Controller, place: Place): Part[] {
   const { type, model, modelName, index = 0, alias } = controller
   const fields = { id: `${type}${index}`, ...pci(controller.address, place) }
   if (type === 'pci') return pciController(controller, place)
@@ -14,9 +15,10 @@ export function controllerArguments(controller: Controller, place: Place): strin
     throw unsupported('devices.controllers', `there is only one controller of type '${type}'`)
   }
   if (type === 'usb') return model === 'none' ? [] : usbController(controller, fields)
-  if (type === 'virtio-serial') return device('virtio-serial-pci', { ...fields, max_ports: controller.ports })
+  if (type === 'virtio-serial')
+    return [device('virtio-serial-pci', { ...fields, max_ports: controller.ports })]
   if (type === 'scsi' && (model === undefined || model === 'virtio-scsi'))
-    return device('virtio-scsi-pci', fields)
+    return [device('virtio-scsi-pci', fields)]
   throw unsupported(
     'devices.controllers',
     `'${alias}' (${type}, ${modelName ?? model ?? 'no model'}) cannot be had`,
@@ -26,17 +28,17 @@ export function controllerArguments(controller: Controller, place: Place): strin
 function pciController(
   { model, index = 0, chassis, port, address, alias }: Controller,
   place: Place,
-): string[] {
+): Part[] {
   if (model === 'pcie-root' || model === 'pci-root' || (model === undefined && index === 0)) return []
   const fields = { id: `pci.${index}`, ...pci(address, place) }
   if (model === 'pcie-root-port')
-    return device('pcie-root-port', { ...fields, chassis: chassis ?? index, port: port ?? index })
-  if (model === 'pcie-to-pci-bridge') return device('pcie-pci-bridge', fields)
-  if (model === 'pci-bridge') return device('pci-bridge', { ...fields, chassis_nr: chassis ?? index })
+    return [device('pcie-root-port', { ...fields, chassis: chassis ?? index, port: port ?? index })]
+  if (model === 'pcie-to-pci-bridge') return [device('pcie-pci-bridge', fields)]
+  if (model === 'pci-bridge') return [device('pci-bridge', { ...fields, chassis_nr: chassis ?? index })]
   throw unsupported('devices.controllers', `'${alias}' (pci, ${model ?? 'no model'}) cannot be had`)
 }
 
-function usbController({ model, ports, startPort, alias }: Controller, fields: Fields): string[] {
+function usbController({ model, ports, startPort, alias }: Controller, fields: Fields): Part[] {
   const drivers: Readonly<Record<string, string>> = {
     'qemu-xhci': 'qemu-xhci',
     'nec-xhci': 'nec-usb-xhci',
@@ -48,11 +50,11 @@ function usbController({ model, ports, startPort, alias }: Controller, fields: F
   if (!driver || startPort !== undefined)
     throw unsupported('devices.controllers', `'${alias}' (usb, ${model}) cannot be had`, "Use 'qemu-xhci'.")
   const isXhci = driver.endsWith('xhci')
-  return device(driver, { ...fields, ...(isXhci ? { p2: ports, p3: ports } : {}) })
+  return [device(driver, { ...fields, ...(isXhci ? { p2: ports, p3: ports } : {}) })]
 }
 
 /** The controllers that devices need and the definition does not name. */
-export function impliedControllers(devices: Devices, { family }: Place): string[] {
+export function impliedControllers(devices: Devices, { family }: Place): Part[] {
   const has = (type: string) => devices.controllers.some((one) => one.type === type)
   const usb =
     devices.inputs.some(({ bus }) => bus === 'usb') ||
@@ -61,10 +63,10 @@ export function impliedControllers(devices: Devices, { family }: Place): string[
   const serial = devices.channels.length > 0 || devices.consoles.some(({ target }) => target === 'virtio')
   const bus = family === 'q35' ? 'pcie.0' : 'pci.0'
   return [
-    ...(usb && !has('usb') ? device('qemu-xhci', { id: 'usb0', bus }) : []),
-    ...(serial && !has('virtio-serial') ? device('virtio-serial-pci', { id: 'virtio-serial0', bus }) : []),
+    ...(usb && !has('usb') ? [device('qemu-xhci', { id: 'usb0', bus })] : []),
+    ...(serial && !has('virtio-serial') ? [device('virtio-serial-pci', { id: 'virtio-serial0', bus })] : []),
     ...(devices.disks.some((disk) => disk.bus === 'scsi') && !has('scsi')
-      ? device('virtio-scsi-pci', { id: 'scsi0', bus })
+      ? [device('virtio-scsi-pci', { id: 'scsi0', bus })]
       : []),
   ]
 }

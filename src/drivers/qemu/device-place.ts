@@ -1,7 +1,7 @@
 /** What all devices have to know of the machine they are put in. */
 import type { Disk } from '../../model/index.ts'
 import { unsupported } from './definition.ts'
-import { type Fields, keyValue } from './key-value.ts'
+import type { Fields } from './key-value.ts'
 import type { GuestPaths } from './paths.ts'
 
 export interface Place {
@@ -13,8 +13,6 @@ export interface Place {
 
 type Address = Disk['address']
 
-export const device = (driver: string, fields: Fields) => ['-device', keyValue(driver, fields)]
-
 /** Where on the PCI bus, when the definition says so; else QEMU takes the next place. */
 export function pci(address: Address, { family }: Place): Fields {
   if (address?.type !== 'pci') return {}
@@ -24,6 +22,6 @@ export function pci(address: Address, { family }: Place): Fields {
   return {
     bus: Number(bus) === 0 ? root : `pci.${Number(bus)}`,
     addr: `0x${Number(slot).toString(16)}.0x${Number(unit).toString(16)}`,
-    multifunction: address.multifunction ? 'on' : undefined,
+    multifunction: address.multifunction ? true : undefined,
   }
 }

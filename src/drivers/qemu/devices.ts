@@ -1,12 +1,13 @@
-/** The devices of a machine as arguments of QEMU, in the order in which they get their places on the buses. */
+/** The devices of a machine as parts of QEMU, in the order in which they get their places on the buses. */
 import type { Devices, Disk, InputDevice, Interface, Video } from '../../model/index.ts'
-import { channelArguments, consoleArguments, serialArguments } from './character-devices.ts'
-import { controllerArguments, impliedControllers } from './controllers.ts'
+import { channelParts, consoleParts, serialParts } from './character-devices.ts'
+import { controllerParts, impliedControllers } from './controllers.ts'
 import { type CompleteDefinition, familyOf, unsupported } from './definition.ts'
-import { device, type Place, pci } from './device-place.ts'
-import { diskArguments, placeDrives } from './disks.ts'
+import { type Place, pci } from './device-place.ts'
+import { diskParts, placeDrives } from './disks.ts'
 import type { Emulator } from './emulator.ts'
-import { type Fields, keyValue } from './key-value.ts'
+import type { Fields } from './key-value.ts'
+import { device, netdev, object, type Part } from './parts.ts'
 import type { GuestPaths } from './paths.ts'
 import type { DiskImages } from './preflight.ts'
 
@@ -17,26 +18,26 @@ export interface DeviceOptions {
   readonly images: DiskImages
 }
 
-export function deviceArguments({ definition, paths, images }: DeviceOptions): string[] {
+export function deviceParts({ definition, paths, images }: DeviceOptions): Part[] {
   const { devices, os } = definition
   const place: Place = { family: familyOf(os.machine ?? 'q35'), paths, drives: placeDrives(devices.disks) }
   const boot = bootIndexes(definition)
   return [
-    ...devices.controllers.flatMap((controller) => controllerArguments(controller, place)),
+    ...devices.controllers.flatMap((controller) => controllerParts(controller, place)),
     ...impliedControllers(devices, place),
-    ...devices.videos.flatMap((video, index) => videoArguments(video, index, place)),
+    ...devices.videos.flatMap((video, index) => videoParts(video, index, place)),
     ...devices.disks.flatMap((disk, index) =>
-      diskArguments(disk, index, images.get(disk.alias ?? disk.target), boot.get(disk), place),
+      diskParts(disk, index, images.get(disk.alias ?? disk.target), boot.get(disk), place),
     ),
-    ...devices.interfaces.flatMap((one, index) => interfaceArguments(one, index, boot.get(one), place)),
-    ...devices.serials.flatMap((serial, index) => serialArguments(serial, index, place)),
+    ...devices.interfaces.flatMap((one, index) => interfaceParts(one, index, boot.get(one), place)),
+    ...devices.serials.flatMap((serial, index) => serialParts(serial, index, place)),
     ...devices.consoles.flatMap((console) =>
-      console.target === 'virtio' ? consoleArguments(console, place) : [],
+      console.target === 'virtio' ? consoleParts(console, place) : [],
     ),
-    ...devices.channels.flatMap((channel) => channelArguments(channel, place)),
-    ...devices.inputs.flatMap((input) => inputArguments(input, place)),
-    ...devices.rngs.flatMap((rng) => rngArguments(rng, place)),
-    ...balloonArguments(devices.memballoon, place),
+    ...devices.channels.flatMap((channel) => channelParts(channel, place)),
+    ...devices.inputs.flatMap((input) => inputParts(input, place)),
+    ...devices.rngs.flatMap((rng) => rngParts(rng, place)),
+    ...balloonParts(devices.memballoon, place),
   ]
 }
 
@@ -63,21 +64,16 @@ const cards = {
   ne2k_pci: 'ne2k_pci',
 }
 
-function interfaceArguments(
-  one: Interface,
-  index: number,
-  bootindex: number | undefined,
-  place: Place,
-): string[] {
-  const netdev = `host${one.alias ?? `net${index}`}`
+function interfaceParts(one: Interface, index: number, bootindex: number | undefined, place: Place): Part[] {
+  const hostSide = `host${one.alias ?? `net${index}`}`
   const isVirtio = (one.model ?? 'virtio') === 'virtio'
   if (one.mtu !== undefined && !isVirtio)
     throw unsupported(`devices.interfaces[${index}].mtu`, 'needs a virtio card')
   return [
-    ...['-netdev', keyValue('user', { id: netdev })],
-    ...device(cards[one.model ?? 'virtio'], {
+    netdev('user', { id: hostSide }),
+    device(cards[one.model ?? 'virtio'], {
       id: one.alias,
-      netdev,
+      netdev: hostSide,
       mac: one.mac,
       bootindex,
       host_mtu: one.mtu,
@@ -88,18 +84,18 @@ function interfaceArguments(
   ]
 }
 
-function inputArguments({ type, bus, alias, address }: InputDevice, place: Place): string[] {
+function inputParts({ type, bus, alias, address }: InputDevice, place: Place): Part[] {
   // A PC has both of them anyway.
   if (bus === 'ps2') {
     if (type === 'tablet')
       throw unsupported('devices.inputs', "a tablet cannot be on bus 'ps2'", "Use 'usb'.")
     return []
   }
-  if (bus === 'virtio') return device(`virtio-${type}-pci`, { id: alias, ...pci(address, place) })
-  return device(`usb-${type === 'keyboard' ? 'kbd' : type}`, { id: alias })
+  if (bus === 'virtio') return [device(`virtio-${type}-pci`, { id: alias, ...pci(address, place) })]
+  return [device(`usb-${type === 'keyboard' ? 'kbd' : type}`, { id: alias })]
 }
 
-function videoArguments(video: Video, index: number, place: Place): string[] {
+function videoParts(video: Video, index: number, place: Place): Part[] {
   const { model, vramKiB, heads, alias, address } = video
   const megabytes = vramKiB === undefined ? undefined : Math.max(1, 2 ** Math.ceil(Math.log2(vramKiB / 1024)))
   const fields: Fields = { id: alias, ...pci(address, place) }
@@ -107,33 +103,37 @@ function videoArguments(video: Video, index: number, place: Place): string[] {
     case 'none':
       return []
     case 'vga':
-      return device(index === 0 ? 'VGA' : 'secondary-vga', { ...fields, vgamem_mb: megabytes })
+      return [device(index === 0 ? 'VGA' : 'secondary-vga', { ...fields, vgamem_mb: megabytes })]
     case 'virtio':
-      return device(index === 0 ? 'virtio-vga' : 'virtio-gpu-pci', { ...fields, max_outputs: heads })
+      return [device(index === 0 ? 'virtio-vga' : 'virtio-gpu-pci', { ...fields, max_outputs: heads })]
     case 'bochs':
-      return device('bochs-display', { ...fields, vgamem: vramKiB === undefined ? undefined : `${vramKiB}k` })
+      return [
+        device('bochs-display', { ...fields, vgamem: vramKiB === undefined ? undefined : `${vramKiB}k` }),
+      ]
     case 'cirrus':
-      return device('cirrus-vga', { ...fields, vgamem_mb: megabytes })
+      return [device('cirrus-vga', { ...fields, vgamem_mb: megabytes })]
     case 'qxl':
-      return device(index === 0 ? 'qxl-vga' : 'qxl', {
-        ...fields,
-        vram_size_mb: megabytes,
-        max_outputs: heads,
-      })
+      return [
+        device(index === 0 ? 'qxl-vga' : 'qxl', {
+          ...fields,
+          vram_size_mb: megabytes,
+          max_outputs: heads,
+        }),
+      ]
     default:
-      return device('ramfb', { id: alias })
+      return [device('ramfb', { id: alias })]
   }
 }
 
-function rngArguments(rng: Devices['rngs'][number], place: Place): string[] {
+function rngParts(rng: Devices['rngs'][number], place: Place): Part[] {
   const id = `obj${rng.alias}`
   const backend =
     rng.backend === 'builtin'
-      ? keyValue('rng-builtin', { id })
-      : keyValue('rng-random', { id, filename: rng.source ?? '/dev/urandom' })
+      ? object('rng-builtin', { id })
+      : object('rng-random', { id, filename: rng.source ?? '/dev/urandom' })
   return [
-    ...['-object', backend],
-    ...device('virtio-rng-pci', {
+    backend,
+    device('virtio-rng-pci', {
       id: rng.alias,
       rng: id,
       'max-bytes': rng.rateBytes,
@@ -143,13 +143,15 @@ function rngArguments(rng: Devices['rngs'][number], place: Place): string[] {
   ]
 }
 
-function balloonArguments(balloon: Devices['memballoon'], place: Place): string[] {
+function balloonParts(balloon: Devices['memballoon'], place: Place): Part[] {
   if (!balloon || balloon.model === 'none') return []
   const { alias, autodeflate, freePageReporting, address } = balloon
-  return device('virtio-balloon-pci', {
-    id: alias,
-    'deflate-on-oom': autodeflate ? 'on' : undefined,
-    'free-page-reporting': freePageReporting ? 'on' : undefined,
-    ...pci(address, place),
-  })
+  return [
+    device('virtio-balloon-pci', {
+      id: alias,
+      'deflate-on-oom': autodeflate ? true : undefined,
+      'free-page-reporting': freePageReporting ? true : undefined,
+      ...pci(address, place),
+    }),
+  ]
 }

@@ -1,9 +1,10 @@
 /** Disks as arguments of QEMU: the image, what it is based on, and the drive the guest sees. */
 import type { Disk } from '../../model/index.ts'
 import { unsupported } from './definition.ts'
-import { device, type Place, pci } from './device-place.ts'
+import { type Place, pci } from './device-place.ts'
 import type { DiskImage } from './disk-image.ts'
 import type { Fields } from './key-value.ts'
+import { blockdev, device, type Part } from './parts.ts'
 
 /**
  * SATA: six ports with one disk each. IDE: two cables with two disks each. Places that the definition names
@@ -36,13 +37,13 @@ export function placeDrives(disks: readonly Disk[]): Map<Disk, Fields> {
   return places
 }
 
-export function diskArguments(
+export function diskParts(
   disk: Disk,
   index: number,
   image: DiskImage | undefined,
   bootindex: number | undefined,
   place: Place,
-): string[] {
+): Part[] {
   const node = `disk${index}`
   const drive = image ? node : undefined
   const common: Fields = {
@@ -53,14 +54,12 @@ export function diskArguments(
     'write-cache': writeCache(disk, image),
   }
   return [
-    ...(image
-      ? ['-blockdev', JSON.stringify(blockNode(disk, image, node, disk.readonly || disk.device === 'cdrom'))]
-      : []),
-    ...diskDevice(disk, index, common, place),
+    ...(image ? [blockdev(blockNode(disk, image, node, disk.readonly || disk.device === 'cdrom'))] : []),
+    diskDevice(disk, index, common, place),
   ]
 }
 
-function writeCache({ cache, device: kind }: Disk, image: DiskImage | undefined): string | undefined {
+function writeCache({ cache, device: kind }: Disk, image: DiskImage | undefined): 'on' | 'off' | undefined {
   if (!image || kind === 'cdrom' || cache === undefined || cache === 'default') return undefined
   return cache === 'writethrough' || cache === 'directsync' ? 'off' : 'on'
 }
@@ -87,7 +86,7 @@ function blockNode(disk: Disk, image: DiskImage, name: string, readonly: boolean
   return { ...node, backing: image.backing ? blockNode(disk, image.backing, `${name}b`, true) : null }
 }
 
-function diskDevice(disk: Disk, index: number, common: Fields, place: Place): string[] {
+function diskDevice(disk: Disk, index: number, common: Fields, place: Place): Part {
   const kind = disk.device === 'cdrom' ? 'cd' : 'hd'
   const unit = Number(disk.address?.unit ?? 0)
   switch (disk.bus) {
@@ -103,7 +102,7 @@ function diskDevice(disk: Disk, index: number, common: Fields, place: Place): st
         ...(disk.address?.unit ? { 'scsi-id': unit } : {}),
       })
     case 'usb':
-      return device('usb-storage', { ...common, removable: disk.device === 'cdrom' ? 'on' : 'off' })
+      return device('usb-storage', { ...common, removable: disk.device === 'cdrom' })
     default:
       throw unsupported(`devices.disks[${index}].bus`, `'${disk.bus}' cannot be had`)
   }

@@ -5,8 +5,8 @@
  * definition and not about one hypervisor.
  */
 import { at } from './described.ts'
+import type { Disk } from './devices/index.ts'
 import { DomainDefinition } from './domain-definition.ts'
-import type { Disk } from './domain-devices.ts'
 import { type Fault, faultError } from './issue.ts'
 import { positionsOf } from './position.ts'
 

@@ -5,7 +5,7 @@
  * them. To add an element, add its entry here: type, parsers, printers, JSON schema and reference follow.
  * What has no entry is kept in `unknown` and refused by drivers, unless it is listed as inert here.
  */
-import { Devices } from './domain-devices.ts'
+import { Devices } from './devices/index.ts'
 import { aName, path, unknown, words } from './domain-words.ts'
 import * as s from './schema.ts'
 

@@ -30,7 +30,7 @@ export function buildCommandLine({
   images,
   incoming,
 }: CommandLineOptions): string[] {
-  const { name, uuid, os, devices } = definition
+  const { name, uuid, os } = definition
   return [
     ...['-name', keyValue('', { guest: name, 'debug-threads': 'on' })],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
@@ -47,12 +47,6 @@ export function buildCommandLine({
     ...actionArguments(definition),
     ...bootArguments(os, definition),
     ...deviceParts({ definition, emulator, paths, images }).flatMap(partArguments),
-    ...devices.graphics.flatMap(({ socket, keymap, listens }) => {
-      const path = socket ?? listens[0]?.socket ?? paths.socket('vnc')
-      return listens[0]?.type === 'none'
-        ? []
-        : ['-vnc', keyValue(`unix:${path.replaceAll(',', ',,')}`, {}), ...(keymap ? ['-k', keymap] : [])]
-    }),
     ...(incoming ? ['-incoming', 'defer'] : []),
   ]
 }

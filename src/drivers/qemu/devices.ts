@@ -1,13 +1,13 @@
 /** The devices of a machine as parts of QEMU, in the order in which they get their places on the buses. */
-import type { Devices, Disk, InputDevice, Interface, Video } from '../../model/index.ts'
+import type { Devices, Disk, Graphics, InputDevice, Interface, Video } from '../../model/index.ts'
 import { channelParts, consoleParts, serialParts } from './character-devices.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import { type CompleteDefinition, familyOf, unsupported } from './definition.ts'
 import { type Place, pci } from './device-place.ts'
 import { diskParts, placeDrives } from './disks.ts'
 import type { Emulator } from './emulator.ts'
-import type { Fields } from './key-value.ts'
-import { device, netdev, object, type Part } from './parts.ts'
+import { type Fields, keyValue } from './key-value.ts'
+import { atStart, device, netdev, object, type Part } from './parts.ts'
 import type { GuestPaths } from './paths.ts'
 import type { DiskImages } from './preflight.ts'
 
@@ -38,6 +38,7 @@ export function deviceParts({ definition, paths, images }: DeviceOptions): Part[
     ...devices.inputs.flatMap((input) => inputParts(input, place)),
     ...devices.rngs.flatMap((rng) => rngParts(rng, place)),
     ...balloonParts(devices.memballoon, place),
+    ...devices.graphics.flatMap((screen) => graphicsParts(screen, place)),
   ]
 }
 
@@ -81,6 +82,14 @@ function interfaceParts(one: Interface, index: number, bootindex: number | undef
       romfile: bootindex === undefined ? '' : undefined,
       ...pci(one.address, place),
     }),
+  ]
+}
+
+function graphicsParts({ socket, keymap, listens }: Graphics, { paths }: Place): Part[] {
+  if (listens[0]?.type === 'none') return []
+  const path = socket ?? listens[0]?.socket ?? paths.socket('vnc')
+  return [
+    atStart('-vnc', keyValue(`unix:${path.replaceAll(',', ',,')}`, {}), ...(keymap ? ['-k', keymap] : [])),
   ]
 }
 

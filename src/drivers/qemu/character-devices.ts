@@ -1,10 +1,10 @@
 /** Serial ports, consoles and channels as arguments of QEMU. */
 import type { Channel, Devices } from '../../model/index.ts'
-import { unsupported } from './definition.ts'
 import { type Place, pci } from './device-place.ts'
 import type { Fields } from './key-value.ts'
 import { chardev, device, type Part } from './parts.ts'
 import { isServed } from './paths.ts'
+import { unsupported } from './unsupported.ts'
 
 /** What is behind a serial port, console or channel. */
 function characterBackend(

@@ -3,10 +3,10 @@
  * argument of their own, in JSON, or with their commas doubled. Source: qemu(1).
  */
 import type { CompleteDefinition } from './definition.ts'
-import { familyOf } from './definition.ts'
 import { deviceParts } from './devices.ts'
 import type { Emulator } from './emulator.ts'
 import { type Fields, keyValue } from './key-value.ts'
+import { familyOf } from './machine-type.ts'
 import { partArguments } from './parts.ts'
 import type { GuestPaths } from './paths.ts'
 import type { DiskImages } from './preflight.ts'

@@ -1,9 +1,9 @@
 /** Controllers as arguments of QEMU. */
 import type { Controller, Devices } from '../../model/index.ts'
-import { unsupported } from './definition.ts'
 import { type Place, pci } from './device-place.ts'
 import type { Fields } from './key-value.ts'
 import { device, type Part } from './parts.ts'
+import { unsupported } from './unsupported.ts'
 
 export function controllerParts(controller: Controller, place: Place): Part[] {
   const { type, model, modelName, index = 0, alias } = controller

@@ -1,8 +1,8 @@
 /** What all devices have to know of the machine they are put in. */
 import type { Disk } from '../../model/index.ts'
-import { unsupported } from './definition.ts'
 import type { Fields } from './key-value.ts'
 import type { GuestPaths } from './paths.ts'
+import { unsupported } from './unsupported.ts'
 
 export interface Place {
   readonly family: 'q35' | 'pc' | 'other'

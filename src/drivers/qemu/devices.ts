@@ -2,14 +2,16 @@
 import type { Devices, Disk, Graphics, InputDevice, Interface, Video } from '../../model/index.ts'
 import { channelParts, consoleParts, serialParts } from './character-devices.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
-import { type CompleteDefinition, familyOf, unsupported } from './definition.ts'
+import type { CompleteDefinition } from './definition.ts'
 import { type Place, pci } from './device-place.ts'
 import { diskParts, placeDrives } from './disks.ts'
 import type { Emulator } from './emulator.ts'
 import { type Fields, keyValue } from './key-value.ts'
+import { familyOf } from './machine-type.ts'
 import { atStart, device, netdev, object, type Part } from './parts.ts'
 import type { GuestPaths } from './paths.ts'
 import type { DiskImages } from './preflight.ts'
+import { unsupported } from './unsupported.ts'
 
 export interface DeviceOptions {
   readonly definition: CompleteDefinition

@@ -1,10 +1,10 @@
 /** Disks as arguments of QEMU: the image, what it is based on, and the drive the guest sees. */
 import type { Disk } from '../../model/index.ts'
-import { unsupported } from './definition.ts'
 import { type Place, pci } from './device-place.ts'
 import type { DiskImage } from './disk-image.ts'
 import type { Fields } from './key-value.ts'
 import { blockdev, device, type Part } from './parts.ts'
+import { unsupported } from './unsupported.ts'
 
 /**
  * SATA: six ports with one disk each. IDE: two cables with two disks each. Places that the definition names

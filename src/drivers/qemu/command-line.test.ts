@@ -187,3 +187,24 @@ test('no value ends its field', () => {
     }),
   )
 })
+
+test('memory in a file has the name that QEMU gives memory of its own', async () => {
+  const definition = await complete({ os: { machine: 'q35' } })
+  const paths = driverPaths('/state', '/run/v').of(definition.uuid)
+  const machines = [{ name: 'pc-q35-7.2', alias: 'q35', maxCpus: 288, ramId: 'q35.ram' }]
+  const line = (version: string, share: boolean) =>
+    buildCommandLine({
+      ...{ definition, paths, images: new Map() },
+      emulator: { ...emulator, version, machines },
+      memory: { file: '/t/a,b', share },
+    })
+  const [object] = valuesOf(line('7.2.22', false), '-object')
+  assert.equal(
+    object,
+    'memory-backend-file,id=q35.ram,size=65536k,mem-path=/t/a,,b,share=off,dump=off',
+    'before 8.2',
+  )
+  assert.match(valuesOf(line('8.2.0', false), '-object')[0] ?? '', /share=off,readonly=on,rom=off/u)
+  assert.match(valuesOf(line('8.2.0', true), '-object')[0] ?? '', /share=on,dump=off$/u)
+  assert.match(valuesOf(line('7.2.22', false), '-machine')[0] ?? '', /memory-backend=q35\.ram/u)
+})

@@ -4,7 +4,7 @@
  */
 import type { CompleteDefinition } from './definition.ts'
 import { deviceParts } from './devices.ts'
-import type { Emulator } from './emulator.ts'
+import { type Emulator, isAtLeast } from './emulator.ts'
 import { type Fields, keyValue } from './key-value.ts'
 import { familyOf } from './machine-type.ts'
 import { partArguments } from './parts.ts'
@@ -18,6 +18,14 @@ export interface CommandLineOptions {
   readonly images: DiskImages
   /** Waits for the state of a saved machine instead of booting. */
   readonly incoming?: boolean
+  /** A file that is its main memory; without it, QEMU takes memory of its own. */
+  readonly memory?: MemoryFile | undefined
+}
+
+/** Main memory in a file: shared, so that what the guest writes is in the file, or copied when written to. */
+export interface MemoryFile {
+  readonly file: string
+  readonly share: boolean
 }
 
 /** Number of the open file that a saved state is read from; 3 is the monitor. */
@@ -29,6 +37,7 @@ export function buildCommandLine({
   paths,
   images,
   incoming,
+  memory,
 }: CommandLineOptions): string[] {
   const { name, uuid, os } = definition
   return [
@@ -39,7 +48,7 @@ export function buildCommandLine({
     ...['-chardev', keyValue('socket', { id: 'monitor1', path: paths.monitor, server: 'on', wait: 'off' })],
     ...['-mon', 'chardev=monitor1,mode=control'],
     ...['-uuid', uuid],
-    ...machineArguments(definition, emulator),
+    ...machineArguments(definition, emulator, memory),
     ...['-m', keyValue('', { size: `${definition.memoryKiB}k` })],
     ...['-smp', processors(definition)],
     ...processorModel(definition),
@@ -54,8 +63,9 @@ export function buildCommandLine({
 const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
 
 function machineArguments(
-  { type, os, features, clock, powerManagement }: CompleteDefinition,
+  { type, os, features, clock, powerManagement, memoryKiB }: CompleteDefinition,
   emulator: Emulator,
+  memory: MemoryFile | undefined,
 ) {
   const machine = os.machine ?? 'q35'
   const hpet = clock.timers.find(({ name }) => name === 'hpet')?.present
@@ -67,16 +77,37 @@ function machineArguments(
     hpet: hpet === undefined || !has('7') ? undefined : onOff(hpet),
     // What is in a crash dump is nobody's business but the guest's.
     'dump-guest-core': 'off',
+    'memory-backend': memory && ramId(machine, emulator),
   }
   const chip = familyOf(machine) === 'q35' ? 'ICH9-LPC' : 'PIIX4_PM'
   const sleep = (key: string, enabled: boolean | undefined) =>
     enabled === undefined ? [] : ['-global', `${chip}.${key}=${enabled ? 0 : 1}`]
   return [
+    ...(memory ? ['-object', memoryFile(memory, ramId(machine, emulator), memoryKiB, emulator)] : []),
     ...['-machine', keyValue(machine, fields), '-accel', type === 'kvm' ? 'kvm' : 'tcg'],
     ...(hpet === false && !has('7') ? ['-no-hpet'] : []),
     ...sleep('disable_s3', powerManagement?.suspendToMemory),
     ...sleep('disable_s4', powerManagement?.suspendToDisk),
   ]
+}
+
+/** As QEMU names it without a backend of ours: states fit with and without. */
+function ramId(machine: string, { machines }: Emulator): string {
+  return machines.find(({ name, alias }) => name === machine || alias === machine)?.ramId ?? 'pc.ram'
+}
+
+function memoryFile({ file, share }: MemoryFile, id: string, sizeKiB: number, emulator: Emulator): string {
+  // Since 8.2 a private copy needs no right to write the file; before, it is opened for writing, never written.
+  const sealed = !share && isAtLeast(emulator.version, '8.2')
+  return keyValue('memory-backend-file', {
+    id,
+    size: `${sizeKiB}k`,
+    'mem-path': file,
+    share: onOff(share),
+    readonly: sealed ? 'on' : undefined,
+    rom: sealed ? 'off' : undefined,
+    dump: 'off',
+  })
 }
 
 function processors({ vcpus, currentVcpus, cpu }: CompleteDefinition): string {

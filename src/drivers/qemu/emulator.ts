@@ -16,7 +16,7 @@ export interface Emulator {
   readonly arch: string
   /** `7.2.22` */
   readonly version: string
-  readonly machines: readonly { readonly name: string; readonly alias?: string; readonly maxCpus: number }[]
+  readonly machines: readonly MachineType[]
   readonly cpuModels: readonly string[]
   /** Devices it has, of those that not every build has. */
   readonly devices: readonly string[]
@@ -24,12 +24,20 @@ export interface Emulator {
   readonly sandbox: boolean
 }
 
+export interface MachineType {
+  readonly name: string
+  readonly alias?: string
+  readonly maxCpus: number
+  /** Name of its main memory; a backend of another name does not fit states that were saved with it. */
+  readonly ramId?: string
+}
+
 /** Architectures of guests and the programs that run them. */
 const programs = { x86_64: 'qemu-system-x86_64' } as const
 
 /** The oldest QEMU whose monitor and options are used here. */
 export const oldestVersion = '6.0'
-const format = 1
+const format = 2
 const timeoutMs = 20_000
 
 /** The program in PATH; undefined when there is none. */
@@ -113,11 +121,7 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
       arch,
       path,
       version: `${version.major}.${version.minor}.${version.micro}`,
-      machines: records(machines).flatMap(({ name, alias, 'cpu-max': maxCpus }) =>
-        typeof name === 'string' && name !== 'none'
-          ? [{ name, ...(typeof alias === 'string' ? { alias } : {}), maxCpus: Number(maxCpus) || 1 }]
-          : [],
-      ),
+      machines: records(machines).flatMap(readMachineType),
       cpuModels: names(cpus).sort(),
       devices: names(devices).filter((name) => optional.includes(name)),
     }
@@ -125,6 +129,19 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
     monitor.close()
     child.kill('SIGKILL')
   }
+}
+
+function readMachineType(machine: Record<string, unknown>): MachineType[] {
+  const { name, alias, 'cpu-max': maxCpus, 'default-ram-id': ramId } = machine
+  if (typeof name !== 'string' || name === 'none') return []
+  return [
+    {
+      name,
+      ...(typeof alias === 'string' ? { alias } : {}),
+      maxCpus: Number(maxCpus) || 1,
+      ...(typeof ramId === 'string' ? { ramId } : {}),
+    },
+  ]
 }
 
 function records(value: unknown): Record<string, unknown>[] {

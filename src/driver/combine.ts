@@ -7,7 +7,7 @@ import {
   notFound,
   VisorError,
 } from '../model/index.ts'
-import type { Connection, Domains, Images, Volumes } from './connection.ts'
+import type { Connection, Images, Volumes } from './connection.ts'
 import { keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
@@ -95,15 +95,37 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     },
   }
   if (members.some(({ connection }) => connection.domains.define)) domains.define = define
-  for (const { name, part, method, operation } of operationList) {
-    if (part !== 'domains' || operation.key !== 'domain') continue
-    if (!members.some(({ connection }) => supports(connection, name))) continue
-    domains[method] = async (uuid: string, ...rest: never[]) => {
-      const { scheme, connection } = await findOwner(uuid)
+  const parts: Record<string, Record<string, unknown>> = { domains }
+  for (const entry of operationList) {
+    const { name, part, method } = entry
+    if (!members.some(({ connection }) => supports(connection, name)) || parts[part]?.[method]) continue
+    const route = routeBy(entry)
+    if (route) parts[part] = { ...parts[part], [method]: route }
+  }
+
+  /** How a call finds its member: by the domain it is of, by the object it names, or it is of all. */
+  function routeBy({ name, part, method, operation }: (typeof operationList)[number]) {
+    const { key, refersTo } = operation
+    const ask = ({ scheme, connection }: Member, args: readonly unknown[]) => {
       const found = findMethod(connection, name)
       if (!found) throw unsupported(name, `Driver ${scheme}`)
-      return found.call(connection.domains, uuid as never, ...rest)
+      return found.apply(connection[part], args as never[])
     }
+    if (key === 'domain') return async (...args: string[]) => ask(await findOwner(args[0] ?? ''), args)
+    if (part !== 'templates' && part !== 'migrations') return undefined
+    const able = members.filter(({ connection }) => supports(connection, name))
+    if (method === 'list')
+      return async () => fromAll(able, async (member) => (await ask(member, [])) as unknown[])
+    if (refersTo !== undefined)
+      return async (...args: unknown[]) => ask(await findOwner(optionOf(args.at(-1), refersTo)), args)
+    if (key === undefined)
+      return async (options: { definition?: DomainDefinitionInput }) => {
+        const type = options.definition?.type ?? ''
+        const member = able.find(({ domainTypes }) => domainTypes.includes(type))
+        if (!member) throw noDriverFor(type, able)
+        return ask(member, [options])
+      }
+    return async (...args: unknown[]) => ask(await findKeeper(able, part, key, String(args[0])), args)
   }
 
   return {
@@ -112,7 +134,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       info,
       capabilities: () => fromAll<Capabilities>(members, ({ connection }) => connection.host.capabilities()),
     },
-    domains: domains as unknown as Domains,
+    ...(parts as unknown as Pick<Connection, 'domains'>),
     ...(images && { images }),
     ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
     events: ({ signal } = {}) =>
@@ -125,6 +147,26 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       await Promise.all(connections.map((connection) => connection.close()))
     },
   }
+}
+
+const optionOf = (options: unknown, name: string): string => (options as Record<string, string>)[name] ?? ''
+
+/** The member that has the template or migration of this key. */
+async function findKeeper(
+  members: readonly Member[],
+  part: 'templates' | 'migrations',
+  noun: string,
+  key: string,
+): Promise<Member> {
+  for (const member of members) {
+    try {
+      await member.connection[part]?.get(key)
+      return member
+    } catch (error) {
+      if (!(error instanceof VisorError) || error.code !== 'not-found') throw error
+    }
+  }
+  throw notFound(noun, key)
 }
 
 /** Fails with `already-exists` when a member that will not run the definition has its name or uuid. */

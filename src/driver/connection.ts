@@ -7,6 +7,7 @@
  */
 import type {
   Capabilities,
+  DevicesInput,
   Domain,
   DomainDefinition,
   DomainDefinitionInput,
@@ -16,9 +17,16 @@ import type {
   HostInfo,
   Image,
   Job,
+  keyCodesets,
   Progress,
+  Timeline,
   Volume,
 } from '../model/index.ts'
+import type { Agent } from './parts/agent.ts'
+import type { Blocks } from './parts/blocks.ts'
+import type { Migrations } from './parts/migrations.ts'
+import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
+import type { Templates } from './parts/templates.ts'
 
 /** What every state-changing call takes beside its own options. */
 export interface CallOptions {
@@ -35,6 +43,13 @@ export interface Connection {
   readonly uri: string
   readonly host: Host
   readonly domains: Domains
+  readonly snapshots?: Snapshots
+  readonly checkpoints?: Checkpoints
+  readonly blocks?: Blocks
+  readonly agent?: Agent
+  readonly templates?: Templates
+  /** Domains on their way to this host. */
+  readonly migrations?: Migrations
   readonly images?: Images
   readonly volumes?: Volumes
   /** Operations under way and recently ended; {@link guard} provides it. */
@@ -153,6 +168,67 @@ export interface Domains {
   screenshot?(domain: string, options?: { readonly screen?: number }): Promise<Picture>
   /** The screen of a text mode as text, lines ended by newlines. */
   screenText?(domain: string): Promise<string>
+  /** Plugs one device in. */
+  attachDevice?(domain: string, options: DeviceOptions): Promise<void>
+  /** Unplugs the device that matches: by alias, address, target, hardware address. Resolves when the guest has let it go. */
+  detachDevice?(domain: string, options: DeviceOptions): Promise<void>
+  /** Changes what can be changed of a device that is there. */
+  updateDevice?(domain: string, options: DeviceOptions & { readonly force?: boolean }): Promise<void>
+  setVcpus?(domain: string, options: SetVcpusOptions): Promise<void>
+  setMemory?(domain: string, options: SetMemoryOptions): Promise<void>
+  /** Presses keys together, and lets them go. */
+  sendKey?(domain: string, options: SendKeyOptions): Promise<void>
+  injectNmi?(domain: string, options?: CallOptions): Promise<void>
+  /** Writes the guest's memory to a file for a debugger. */
+  coreDump?(domain: string, options: CoreDumpOptions): Promise<void>
+  /** Removes the saved state that visor keeps; `invalid-state` when there is none. */
+  discardSaved?(domain: string, options?: CallOptions): Promise<void>
+  /** Where the time of the last start went; `invalid-state` for a domain that does not run. */
+  timeline?(domain: string): Promise<Timeline>
+  setProtection?(
+    domain: string,
+    options: { readonly undefine?: boolean; readonly start?: boolean } & CallOptions,
+  ): Promise<void>
+  /** Moves it to another host; it runs there when this resolves, and here still when this fails. */
+  migrate?(domain: string, options: MigrateOptions): Promise<void>
+}
+
+/** Whether a change is of the running machine, of the definition for the next start, or both; of what runs, else of the definition, without either. */
+export interface AffectOptions extends CallOptions {
+  readonly live?: boolean
+  readonly config?: boolean
+}
+export interface DeviceOptions extends AffectOptions {
+  /** A `devices` description with one device. */
+  readonly device: DevicesInput
+}
+export interface SetVcpusOptions extends AffectOptions {
+  readonly count: number
+  /** The most there can be, not those there are; only of the definition. */
+  readonly maximum?: boolean
+}
+export interface SetMemoryOptions extends AffectOptions {
+  readonly memoryKiB: number
+  /** The most there can be, not what there is; only of the definition. */
+  readonly maximum?: boolean
+}
+export interface SendKeyOptions extends CallOptions {
+  /** Names such as `KEY_LEFTCTRL`, or numbers in the codeset. */
+  readonly keys: readonly string[]
+  readonly codeset?: (typeof keyCodesets)[number]
+  readonly holdMs?: number
+}
+export interface CoreDumpOptions extends CallOptions {
+  /** Where to, an absolute path on the host. */
+  readonly file: string
+  readonly format?: 'elf' | 'kdump-zlib' | 'kdump-lzo' | 'kdump-snappy'
+  /** Let the guest run meanwhile; what is written is of no one moment then. */
+  readonly live?: boolean
+  readonly afterwards?: 'resume' | 'destroy' | 'reset'
+}
+export interface MigrateOptions extends CallOptions {
+  /** URI of the other host's visord, as `visor --connect` takes it. */
+  readonly to: string
 }
 
 export interface Picture {

@@ -15,7 +15,8 @@ import { entityTag } from './entity-tag.ts'
 import { type EventHub, eventHub } from './event-hub.ts'
 import { type JobBook, jobBook } from './job.ts'
 import { type Log, silentLog } from './log.ts'
-import { type Operation, type OperationName, operations } from './operations.ts'
+import type { Operation } from './operation.ts'
+import { type OperationName, operations } from './operations.ts'
 import { buildConnection, type CompleteConnection, findMethod, supports } from './supports.ts'
 
 export interface GuardOptions {
@@ -84,14 +85,18 @@ export function guard(
   }
 
   async function call(name: OperationName, operation: Operation, args: readonly unknown[]): Promise<unknown> {
-    const key = operation.key === 'domain' ? await resolve(args[0] as string) : (args[0] as string)
+    const keys = [operation.key, operation.item].filter((key) => key !== undefined)
+    const given = args.slice(0, keys.length) as string[]
+    if (operation.key === 'domain') given[0] = await resolve(given[0] as string)
     const [part] = name.split('.') as ['domains']
     const method = findMethod(inner, name) as (...args: unknown[]) => Promise<unknown>
-    const { own, running } = checkOptions(operation, args[operation.key ? 1 : 0])
-    const invoke = (options: object) =>
-      operation.key ? method.call(inner[part], key, options) : method.call(inner[part], options)
+    const { own, running } = checkOptions(operation, args[keys.length])
+    const { refersTo } = operation
+    const named = refersTo === undefined ? {} : { [refersTo]: await resolve(optionOf(own, refersTo)) }
+    const invoke = (options: object) => method.call(inner[part], ...given, { ...options, ...named })
     if (operation.access === 'read' || operation.result === 'stream') return invoke({ ...own, ...running })
-    const request = { operation: name, target: key ?? name, interrupts: operation.interrupts, ...running }
+    const { interrupts, lane } = operation
+    const request = { operation: name, target: given[0] ?? name, interrupts, lane, ...running }
     return book.run(request, (job) => invoke({ ...own, ...job }))
   }
 
@@ -118,6 +123,8 @@ export function guard(
 
   return { ...connection, jobBook: book }
 }
+
+const optionOf = (options: object, name: string): string => (options as Record<string, string>)[name] ?? ''
 
 function onlyOne(name: string, found: readonly Domain[] = []): string {
   const [domain, another] = found

@@ -15,7 +15,9 @@ export interface JobRequest {
   readonly operation: string
   /** What it works on; jobs of one target run one at a time, in the order asked. */
   readonly target: string
-  readonly interrupts?: boolean
+  readonly interrupts?: boolean | undefined
+  /** Jobs of one target in different lanes run beside each other. */
+  readonly lane?: string | undefined
   readonly signal?: AbortSignal
   readonly progress?: (progress: Progress) => void
   readonly onJob?: (job: Job) => void
@@ -55,7 +57,8 @@ export function jobBook(
   { patienceMs = defaultPatienceMs }: { readonly patienceMs?: number } = {},
 ): JobBook {
   const entries = new Map<string, Entry>()
-  const queues = new Map<string, Entry[]>()
+  /** By target and lane. */
+  const queues = new Map<string, Map<string, Entry[]>>()
   const endedIds: string[] = []
 
   function find(id: string): Entry {
@@ -69,8 +72,9 @@ export function jobBook(
     onChange(entry.job)
   }
 
-  function enter({ operation, target }: JobRequest): { entry: Entry; queue: Entry[] } {
-    const queue = queues.get(target) ?? []
+  function enter({ operation, target, lane = '' }: JobRequest): { entry: Entry; queue: Entry[] } {
+    const lanes = queues.get(target) ?? new Map<string, Entry[]>()
+    const queue = lanes.get(lane) ?? []
     if (queue.length > queueLimit)
       throw new VisorError(
         'busy',
@@ -89,26 +93,36 @@ export function jobBook(
     }
     const entry: Entry = { job, abort: new AbortController(), ended, end }
     entries.set(job.id, entry)
-    queues.set(target, queue)
+    queues.set(target, lanes.set(lane, queue))
     queue.push(entry)
     return { entry, queue }
   }
 
   function leave(entry: Entry, queue: Entry[]): void {
     queue.splice(queue.indexOf(entry), 1)
-    if (queue.length === 0) queues.delete(entry.job.target ?? '')
+    const { target = '' } = entry.job
+    const lanes = queues.get(target)
+    for (const [lane, others] of lanes ?? []) if (others.length === 0) lanes?.delete(lane)
+    if (lanes?.size === 0) queues.delete(target)
     entry.end()
     endedIds.push(entry.job.id)
     if (endedIds.length > rememberedJobs) entries.delete(endedIds.shift() ?? '')
   }
 
+  /** Cancels all others on the target; resolves when they have ended, or after a while. */
+  async function interrupt(entry: Entry): Promise<void> {
+    const lanes = queues.get(entry.job.target ?? '') ?? new Map<string, Entry[]>()
+    const others = [...lanes.values()].flat().filter((other) => other !== entry)
+    for (const other of others) other.abort.abort()
+    await endOrAbort(Promise.all(others.map(({ ended }) => ended)), entry.abort.signal, interruptMs)
+  }
+
   async function turn(entry: Entry, queue: Entry[], interrupts: boolean): Promise<void> {
-    const deadline = performance.now() + (interrupts ? interruptMs : patienceMs)
-    if (interrupts) for (const other of queue) if (other !== entry) other.abort.abort()
+    if (interrupts) return interrupt(entry)
+    const deadline = performance.now() + patienceMs
     while (queue[0] !== entry) {
       const first = queue[0] as Entry
       const left = deadline - performance.now()
-      if (left <= 0 && interrupts) return
       if (left <= 0) throw busy(entry.job, first.job)
       await endOrAbort(first.ended, entry.abort.signal, left)
       if (entry.abort.signal.aborted) throw cancelled(entry.job)
@@ -169,8 +183,8 @@ export function jobBook(
       while (queues.size > 0) {
         const left = deadline - performance.now()
         if (left <= 0) return false
-        const last = [...queues.values()].map((queue) => queue.at(-1)?.ended)
-        await endOrAbort(Promise.all(last), undefined, left)
+        const waited = [...queues.values()].flatMap((lanes) => [...lanes.values()].flat())
+        await endOrAbort(Promise.all(waited.map(({ ended }) => ended)), undefined, left)
       }
       return true
     },

@@ -6,6 +6,7 @@
  */
 import {
   Capabilities,
+  Devices,
   Domain,
   DomainDefinition,
   DomainStats,
@@ -13,35 +14,33 @@ import {
   HostInfo,
   Image,
   Job,
+  keyCodesets,
   schema as s,
+  Timeline,
   Volume,
 } from '../model/index.ts'
 import type { Connection } from './connection.ts'
+import type { Operation, PartTable } from './operation.ts'
+import { agentOperations } from './parts/agent.ts'
+import { blockOperations } from './parts/blocks.ts'
+import { migrationOperations } from './parts/migrations.ts'
+import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
+import { templateOperations } from './parts/templates.ts'
 
-/** Who may: look, change what there is, change the host. */
-export type Access = 'read' | 'write' | 'admin'
-
-export interface Operation {
-  readonly access: Access
-  /** A sentence: what it does. */
-  readonly doc: string
-  /** The noun whose key is the first argument. */
-  readonly key?: 'domain' | 'image' | 'volume' | 'job'
-  /** The argument after the key (or the first), a whole document. */
-  readonly body?: s.Schema
-  /** The options object, last argument, less `signal` and `progress`. */
-  readonly options?: s.ObjectSchema<never, never> | s.Schema
-  /** What it resolves to: a document, nothing, or something that is not JSON. */
-  readonly result?: s.Schema | 'picture' | 'bytes' | 'text' | 'stream'
-  /** Takes time: REST answers at once with a job. */
-  readonly long?: true
-  /** Does not wait for the domain's job under way but cancels it first. */
-  readonly interrupts?: true
-}
-
-type Part = 'host' | 'domains' | 'images' | 'volumes' | 'jobs'
+type Part =
+  | 'host'
+  | 'domains'
+  | 'snapshots'
+  | 'checkpoints'
+  | 'blocks'
+  | 'agent'
+  | 'templates'
+  | 'migrations'
+  | 'images'
+  | 'volumes'
+  | 'jobs'
 /** Every part and method of {@link Connection}; the compiler holds the table complete. */
-type Table = { readonly [P in Part]: { readonly [M in keyof Required<Connection>[P]]-?: Operation } }
+type Table = { readonly [P in Part]: PartTable<Required<Connection>[P]> }
 
 const device = s.string('alias of the serial port or console', { optional: true })
 const mode = s.choice('how the guest is asked', ['auto', 'acpi', 'agent'], { optional: true })
@@ -52,6 +51,10 @@ const stateFile = s.string('file on the host, an absolute path', {
 })
 const paused = s.boolean('leave the processors stopped', { optional: true })
 const strings = <const D extends string>(doc: D) => s.array(doc, s.string('text'), { optional: true })
+
+const live = s.boolean('of the running machine; what runs without either', { optional: true })
+const config = s.boolean('of the definition for the next start', { optional: true })
+const oneDevice = s.field(Devices, {})
 
 export const operations = {
   host: {
@@ -191,7 +194,111 @@ export const operations = {
       result: 'picture',
     },
     screenText: { access: 'read', doc: 'The screen of a text mode as text.', key: 'domain', result: 'text' },
+    attachDevice: {
+      access: 'admin',
+      doc: 'Plugs a device in.',
+      key: 'domain',
+      options: s.object('AttachDevice', 'What', { device: oneDevice, live, config }),
+    },
+    detachDevice: {
+      access: 'admin',
+      doc: 'Unplugs a device.',
+      key: 'domain',
+      options: s.object('DetachDevice', 'What', { device: oneDevice, live, config }),
+    },
+    updateDevice: {
+      access: 'admin',
+      doc: 'Changes a device: its medium, link, limits, password.',
+      key: 'domain',
+      options: s.object('UpdateDevice', 'What', {
+        device: oneDevice,
+        force: s.boolean('also against the will of the guest', { optional: true }),
+        live,
+        config,
+      }),
+    },
+    setVcpus: {
+      access: 'write',
+      doc: 'Sets the number of virtual processors.',
+      key: 'domain',
+      options: s.object('SetVcpus', 'How many', {
+        count: s.integer('how many', { min: 1, max: 4096 }),
+        maximum: s.boolean('the most there can be, not those there are', { optional: true }),
+        live,
+        config,
+      }),
+    },
+    setMemory: {
+      access: 'write',
+      doc: 'Sets the memory the guest has.',
+      key: 'domain',
+      options: s.object('SetMemory', 'How much', {
+        memoryKiB: s.integer('how much', { min: 1, max: 2 ** 43 }),
+        maximum: s.boolean('the most there can be, not what there is', { optional: true }),
+        live,
+        config,
+      }),
+    },
+    sendKey: {
+      access: 'write',
+      doc: 'Presses keys together, and lets them go.',
+      key: 'domain',
+      options: s.object('SendKey', 'Which', {
+        keys: s.array('names (KEY_LEFTCTRL) or numbers', s.string('key', { maxLength: 64 }), {
+          maxItems: 16,
+        }),
+        codeset: s.choice('what numbers mean', keyCodesets, { optional: true }),
+        holdMs: s.integer('how long they are held, milliseconds', { optional: true, min: 1, max: 60_000 }),
+      }),
+    },
+    injectNmi: { access: 'write', doc: 'Sends the guest a non-maskable interrupt.', key: 'domain' },
+    coreDump: {
+      access: 'admin',
+      doc: "Writes the guest's memory to a file for a debugger.",
+      key: 'domain',
+      options: s.object('CoreDump', 'How', {
+        file: s.string('file on the host, an absolute path', {
+          pattern: /^\//u,
+          patternName: 'an absolute path',
+        }),
+        format: s.choice('format', ['elf', 'kdump-zlib', 'kdump-lzo', 'kdump-snappy'], { optional: true }),
+        live: s.boolean('let the guest run meanwhile', { optional: true }),
+        afterwards: s.choice('what becomes of the guest', ['resume', 'destroy', 'reset'], { optional: true }),
+      }),
+      long: true,
+    },
+    discardSaved: { access: 'admin', doc: 'Removes the saved state that visor keeps.', key: 'domain' },
+    timeline: {
+      access: 'read',
+      doc: 'Where the time of the last start went.',
+      key: 'domain',
+      result: Timeline,
+    },
+    setProtection: {
+      access: 'admin',
+      doc: 'Protects a domain from being removed or started.',
+      key: 'domain',
+      options: s.object('SetProtection', 'From what', {
+        undefine: s.boolean('from being undefined', { optional: true }),
+        start: s.boolean('from being started', { optional: true }),
+      }),
+    },
+    migrate: {
+      access: 'admin',
+      doc: 'Moves a domain to another host.',
+      key: 'domain',
+      options: s.object('MigrateDomain', 'Where to and how', {
+        to: s.string("URI of the other host's visord", { maxLength: 1024 }),
+      }),
+      long: true,
+    },
   },
+  snapshots: snapshotOperations,
+  checkpoints: checkpointOperations,
+  blocks: blockOperations,
+  agent: agentOperations,
+  templates: templateOperations,
+  migrations: migrationOperations,
   images: {
     list: { access: 'read', doc: 'All images, by name.', result: s.array('images', Image) },
     get: { access: 'read', doc: 'An image.', key: 'image', result: Image },

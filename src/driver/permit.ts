@@ -1,6 +1,6 @@
 import { VisorError } from '../model/index.ts'
 import type { Connection } from './connection.ts'
-import type { Access } from './operations.ts'
+import type { Access } from './operation.ts'
 import { buildConnection, type CompleteConnection, findMethod, supports } from './supports.ts'
 
 const rank: Record<Access, number> = { read: 0, write: 1, admin: 2 }

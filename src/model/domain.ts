@@ -55,6 +55,19 @@ export type Domain = s.Output<typeof Domain>
 export type DomainState = Domain['state']
 export type DomainStateReason = Domain['reason']
 
+/** What the numbers of keys mean. Source: libvirt's virKeycodeSet. */
+export const keyCodesets = [
+  'linux',
+  'qnum',
+  'xt',
+  'atset1',
+  'atset2',
+  'atset3',
+  'usb',
+  'win32',
+  'osx',
+] as const
+
 const count = (doc: string) => s.integer(doc, { optional: true, min: 0 })
 
 export const BlockStats = s.object('BlockStats', 'What a disk did', {

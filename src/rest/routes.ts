@@ -3,7 +3,8 @@
  * operation needs no line here when the rule fits.
  *
  * The rule: `part.list` is GET /v1/part; `get`, `create` and `remove` are GET, POST and DELETE of
- * /v1/part/{key}; any other method is /v1/part/{key}/its-name, GET when it only reads and POST else.
+ * /v1/part/{key}; any other method is /v1/part/{key}/its-name, GET when it only reads and POST else. What belongs
+ * to a domain is below it: /v1/domains/{domain}/part, and /v1/domains/{domain}/part/{item}.
  */
 import { type Operation, type OperationName, operationList } from '../driver/index.ts'
 
@@ -13,7 +14,7 @@ export interface Route {
   readonly name: OperationName
   readonly operation: Operation
   readonly method: HttpMethod
-  /** With `{domain}`, `{image}`, `{volume}` or `{job}` where the key goes. */
+  /** With `{domain}`, `{snapshot}` and so on where the keys go. */
   readonly path: string
 }
 
@@ -37,8 +38,9 @@ export const routes: readonly Route[] = operationList.map(({ name, part, method,
   ...exceptions[name],
 }))
 
-function rulePath(part: string, method: string, { key }: Operation): string {
-  const base = key ? `/v1/${part}/{${key}}` : `/v1/${part}`
+function rulePath(part: string, method: string, { key, item }: Operation): string {
+  const whole = key === 'domain' && part !== 'domains' ? `/v1/domains/{domain}/${part}` : undefined
+  const base = whole ? (item ? `${whole}/{${item}}` : whole) : key ? `/v1/${part}/{${key}}` : `/v1/${part}`
   return plain.includes(method) ? base : `${base}/${kebabCase(method)}`
 }
 

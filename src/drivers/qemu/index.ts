@@ -3,12 +3,37 @@ import { type Driver, operationList } from '../../driver/index.ts'
 import { openQemu } from './connection.ts'
 import { probe } from './probe.ts'
 
+/** What stands in front of drivers, or is of the storage. */
+const foreign = ['jobs', 'images', 'volumes']
+/** Rows of the table that this driver has not, by part or by name. */
+const absent: readonly string[] = [
+  // QEMU has no command that reads the screen as text.
+  'domains.screenText',
+  'domains.attachDevice',
+  'domains.detachDevice',
+  'domains.updateDevice',
+  'domains.setVcpus',
+  'domains.setMemory',
+  'domains.sendKey',
+  'domains.injectNmi',
+  'domains.coreDump',
+  'domains.discardSaved',
+  'domains.timeline',
+  'domains.setProtection',
+  'domains.migrate',
+  'snapshots',
+  'checkpoints',
+  'blocks',
+  'agent',
+  'templates',
+  'migrations',
+]
+
 export const driver: Driver = {
   scheme: 'qemu',
   domainTypes: ['qemu', 'kvm'],
-  // QEMU has no command that reads the screen as text.
   operations: operationList.flatMap(({ name, part }) =>
-    (part === 'host' || part === 'domains') && name !== 'domains.screenText' ? [name] : [],
+    foreign.includes(part) || absent.includes(part) || absent.includes(name) ? [] : [name],
   ),
   probe,
   open: openQemu,

@@ -10,7 +10,7 @@ import { drawScreen, screenLines } from './screen.ts'
 import { requireState } from './states.ts'
 
 /** The domains part of the contract. `isDeaf`: the guests do not listen to their power button. */
-export function openDomains(hypervisor: Hypervisor, isDeaf: () => boolean): Required<Domains> {
+export function openDomains(hypervisor: Hypervisor, isDeaf: () => boolean): Domains {
   const find = (uuid: string) => hypervisor.find(uuid)
   const observe = ({ guest, defined }: Known) => guest.describe(defined.definition, defined.autostart)
   const demand = ({ name, guest }: Known, states: Parameters<typeof requireState>[1], purpose: string) =>

@@ -20,7 +20,7 @@ import { readUsage } from './usage.ts'
 const saveTimeoutMs = 600_000
 
 /** The domains part of the contract. */
-export function openDomains(hypervisor: Hypervisor): Required<Domains> {
+export function openDomains(hypervisor: Hypervisor): Domains {
   const find = (uuid: string) => hypervisor.find(uuid)
 
   /** The machine of a guest in one of these states; fails with `invalid-state`. */

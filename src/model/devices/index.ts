@@ -69,3 +69,5 @@ export const Devices = s.object(
 )
 
 export type Devices = s.Output<typeof Devices>
+/** Devices as a person or program writes them. */
+export type DevicesInput = s.Input<typeof Devices>

@@ -67,11 +67,11 @@ type Method = (...args: never[]) => Promise<unknown>
 function methodOf(route: Route, send: Send, openConsole: OpenConsole): Method {
   const { operation } = route
   return async (...args: unknown[]) => {
-    const key = operation.key ? args.shift() : undefined
+    const keys = args.splice(0, pathParameters(route.path).length)
     const body = operation.body ? args.shift() : undefined
     const given = (args[0] ?? {}) as CallOptions & Record<string, unknown>
     const { signal, progress, onJob, ...plain } = given
-    const path = pathOf(route, key)
+    const path = pathOf(route, keys)
     if (operation.result === 'stream') return openConsole(path, plain)
     if (signal?.aborted) throw new VisorError('cancelled', `${route.name} was given up before it began.`)
     const request = { method: route.method, path, ...payload(route, body, plain) }
@@ -105,12 +105,15 @@ async function readParts(
   return answers.flat()
 }
 
-function pathOf({ path, name }: Route, key: unknown): string {
-  const [parameter] = pathParameters(path)
-  if (!parameter) return path
-  if (typeof key !== 'string' || key === '' || key === '.' || key === '..')
-    throw new VisorError('invalid-argument', `${name} needs the name of its ${parameter}, not '${key}'.`)
-  return path.replace(`{${parameter}}`, encodeURIComponent(key))
+function pathOf({ path, name }: Route, keys: readonly unknown[]): string {
+  let filled = path
+  for (const [index, parameter] of pathParameters(path).entries()) {
+    const key = keys[index]
+    if (typeof key !== 'string' || key === '' || key === '.' || key === '..')
+      throw new VisorError('invalid-argument', `${name} needs the name of its ${parameter}, not '${key}'.`)
+    filled = filled.replace(`{${parameter}}`, () => encodeURIComponent(key))
+  }
+  return filled
 }
 
 function payload(route: Route, body: unknown, options: Record<string, unknown>) {

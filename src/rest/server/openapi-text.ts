@@ -14,6 +14,12 @@ import type { SchemaBook } from './openapi-schemas.ts'
 
 export const tags = [
   { name: 'domains', description: 'Virtual machines and containers.' },
+  { name: 'snapshots', description: 'Points in time of a domain to go back to.' },
+  { name: 'checkpoints', description: 'Points in time that incremental backups begin from.' },
+  { name: 'blocks', description: 'Work on the disks of a domain.' },
+  { name: 'agent', description: 'What is asked of the agent in a guest.' },
+  { name: 'templates', description: 'Booted machines that running copies are made of.' },
+  { name: 'migrations', description: 'Domains on their way to this host.' },
   { name: 'images', description: 'What machines are made from.' },
   { name: 'volumes', description: 'Disks that visor keeps for machines.' },
   { name: 'jobs', description: 'Operations under way and recently ended.' },

@@ -132,8 +132,8 @@ export function keyParameter(name: string): Parameter {
   const what =
     name === 'domain'
       ? 'uuid or name of the domain'
-      : name === 'job'
-        ? 'id of the job'
+      : name === 'job' || name === 'migration'
+        ? `id of the ${name}`
         : `name of the ${name}`
   return { name, in: 'path', description: what, required: true, schema: { type: 'string' } }
 }

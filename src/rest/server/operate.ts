@@ -1,7 +1,7 @@
 /** One handler for every operation of the table: the request's parts in, its result out. */
 import { type CompleteConnection, findMethod } from '../../driver/index.ts'
 import { parse, type schema as s, VisorError } from '../../model/index.ts'
-import { changes, optionsInQuery, type Route } from '../routes.ts'
+import { changes, optionsInQuery, pathParameters, type Route } from '../routes.ts'
 import { HttpRefusal, readJsonObject } from './body.ts'
 import type { Call, Handler } from './call.ts'
 import { readShape, shapeList, shapeParameters } from './list-shape.ts'
@@ -16,8 +16,8 @@ export function operate(route: Route): Handler {
   const isList = isListRoute(route)
   return async (call) => {
     const { options, shape } = await readOptions(call, route, isList)
-    const key = operation.key ? [call.parameters[operation.key] ?? ''] : []
-    const run = (more: object) => invoke(call.connection, name, [...key, { ...options, ...more }])
+    const keys = pathParameters(route.path).map((parameter) => call.parameters[parameter] ?? '')
+    const run = (more: object) => invoke(call.connection, name, [...keys, { ...options, ...more }])
     if (changes(operation))
       return runChange(call, operation.long === true, run, (result) => reply(route, result))
     const result = await run({ signal: call.request.signal })

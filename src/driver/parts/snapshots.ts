@@ -1,0 +1,130 @@
+/** Snapshots and checkpoints of a domain. */
+import { Checkpoint, Snapshot, schema as s } from '../../model/index.ts'
+import type { CallOptions } from '../connection.ts'
+import type { PartTable } from '../operation.ts'
+
+export interface CreateSnapshotOptions extends CallOptions {
+  readonly name?: string
+  readonly description?: string
+  /** Only the disks, also of a running domain: as after a power cut, unless the guest is quiesced. */
+  readonly diskOnly?: boolean
+  /** Where the state of disks is kept: in the images themselves, or below overlays; as fits without it. */
+  readonly kind?: 'internal' | 'external'
+  /** Has the guest agent freeze the file systems meanwhile. */
+  readonly quiesce?: boolean
+  /** Only these disks, by target name. */
+  readonly disks?: readonly string[]
+}
+
+export interface RevertSnapshotOptions extends CallOptions {
+  /** Have the domain running or paused afterwards; without them, as it was then. */
+  readonly running?: boolean
+  readonly paused?: boolean
+}
+
+export interface RemoveSnapshotOptions extends CallOptions {
+  /** Its children as well, or only them. */
+  readonly children?: boolean
+  readonly childrenOnly?: boolean
+  /** Forget it, and leave what it keeps. */
+  readonly metadataOnly?: boolean
+}
+
+/** Points in time of a domain to go back to. */
+export interface Snapshots {
+  /** Of a domain, parents before children. */
+  list(domain: string): Promise<Snapshot[]>
+  get(domain: string, snapshot: string): Promise<Snapshot>
+  create?(domain: string, options?: CreateSnapshotOptions): Promise<Snapshot>
+  /** Takes the domain back; what it was since is lost unless another snapshot has it. */
+  revert?(domain: string, snapshot: string, options?: RevertSnapshotOptions): Promise<void>
+  /** Removes it; what other snapshots and the domain need of its data is merged into theirs. */
+  remove?(domain: string, snapshot: string, options?: RemoveSnapshotOptions): Promise<void>
+}
+
+const flag = (doc: string) => s.boolean(doc, { optional: true })
+
+export const snapshotOperations = {
+  list: {
+    access: 'read',
+    doc: 'The snapshots of a domain, parents before children.',
+    key: 'domain',
+    result: s.array('snapshots', Snapshot),
+  },
+  get: { access: 'read', doc: 'A snapshot.', key: 'domain', item: 'snapshot', result: Snapshot },
+  create: {
+    access: 'admin',
+    doc: 'Takes a snapshot.',
+    key: 'domain',
+    options: s.object('CreateSnapshot', 'How', {
+      name: s.string('name; made from the time without it', { optional: true, maxLength: 128 }),
+      description: s.string('any text about it', { optional: true, maxLength: 65_536 }),
+      diskOnly: flag('only the disks, not the memory'),
+      kind: s.choice('in the images themselves, or below overlays', ['internal', 'external'], {
+        optional: true,
+      }),
+      quiesce: flag('have the guest agent freeze the file systems meanwhile'),
+      disks: s.array('only these disks, by target name', s.string('name'), { optional: true, maxItems: 512 }),
+    }),
+    result: Snapshot,
+    long: true,
+  },
+  revert: {
+    access: 'admin',
+    doc: 'Takes the domain back to a snapshot.',
+    key: 'domain',
+    item: 'snapshot',
+    options: s.object('RevertSnapshot', 'How', {
+      running: flag('have it running afterwards'),
+      paused: flag('have it paused afterwards'),
+    }),
+    long: true,
+  },
+  remove: {
+    access: 'admin',
+    doc: 'Removes a snapshot; what others need of its data is merged.',
+    key: 'domain',
+    item: 'snapshot',
+    options: s.object('RemoveSnapshot', 'What', {
+      children: flag('its children as well'),
+      childrenOnly: flag('only its children'),
+      metadataOnly: flag('forget it, and leave what it keeps'),
+    }),
+    long: true,
+  },
+} as const satisfies PartTable<Snapshots>
+
+export interface CreateCheckpointOptions extends CallOptions {
+  readonly name?: string
+  readonly description?: string
+  readonly disks?: readonly string[]
+}
+
+/** Points in time that incremental backups begin from. */
+export interface Checkpoints {
+  /** Of a domain, oldest first. */
+  list(domain: string): Promise<Checkpoint[]>
+  create?(domain: string, options?: CreateCheckpointOptions): Promise<Checkpoint>
+  remove?(domain: string, checkpoint: string, options?: CallOptions): Promise<void>
+}
+
+export const checkpointOperations = {
+  list: {
+    access: 'read',
+    doc: 'The checkpoints of a domain, oldest first.',
+    key: 'domain',
+    result: s.array('checkpoints', Checkpoint),
+  },
+  create: {
+    access: 'admin',
+    doc: 'Begins to remember what is written to disks.',
+    key: 'domain',
+    options: s.object('CreateCheckpoint', 'How', {
+      name: s.string('name; made from the time without it', { optional: true, maxLength: 128 }),
+      description: s.string('any text about it', { optional: true, maxLength: 65_536 }),
+      disks: s.array('only these disks, by target name', s.string('name'), { optional: true, maxItems: 512 }),
+    }),
+    result: Checkpoint,
+  },
+  remove: { access: 'admin', doc: 'Removes a checkpoint.', key: 'domain', item: 'checkpoint' },
+} as const satisfies PartTable<Checkpoints>

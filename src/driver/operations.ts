@@ -279,7 +279,7 @@ export const operations = {
       doc: 'Protects a domain from being removed or started.',
       key: 'domain',
       options: s.object('SetProtection', 'From what', {
-        undefine: s.boolean('from being undefined', { optional: true }),
+        undefine: s.boolean('from being removed', { optional: true }),
         start: s.boolean('from being started', { optional: true }),
       }),
     },

@@ -60,6 +60,7 @@ export const commands: readonly CommandEntry[] = [
   entry('show', 'Show a machine, or its XML or YAML', looking, () => import('./commands/show.ts')),
   entry('console', 'Use the serial console', looking, () => import('./commands/console.ts')),
   entry('screenshot', 'Save the screen as a picture', looking, () => import('./commands/screenshot.ts')),
+  entry('guest', 'Talk to the agent in a guest', looking, () => import('./commands/guest.ts')),
   entry('stats', 'Show what machines use', looking, () => import('./commands/stats.ts')),
   entry('events', 'Follow what happens', looking, () => import('./commands/events.ts')),
   entry('jobs', 'Watch and cancel long operations', looking, () => import('./commands/jobs.ts')),

@@ -1,6 +1,7 @@
-/** Power-off through the real guest agent, QEMU's own, run in the micro guest. */
+/** The real guest agent, QEMU's own, run in the micro guest: power-off, programs, files, file systems, clock. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -90,6 +91,74 @@ describe('the guest agent', { skip }, () => {
     await isOff(uuid)
   })
 
+  test('runs programs, and reads and writes files', async () => {
+    const uuid = await boot('worker', startAgent, channels)
+    const { agent } = connection
+    const text = (base64: string) => Buffer.from(base64, 'base64').toString()
+    const ran = await agent.exec(uuid, {
+      program: '/bin/sh',
+      args: ['-c', 'cat; echo "$COLOUR" >&2; exit 3'],
+      env: ['COLOUR=blue'],
+      stdin: Buffer.from('handed in').toString('base64'),
+    })
+    assert.deepEqual(
+      [ran.exitCode, text(ran.stdout), text(ran.stderr), ran.truncated],
+      [3, 'handed in', 'blue\n', false],
+    )
+    const content = randomBytes(2_000_000)
+    await agent.writeFile(uuid, { path: '/tmp/a file', content: content.toString('base64') })
+    await agent.writeFile(uuid, {
+      path: '/tmp/a file',
+      content: Buffer.from('!').toString('base64'),
+      append: true,
+    })
+    const back = await agent.readFile(uuid, { path: '/tmp/a file' })
+    assert.ok(Buffer.concat([content, Buffer.from('!')]).equals(back))
+    assert.equal((await agent.readFile(uuid, { path: '/tmp/a file', maxBytes: 1000 })).length, 1000)
+    await assert.rejects(agent.readFile(uuid, { path: '/nosuch' }), { code: 'failed', message: /nosuch/u })
+    await assert.rejects(agent.exec(uuid, { program: '/nosuch' }), { code: 'failed' })
+    await assert.rejects(agent.exec(uuid, { program: 'sleep', args: ['600'], timeoutMs: 100 }), {
+      code: 'timeout',
+      message: /goes on/u,
+    })
+    // While one waits for a program, others are answered.
+    const slow = agent.exec(uuid, { program: 'sleep', args: ['2'] })
+    const info = await agent.info(uuid)
+    assert.equal(info.hostname, 'worker')
+    assert.match(info.kernel ?? '', /^\d/u)
+    assert.ok(info.commands.includes('guest-exec'))
+    assert.equal((await slow).exitCode, 0)
+    const loopback = (await agent.interfaces(uuid)).find(({ name }) => name === 'lo')
+    assert.deepEqual(loopback?.addresses[0], { address: '127.0.0.1', family: 'ipv4', prefix: 8 })
+    assert.deepEqual(await agent.users(uuid), [])
+    await agent.setTime(uuid, { timeMs: Date.UTC(2031, 1, 3) })
+    assert.equal(new Date((await agent.info(uuid)).timeMs ?? 0).getUTCFullYear(), 2031)
+    await connection.domains.destroy(uuid)
+  })
+
+  test('freezes file systems, which thaw by themselves, also after the daemon was opened anew', async () => {
+    const typed = `dd if=/dev/zero of=/disk bs=1M count=4 2>/dev/null; mke2fs /disk >/dev/null 2>&1
+mkdir -p /mnt; mount -o loop /disk /mnt; ${startAgent}`
+    const uuid = await boot('still', typed, channels)
+    const mounted = await connection.agent.filesystems(uuid)
+    const frozen = await connection.agent.freeze(uuid, { timeoutMs: 60_000 })
+    assert.equal(
+      frozen > 0,
+      mounted.some(({ mountPoint }) => mountPoint === '/mnt'),
+    )
+    // What is frozen only thaws: whatever else is asked of the agent is refused by it.
+    if (frozen > 0)
+      await assert.rejects(connection.agent.exec(uuid, { program: 'true' }), { code: /failed|unavailable/u })
+    await connection.close()
+    connection = await openDriver('qemu:///system', directory)
+    domains = connection.domains
+    await until(async () => (await connection.agent.exec(uuid, { program: 'true' })).exitCode === 0)
+    assert.equal(await connection.agent.freeze(uuid, { timeoutMs: 200 }), frozen)
+    await until(async () => (await connection.agent.exec(uuid, { program: 'true' })).exitCode === 0)
+    assert.equal(await connection.agent.thaw(uuid), 0)
+    await domains.destroy(uuid)
+  })
+
   test('powers off a guest that does not listen to its power button', async () => {
     const uuid = await boot('deaf', `killall acpid\n${startAgent}`, channels)
     // The agent was only just started: until it listens, the button alone is pressed, in vain.
@@ -113,6 +182,15 @@ describe('the guest agent', { skip }, () => {
       })
   })
 })
+
+/** Resolves when it holds; what fails meanwhile is tried again. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (await holds().catch(() => false)) return
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  assert.fail('It did not come to be within 30 s.')
+}
 
 function define(
   name: string,
@@ -144,6 +222,12 @@ async function withAgent(initrd: Buffer, scratch: string): Promise<Buffer> {
       content: Buffer.from('#!/bin/busybox sh\nexec /sbin/poweroff\n'),
     },
   ]
+  entries.push({
+    path: 'sbin/hwclock',
+    type: 'file',
+    mode: 0o755,
+    content: Buffer.from('#!/bin/busybox sh\nexec /bin/busybox hwclock "$@"\n'),
+  })
   for (const { root } of fetched)
     for (const file of await readdir(root, { recursive: true, withFileTypes: true })) {
       const from = join(file.parentPath, file.name)

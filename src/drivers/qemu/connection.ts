@@ -17,6 +17,7 @@ import {
   readProcessor,
 } from '../../host/index.ts'
 import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
+import { guestAgent, thawGuest } from './agent/index.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
@@ -46,6 +47,11 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   await registry.adopt()
   const powerParts = power(context, registry)
   for (const [, machine] of registry.machines()) {
+    // Not waited for: a guest that does not answer must not hold up the others.
+    if (machine.details.frozen)
+      void thawGuest(context, machine).catch((error: unknown) =>
+        options.log.warn({ error: String(error) }, 'A frozen guest could not be thawed.'),
+      )
     if (!machine.details.rebooting) continue
     powerParts.watchReboot(machine)
     if (machine.state.state === 'shutdown')
@@ -75,6 +81,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
           : structuredClone(registry.definition(uuid))
       },
     },
+    agent: guestAgent(context, registry),
     events: (eventOptions) => hub.listen(eventOptions),
     async close() {
       clearInterval(trimming)

@@ -24,7 +24,6 @@ const absent: readonly string[] = [
   'snapshots',
   'checkpoints',
   'blocks',
-  'agent',
   'templates',
   'migrations',
 ]

@@ -30,6 +30,8 @@ export interface GuestDetails {
   }
   /** It was asked to power off in order to be started again. */
   readonly rebooting?: boolean
+  /** Its file systems are frozen, and are to be thawed. */
+  readonly frozen?: boolean
 }
 
 /** Absent changes nothing, undefined removes. */

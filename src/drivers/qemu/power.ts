@@ -1,12 +1,11 @@
 /** Asks a guest to power off or to reboot: by its power button, by its agent. */
 import type { Domains, ShutdownOptions } from '../../driver/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { agentSocket, isAgentConnected, noAgent, talkToAgent } from './agent/index.ts'
 import type { Context } from './context.ts'
-import { agentChannel, askAgent } from './guest-agent.ts'
 import type { Machine } from './machine.ts'
 import { fromStatus } from './machine-state.ts'
 import type { QmpEvent } from './qmp/index.ts'
-import { isRecord } from './qmp/index.ts'
 import type { Registry } from './registry.ts'
 
 const agentTimeoutMs = 5_000
@@ -26,11 +25,10 @@ export function power(
 
   async function reboot(uuid: string, { mode = 'auto' }: ShutdownOptions = {}): Promise<void> {
     const machine = registry.running(uuid, ['running', 'pmsuspended'])
-    const agent = agentSocket(machine)
+    const agent = agentSocket(context, machine)
     if (mode !== 'acpi' && agent) {
-      const { name } = machine.details.definition
       const timeoutMs = mode === 'agent' ? agentTimeoutMs : shortAgentTimeoutMs
-      const told = await askAgent(agent, name, 'reboot', timeoutMs).then(
+      const told = await tellAgent(machine, 'reboot', timeoutMs).then(
         () => true,
         (error: unknown) => {
           if (mode === 'agent') throw error
@@ -48,27 +46,26 @@ export function power(
   }
 
   async function ask(machine: Machine, mode: 'auto' | 'acpi' | 'agent', what: 'powerdown'): Promise<void> {
-    const agent = agentSocket(machine)
-    const { name, features } = machine.details.definition
+    const agent = agentSocket(context, machine)
+    const { features } = machine.details.definition
     if (mode === 'agent') {
       if (!agent) throw noAgent(machine)
-      return askAgent(agent, name, what, agentTimeoutMs)
+      return tellAgent(machine, what, agentTimeoutMs)
     }
     if (mode === 'acpi' || features.acpi) checkAcpi(machine)
     if (features.acpi) await machine.monitor.execute('system_powerdown')
     if (mode === 'acpi') return
     // Guests that ignore the button may listen to their agent; asked only when one is connected.
     if (agent && (await isAgentConnected(machine))) {
-      const asked = askAgent(agent, name, what, shortAgentTimeoutMs)
+      const asked = tellAgent(machine, what, shortAgentTimeoutMs)
       if (features.acpi) await asked.catch(() => {})
       else await asked
     } else if (!features.acpi) checkAcpi(machine)
   }
 
-  function agentSocket({ details }: Machine): string | undefined {
-    const { uuid, devices } = details.definition
-    const channel = devices.channels.find(({ name }) => name === agentChannel)
-    return channel && (channel.path ?? context.paths.of(uuid).socket(channel.alias ?? ''))
+  /** Resolves when the agent has been told; it does not answer to this. */
+  function tellAgent(machine: Machine, mode: 'powerdown' | 'reboot', timeoutMs: number): Promise<void> {
+    return talkToAgent(context, machine, (agent) => agent.tell('guest-shutdown', { mode }), { timeoutMs })
   }
 
   /** Starts the machine again when it is off. */
@@ -129,29 +126,10 @@ async function stopRebooting(machine: Machine): Promise<void> {
   await machine.record({ rebooting: undefined })
 }
 
-async function isAgentConnected({ monitor, details }: Machine): Promise<boolean> {
-  const channel = details.definition.devices.channels.find(({ name }) => name === agentChannel)
-  const answer = await monitor.execute('query-chardev').catch(() => [])
-  const found = (Array.isArray(answer) ? answer : []).find(
-    (one) => isRecord(one) && one.label === `char${channel?.alias}`,
-  )
-  return isRecord(found) && found['frontend-open'] === true
-}
-
 function checkAcpi({ details }: Machine): void {
   const { name, features } = details.definition
   if (!features.acpi)
     throw new VisorError('unavailable', `Domain '${name}' has no ACPI, so it has no power button.`, {
       remedy: 'Give it the feature acpi and start it anew; or stop it from within, or destroy it.',
     })
-}
-
-function noAgent({ details }: Machine): VisorError {
-  return new VisorError(
-    'unavailable',
-    `Domain '${details.definition.name}' has no channel for a guest agent.`,
-    {
-      remedy: `Add a channel with the name '${agentChannel}' to its definition, and start it anew.`,
-    },
-  )
 }

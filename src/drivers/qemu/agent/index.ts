@@ -1,3 +1,3 @@
 export { agentSocket, isAgentConnected, noAgent, talkToAgent } from './channel.ts'
-export { freezeGuest, thawGuest } from './freeze.ts'
+export { thawGuest } from './freeze.ts'
 export { guestAgent } from './operations.ts'

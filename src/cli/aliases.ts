@@ -14,6 +14,7 @@ export const aliases: Readonly<Record<string, readonly string[]>> = {
   domstats: ['stats'],
   shutdown: ['stop', '--no-wait'],
   managedsave: ['save'],
+  'managedsave-remove': ['discard-saved'],
   domfsfreeze: ['guest', 'freeze'],
   domfsthaw: ['guest', 'thaw'],
   domfstrim: ['guest', 'trim'],

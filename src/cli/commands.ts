@@ -53,6 +53,7 @@ export const commands: readonly CommandEntry[] = [
   entry('resume', 'Let the processors go on', running, () => import('./commands/resume.ts')),
   entry('save', 'Keep the running state on disk and power off', running, () => import('./commands/save.ts')),
   entry('restore', 'Go on from a saved state', running, () => import('./commands/restore.ts')),
+  entry('discard-saved', 'Drop a saved state', running, () => import('./commands/discard-saved.ts')),
   entry('reset', 'Press the reset button', running, () => import('./commands/reset.ts')),
   entry('destroy', 'Take the power away', running, () => import('./commands/destroy.ts')),
 
@@ -63,6 +64,8 @@ export const commands: readonly CommandEntry[] = [
   entry('guest', 'Talk to the agent in a guest', looking, () => import('./commands/guest.ts')),
   entry('stats', 'Show what machines use', looking, () => import('./commands/stats.ts')),
   entry('events', 'Follow what happens', looking, () => import('./commands/events.ts')),
+  entry('timeline', 'Show where the time of a start went', looking, () => import('./commands/timeline.ts')),
+  entry('dump', 'Write the memory to a file for a debugger', looking, () => import('./commands/dump.ts')),
   entry('jobs', 'Watch and cancel long operations', looking, () => import('./commands/jobs.ts')),
 
   entry('doctor', 'Say what this host can do and what to change', rest, () => import('./commands/doctor.ts')),

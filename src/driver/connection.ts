@@ -179,7 +179,7 @@ export interface Domains {
   /** Presses keys together, and lets them go. */
   sendKey?(domain: string, options: SendKeyOptions): Promise<void>
   injectNmi?(domain: string, options?: CallOptions): Promise<void>
-  /** Writes the guest's memory to a file for a debugger. */
+  /** Writes the guest's memory to a file for a debugger; the guest stands still meanwhile. */
   coreDump?(domain: string, options: CoreDumpOptions): Promise<void>
   /** Removes the saved state that visor keeps; `invalid-state` when there is none. */
   discardSaved?(domain: string, options?: CallOptions): Promise<void>
@@ -222,8 +222,6 @@ export interface CoreDumpOptions extends CallOptions {
   /** Where to, an absolute path on the host. */
   readonly file: string
   readonly format?: 'elf' | 'kdump-zlib' | 'kdump-lzo' | 'kdump-snappy'
-  /** Let the guest run meanwhile; what is written is of no one moment then. */
-  readonly live?: boolean
   readonly afterwards?: 'resume' | 'destroy' | 'reset'
 }
 export interface MigrateOptions extends CallOptions {

@@ -262,7 +262,6 @@ export const operations = {
           patternName: 'an absolute path',
         }),
         format: s.choice('format', ['elf', 'kdump-zlib', 'kdump-lzo', 'kdump-snappy'], { optional: true }),
-        live: s.boolean('let the guest run meanwhile', { optional: true }),
         afterwards: s.choice('what becomes of the guest', ['resume', 'destroy', 'reset'], { optional: true }),
       }),
       long: true,

@@ -24,6 +24,7 @@ export const domainStateReasons = [
   'starting',
   'user',
   'saving',
+  'dumping',
   'io-error',
   'shutdown',
   'destroyed',

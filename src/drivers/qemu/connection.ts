@@ -20,6 +20,7 @@ import { type Capabilities, type Domain, notFound, VisorError } from '../../mode
 import { guestAgent, thawGuest } from './agent/index.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
+import { dumping } from './dump.ts'
 import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
@@ -28,6 +29,7 @@ import { driverPaths, type GuestPaths } from './paths.ts'
 import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
 import { saving } from './save.ts'
+import { timelines } from './timeline.ts'
 
 /** How often the logs of consoles are looked at, and cut when they have grown. */
 const trimIntervalMs = 5_000
@@ -71,6 +73,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       ...lifecycle(context, registry),
       ...powerOperations,
       ...observation(context, registry),
+      ...timelines(registry),
+      ...dumping(registry),
       save: saving(context, registry),
       list: async (filter) => listDomains(registry, filter),
       get: async (uuid) => registry.domain(uuid),

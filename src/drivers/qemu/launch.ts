@@ -11,6 +11,7 @@ import type { MachineState, StateEvent } from './machine-state.ts'
 import type { GuestPaths } from './paths.ts'
 import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
+import { startClock, watchBoot } from './timeline.ts'
 
 export interface LaunchOptions {
   readonly definition: CompleteDefinition
@@ -32,6 +33,7 @@ const startTimeoutMs = 60_000
  */
 export async function launch(context: Context, options: LaunchOptions): Promise<Machine> {
   const { definition, id, paused, incoming, signal } = options
+  const clock = startClock()
   const paths = context.paths.of(definition.uuid)
   const emulator = await context.findEmulator(definition.os.arch ?? 'x86_64', definition.devices.emulator)
   if (!emulator)
@@ -39,11 +41,12 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
       remedy: `Install '${definition.devices.emulator}', or change the definition.`,
     })
   const [images] = await Promise.all([
-    preflight(definition, paths),
+    preflight(definition, paths).finally(() => clock.mark('storage')),
     makeConsoleLogs(definition, paths, !incoming),
   ])
   if (signal?.aborted)
     throw new VisorError('cancelled', `The start of domain '${definition.name}' was cancelled.`)
+  clock.mark('preflight')
   const details = {
     definition,
     id,
@@ -63,6 +66,7 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     owner: context.owner,
     details,
   })
+  clock.mark('spawn')
   const state: MachineState = paused
     ? { state: 'paused', reason: 'user' }
     : { state: 'running', reason: incoming ? 'restored' : 'booted' }
@@ -76,6 +80,10 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
       timeoutMs: startTimeoutMs,
     })
     machine.useMonitor(monitor)
+    void monitor.greeting.then(
+      () => clock.mark('monitor'),
+      () => {},
+    )
     // Written while QEMU comes up.
     const recorded = machine.record({})
     recorded.catch(() => {})
@@ -85,6 +93,8 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
       paused ? undefined : run(monitor, signal),
       recorded,
     ])
+    if (!paused) clock.mark('processors')
+    watchBoot(machine, clock, !incoming)
     return machine
   } catch (error) {
     throw await startFailure(machine, definition.name, error)

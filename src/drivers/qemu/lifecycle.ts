@@ -20,7 +20,16 @@ import { openSavedState } from './saved-state.ts'
 type Lifecycle = Required<
   Pick<
     Domains,
-    'define' | 'undefine' | 'start' | 'destroy' | 'reset' | 'suspend' | 'resume' | 'setAutostart' | 'restore'
+    | 'define'
+    | 'undefine'
+    | 'start'
+    | 'destroy'
+    | 'reset'
+    | 'suspend'
+    | 'resume'
+    | 'setAutostart'
+    | 'restore'
+    | 'discardSaved'
   >
 >
 
@@ -101,10 +110,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
     refuseRunning(uuid)
     const { name } = registry.definition(uuid)
     const own = paths.of(uuid).saved
-    if (file === undefined && !registry.isSaved(uuid))
-      throw new VisorError('invalid-state', `Domain '${name}' has no saved state.`, {
-        remedy: `Save it while it runs: 'visor save ${name}'; or name the file of a saved state.`,
-      })
+    if (file === undefined && !registry.isSaved(uuid)) throw nothingSaved(name)
     const saved = await openSavedState(file ?? own)
     try {
       if (saved.machine.definition.uuid !== uuid)
@@ -156,6 +162,13 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       await monitor.execute(state.state === 'pmsuspended' ? 'system_wakeup' : 'cont')
       if (machine.details.paused) await machine.record({ paused: false })
     },
+    async discardSaved(uuid) {
+      const { name } = registry.definition(uuid)
+      if (!registry.isSaved(uuid)) throw nothingSaved(name)
+      await rm(paths.of(uuid).saved, { force: true })
+      registry.setSaved(uuid, false)
+      registry.tell(uuid, { type: 'changed', reason: 'saved-state-discarded' })
+    },
     async setAutostart(uuid, { enabled }) {
       const entry = registry.defined.get(uuid)
       if (entry.autostart === enabled) return
@@ -163,6 +176,12 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       registry.tell(uuid, { type: 'changed', reason: 'autostart' })
     },
   }
+}
+
+function nothingSaved(name: string): VisorError {
+  return new VisorError('invalid-state', `Domain '${name}' has no saved state.`, {
+    remedy: `Save it while it runs: 'visor save ${name}'; or restore from the file of a saved state.`,
+  })
 }
 
 /** Lets QEMU write out what it holds; whether it did or not, it is killed afterwards. */

@@ -4,7 +4,7 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import type { Log } from '../../driver/index.ts'
 import { type ConsoleLog, type GuestProcess, guestOutputName, openConsoleLog } from '../../host/index.ts'
-import type { DomainStateReason } from '../../model/index.ts'
+import type { DomainStateReason, Timeline } from '../../model/index.ts'
 import { VisorError } from '../../model/index.ts'
 import { type ConsolePort, consolePort } from './console.ts'
 import type { CompleteDefinition } from './definition.ts'
@@ -30,6 +30,10 @@ export interface GuestDetails {
   }
   /** It was asked to power off in order to be started again. */
   readonly rebooting?: boolean
+  /** A core dump under way: the file to remove when nobody finishes it. */
+  readonly dumping?: { readonly partial: string }
+  /** How its start went. */
+  readonly timeline?: Timeline
   /** Its file systems are frozen, and are to be thawed. */
   readonly frozen?: boolean
 }

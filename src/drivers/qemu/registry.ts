@@ -200,7 +200,12 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
 
   /** Ends or undoes what the daemon before was doing with it; false when the guest is ended by that. */
   async function settle(machine: Machine): Promise<boolean> {
-    const { saving, restoring, definition: live } = machine.details
+    const { saving, restoring, dumping, definition: live } = machine.details
+    // QEMU goes on writing, and with the guest, but the name the file was to get is known to nobody.
+    if (dumping) {
+      await rm(dumping.partial, { force: true })
+      await machine.record({ dumping: undefined })
+    }
     const file = paths.of(live.uuid).saved
     if (restoring !== undefined && (await identifySavedState(file)) === restoring) {
       // It has run on from the saved state, which must not be used again.

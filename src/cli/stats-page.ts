@@ -65,6 +65,8 @@ export function formatStatsPage(stats: DomainStats, colours: Colours): string {
     formatSection(colours, 'Memory', [
       ['guest', optional(memoryKiB, formatKiB) + (maxMemoryKiB ? ` of ${formatKiB(maxMemoryKiB)}` : '')],
       ['on host', optional(residentKiB, formatKiB)],
+      ['usable', optional(stats.guestMemory?.usableKiB, formatKiB)],
+      ['caches', optional(stats.guestMemory?.diskCachesKiB, formatKiB)],
     ]),
     formatSection(colours, 'Disks', stats.blocks.map(blockLine)),
     formatSection(colours, 'Network', stats.interfaces.map(interfaceLine)),

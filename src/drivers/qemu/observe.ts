@@ -9,21 +9,24 @@ import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { isAtLeast } from './emulator.ts'
 import type { Registry } from './registry.ts'
-import { noUsage, readUsage } from './stats.ts'
+import { noUsage, usageReader } from './stats.ts'
 
 type Observation = Required<Pick<Domains, 'stats' | 'openConsole' | 'consoleLog' | 'screenshot'>>
 
 export function observation(context: Context, registry: Registry): Observation {
-  async function statsOf(uuid: string): Promise<DomainStats> {
+  async function statsOf(uuid: string, read: ReturnType<typeof usageReader>): Promise<DomainStats> {
     const { name, state, maxMemoryKiB } = registry.domain(uuid)
     const machine = registry.machine(uuid)
-    const usage = machine ? await readUsage(machine) : noUsage(maxMemoryKiB)
+    const usage = machine ? await read(machine) : noUsage(maxMemoryKiB)
     return { uuid, name, state, ...usage }
   }
 
   return {
-    stats: ({ domains } = {}) =>
-      Promise.all((domains ?? [...registry.machines()].map(([uuid]) => uuid)).map(statsOf)),
+    stats({ domains } = {}) {
+      const read = usageReader()
+      const uuids = domains ?? [...registry.machines()].map(([uuid]) => uuid)
+      return Promise.all(uuids.map((uuid) => statsOf(uuid, read)))
+    },
     async openConsole(uuid, { device, scrollback = false } = {}) {
       const machine = registry.running(uuid)
       const port = machine.consoles.get(consoleAlias(machine.details.definition, device))

@@ -58,4 +58,30 @@ describe('the disks of running machines', { skip }, () => {
       await connection.close()
     }
   })
+
+  test('are counted under the name they have, whatever comes and goes', async () => {
+    const disk = join(directory, 'counted.raw')
+    await writeTestDisk(disk)
+    const connection = await openTestDriver(directory)
+    const { uuid } = await connection.domains.define(testDefinition('counted', disk))
+    try {
+      await connection.domains.start(uuid)
+      let [stats] = await connection.domains.stats({ domains: [uuid] })
+      for (let tries = 0; tries < 600 && !stats?.blocks[0]?.readRequests; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        ;[stats] = await connection.domains.stats({ domains: [uuid] })
+      }
+      const [block] = stats?.blocks ?? []
+      assert.equal(block?.readErrors, 0)
+      assert.ok((block?.readBytes ?? 0) >= 512)
+      assert.ok((stats?.residentKiB ?? 0) > 10_000, `${stats?.residentKiB}`)
+      assert.ok((stats?.cpuTimeNs ?? 0) >= (stats?.vcpus[0]?.timeNs ?? Number.MAX_VALUE) * 0.5)
+      assert.equal(typeof stats?.vcpus[0]?.delayNs, 'number')
+      assert.equal(stats?.memoryKiB, 32 * 1024)
+      assert.equal(stats?.guestMemory, undefined)
+    } finally {
+      await connection.domains.destroy(uuid)
+      await connection.close()
+    }
+  })
 })

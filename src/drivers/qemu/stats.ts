@@ -1,45 +1,46 @@
-/** What running machines use. */
-import { readFile, stat } from 'node:fs/promises'
-import { readCgroupCpu } from '../../host/index.ts'
-import type { BlockStats, DomainStats } from '../../model/index.ts'
+/**
+ * What running machines use. The kernel is asked for what it knows (processors, memory, links); QEMU only for
+ * its disks, in one round trip, and for what stays the same once.
+ */
+import type { DomainStats } from '../../model/index.ts'
+import { readBlocks } from './block-usage.ts'
 import type { Machine } from './machine.ts'
+import { type LinkCounters, readLinks, readProcessUsage, readThreadTimes } from './process-usage.ts'
 import { isRecord } from './qmp/index.ts'
 
-/** USER_HZ, the unit of times in /proc/PID/stat: 100 on every Linux that Node runs on. */
-const ticksPerSecond = 100
 /** A machine that does not answer is told without what only it knows. */
 const timeoutMs = 2_000
 
 type Usage = Omit<DomainStats, 'uuid' | 'name' | 'state'>
 
-/** What it uses now; counters since its start. What cannot be known is left out. */
-export async function readUsage(machine: Machine): Promise<Usage> {
-  const { pid } = machine.guest.identity
-  const ask = (command: string) =>
-    Promise.resolve()
-      .then(() => machine.monitor.execute(command, undefined, { timeoutMs }))
-      .catch(() => undefined)
-  const [cpu, residentKiB, blocks, sizes, cpus, balloon] = await Promise.all([
-    readCpu(machine),
-    readResident(pid),
-    ask('query-blockstats'),
-    readNodeSizes(machine),
-    ask('query-cpus-fast'),
-    machine.details.definition.devices.memballoon?.model === 'none' ? undefined : ask('query-balloon'),
-  ])
-  const { definition } = machine.details
-  const actual = isRecord(balloon) && typeof balloon.actual === 'number' ? balloon.actual / 1024 : undefined
-  return {
-    ...cpu,
-    vcpus: await readVcpus(pid, cpus),
-    memoryKiB: Math.floor(actual ?? machine.state.memoryKiB ?? definition.memoryKiB),
-    maxMemoryKiB: definition.memoryKiB,
-    ...(residentKiB === undefined ? {} : { residentKiB }),
-    blocks: await readBlocks(machine, blocks, sizes),
-    // QEMU keeps no counters of the user network.
-    interfaces: definition.devices.interfaces.map(({ alias, target }) => ({
-      name: target ?? alias ?? 'net',
-    })),
+/** Reads of many machines at one time: what is of the host is read once. */
+export function usageReader(): (machine: Machine) => Promise<Usage> {
+  let links: ReadonlyMap<string, LinkCounters> | undefined
+  return async (machine) => {
+    const { definition } = machine.details
+    const { devices } = definition
+    if (devices.interfaces.some(({ target }) => target !== undefined)) links ??= readLinks()
+    const { pid } = machine.guest.identity
+    const usage = readProcessUsage(pid, machine.guest.cgroups)
+    const [blocks, threads, memoryKiB, guestMemory] = await Promise.all([
+      readBlocks(machine),
+      findThreads(machine),
+      readMemory(machine),
+      readGuestMemory(machine),
+    ])
+    return {
+      ...usage,
+      vcpus: threads.map(({ id, thread }) => ({ id, ...readThreadTimes(pid, thread) })),
+      memoryKiB,
+      maxMemoryKiB: definition.memoryKiB,
+      ...(guestMemory ? { guestMemory } : {}),
+      blocks,
+      // QEMU keeps no counters of networks in user space.
+      interfaces: devices.interfaces.map(({ alias, target }) => ({
+        name: target ?? alias ?? 'net',
+        ...links?.get(target ?? ''),
+      })),
+    }
   }
 }
 
@@ -48,88 +49,74 @@ export function noUsage(maxMemoryKiB: number): Usage {
   return { cpuTimeNs: 0, vcpus: [], memoryKiB: 0, maxMemoryKiB, blocks: [], interfaces: [] }
 }
 
-async function readCpu({ guest }: Machine) {
-  const cgroup = await readCgroupCpu(guest.cgroups)
-  if (cgroup) return { cpuTimeNs: cgroup.totalNs, cpuUserNs: cgroup.userNs, cpuSystemNs: cgroup.systemNs }
-  const text = await readFile(`/proc/${guest.identity.pid}/stat`, 'latin1').catch(() => '')
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  const nanoseconds = (index: number) => Math.round((Number(fields[index] ?? 0) / ticksPerSecond) * 1e9)
-  const [cpuUserNs, cpuSystemNs] = [nanoseconds(11), nanoseconds(12)]
-  return { cpuTimeNs: cpuUserNs + cpuSystemNs, cpuUserNs, cpuSystemNs }
+interface Thread {
+  readonly id: number
+  readonly thread: number
 }
+const knownThreads = new WeakMap<Machine, { definition: object; threads: readonly Thread[] }>()
 
-async function readResident(pid: number): Promise<number | undefined> {
-  const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '')
-  const kibibytes = /^VmRSS:\s*(\d+) kB/mu.exec(status)?.[1]
-  return kibibytes === undefined ? undefined : Number(kibibytes)
-}
-
-/** By the threads of the virtual processors; under TCG too, where each has one of its own. */
-async function readVcpus(pid: number, answer: unknown): Promise<Usage['vcpus']> {
-  const list = Array.isArray(answer) ? answer.filter(isRecord) : []
-  return Promise.all(
-    list.map(async ({ 'cpu-index': index, 'thread-id': thread }) => {
-      const text = await readFile(`/proc/${pid}/task/${Number(thread)}/schedstat`, 'latin1').catch(() => '')
-      return { id: Number(index), timeNs: Number(text.split(' ')[0] || 0) }
-    }),
+/** The threads of its virtual processors: asked again when the definition of the machine has changed. */
+async function findThreads(machine: Machine): Promise<readonly Thread[]> {
+  const { definition } = machine.details
+  const known = knownThreads.get(machine)
+  if (known?.definition === definition) return known.threads
+  const answer = await ask(machine, 'query-cpus-fast')
+  const threads = (Array.isArray(answer) ? answer.filter(isRecord) : []).map(
+    ({ 'cpu-index': index, 'thread-id': thread }) => ({ id: Number(index), thread: Number(thread) }),
   )
+  if (threads.length > 0) knownThreads.set(machine, { definition, threads })
+  return threads
 }
 
-type NodeSizes = ReadonlyMap<string, number>
+const knownMemory = new WeakMap<Machine, number>()
 
-const nodeSizes = new WeakMap<Machine, NodeSizes>()
-
-/** The sizes of images, by block node. No image changes its size while its machine runs, so one look will do. */
-async function readNodeSizes(machine: Machine): Promise<NodeSizes> {
-  const known = nodeSizes.get(machine)
-  if (known) return known
-  const found = new Map<string, number>()
-  try {
-    const answer = await machine.monitor.execute('query-named-block-nodes', { flat: true }, { timeoutMs })
-    for (const { 'node-name': name, image } of Array.isArray(answer) ? answer.filter(isRecord) : []) {
-      const size = isRecord(image) ? count(image['virtual-size']) : undefined
-      if (typeof name === 'string' && size !== undefined) found.set(name, size)
-    }
-    nodeSizes.set(machine, found)
-  } catch {
-    // Asked again next time.
-  }
-  return found
+/** Memory the guest has now: its balloon tells changes by events, and is asked once for what was before. */
+async function readMemory(machine: Machine): Promise<number> {
+  const { state, details } = machine
+  const { devices, memoryKiB } = details.definition
+  if (state.memoryKiB !== undefined) return state.memoryKiB
+  const known = knownMemory.get(machine)
+  if (known !== undefined) return known
+  const hasBalloon = devices.memballoon !== undefined && devices.memballoon.model !== 'none'
+  const answer = hasBalloon ? await ask(machine, 'query-balloon') : undefined
+  const actual =
+    isRecord(answer) && typeof answer.actual === 'number' ? Math.floor(answer.actual / 1024) : memoryKiB
+  if (!hasBalloon || isRecord(answer)) knownMemory.set(machine, actual)
+  return actual
 }
 
-async function readBlocks({ details }: Machine, answer: unknown, sizes: NodeSizes): Promise<BlockStats[]> {
-  const found = new Map<string, Record<string, unknown>>()
-  for (const one of Array.isArray(answer) ? answer.filter(isRecord) : [])
-    if (typeof one['node-name'] === 'string') found.set(one['node-name'], one)
-  return Promise.all(
-    details.definition.devices.disks.map(async (disk, index) => {
-      const path = disk.file ?? disk.block
-      const one = found.get(`disk${index}`)
-      const stats = isRecord(one?.stats) ? one.stats : {}
-      const file = path === undefined ? undefined : await stat(path).catch(() => undefined)
-      return defined({
-        name: disk.target,
-        path,
-        readRequests: count(stats.rd_operations),
-        readBytes: count(stats.rd_bytes),
-        readTimeNs: count(stats.rd_total_time_ns),
-        writeRequests: count(stats.wr_operations),
-        writeBytes: count(stats.wr_bytes),
-        writeTimeNs: count(stats.wr_total_time_ns),
-        flushRequests: count(stats.flush_operations),
-        allocationBytes: count(stats.wr_highest_offset),
-        capacityBytes: sizes.get(`disk${index}`),
-        physicalBytes: file?.isFile() ? file.blocks * 512 : sizes.get(`disk${index}-file`),
-      })
-    }),
-  )
+const guestFields = {
+  swapInKiB: 'stat-swap-in',
+  swapOutKiB: 'stat-swap-out',
+  majorFaults: 'stat-major-faults',
+  minorFaults: 'stat-minor-faults',
+  unusedKiB: 'stat-free-memory',
+  availableKiB: 'stat-total-memory',
+  usableKiB: 'stat-available-memory',
+  diskCachesKiB: 'stat-disk-caches',
+} as const
+
+/** What the guest says of its memory through its balloon, where the definition asks for that. */
+async function readGuestMemory(machine: Machine): Promise<DomainStats['guestMemory']> {
+  const { memballoon } = machine.details.definition.devices
+  if (!memballoon?.statsPeriodSeconds) return undefined
+  const answer = await ask(machine, 'qom-get', {
+    path: `/machine/peripheral/${memballoon.alias}`,
+    property: 'guest-stats',
+  })
+  const { stats, 'last-update': updated } = isRecord(answer) ? answer : {}
+  if (!isRecord(stats) || !updated) return undefined
+  const entries = Object.entries(guestFields).flatMap(([name, key]) => {
+    const value = stats[key]
+    // All ones is what the guest has not told.
+    if (typeof value !== 'number' || value < 0 || value >= 2 ** 63) return []
+    return [[name, name.endsWith('KiB') ? Math.floor(value / 1024) : value]]
+  })
+  return { ...Object.fromEntries(entries), updatedAt: new Date(Number(updated) * 1000).toISOString() }
 }
 
-function count(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
-}
-
-/** Without the fields that are not known. */
-function defined(fields: { readonly [K in keyof BlockStats]: BlockStats[K] | undefined }): BlockStats {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as BlockStats
+function ask(machine: Machine, command: string, args?: Record<string, unknown>): Promise<unknown> {
+  return Promise.resolve()
+    .then(() => machine.monitor.execute(command, args, { timeoutMs }))
+    .catch(() => undefined)
 }

@@ -8,9 +8,10 @@ import { type Progress, VisorError } from '../model/index.ts'
 import { type CpioEntry, formatCpio } from './cpio.ts'
 import { collectModules, formatModuleIndex, type KernelModule } from './kernel-modules.ts'
 import { extractKernel } from './kernel-payload.ts'
-import { dhcpScript, endScript, initScript, powerButtonScript, profile } from './micro-init.ts'
+import { dhcpScript, endScript, guestScript, initScript, powerButtonScript, profile } from './micro-init.ts'
 import { moduleName } from './modinfo.ts'
 import { type DownloadedPackage, type PackageIndex, withPackages } from './packages.ts'
+import { reseedProgram } from './reseed-program.ts'
 
 interface Architecture {
   /** The distribution's name of it. */
@@ -70,7 +71,9 @@ export const microArchitectures = Object.keys(architectures)
 
 /** Digest of all that this file and its neighbours add to the packages. */
 export const microRecipe = createHash('sha256')
-  .update(JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0)), 'recipe 1']))
+  .update(
+    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 2']),
+  )
   .digest('hex')
 
 /** Makes the micro guest in `output`; names in the result are relative to it. */
@@ -99,7 +102,10 @@ export async function buildMicro({
   const kernel = await findKernelFile(packages)
   const kernelName = await writeKernel(kernel, output, architecture.direct)
   const release = kernel.slice(kernel.indexOf('vmlinuz-') + 'vmlinuz-'.length)
-  const entries = [...files(await readBusybox(packages)), ...(await moduleFiles(packages, release, signal))]
+  const entries = [
+    ...files(await readBusybox(packages), arch),
+    ...(await moduleFiles(packages, release, signal)),
+  ]
   await fs.writeFile(join(output, 'initrd'), await promisify(gzip)(formatCpio(entries), { level: 6 }))
   return {
     kernel: kernelName,
@@ -202,7 +208,8 @@ async function moduleFiles(
   ]
 }
 
-function files(busybox: Buffer): CpioEntry[] {
+function files(busybox: Buffer, arch: string): CpioEntry[] {
+  const reseed = reseedProgram(arch)
   const directories = [
     'bin',
     'sbin',
@@ -237,6 +244,8 @@ function files(busybox: Buffer): CpioEntry[] {
     script('init', initScript),
     ...(['poweroff', 'reboot', 'halt'] as const).map((name) => script(`sbin/${name}`, endScript(name))),
     script('etc/udhcpc.script', dhcpScript),
+    script('sbin/visor-guest', guestScript),
+    ...(reseed ? [{ path: 'sbin/reseed', type: 'file', mode: 0o755, content: reseed } as const] : []),
     script('etc/acpi/PWRF/00000080', powerButtonScript),
   ]
 }

@@ -22,6 +22,8 @@ for word in $line; do
 done
 echo "$name" >/proc/sys/kernel/hostname
 echo "127.0.0.1 localhost $name" >/etc/hosts
+read -r id </proc/sys/kernel/random/uuid
+echo "\${id//-/}" >/etc/machine-id
 
 # Loading one driver makes new devices appear: PCI cards first, then what they carry.
 for bus in pci acpi virtio; do
@@ -54,7 +56,61 @@ done >/etc/inittab
 cat >>/etc/inittab <<END
 ::ctrlaltdel:/sbin/reboot
 END
+[ -d /sys/class/virtio-ports ] && echo "::once:/sbin/visor-guest" >>/etc/inittab
 exec /bin/init
+`
+
+/**
+ * Lets the host tell a copy of a running guest who it is, over the virtio port 'org.visor.guest.0'. A line is
+ * one thing to do; unknown ones are passed over. 'ping' and 'done' are answered with the word they come with.
+ * A host that is not there reads as the end of the file: it is looked for again every second.
+ */
+export const guestScript = `#!/bin/busybox sh
+export PATH=/sbin:/bin
+until [ -n "$port" ]; do
+  for entry in /sys/class/virtio-ports/*; do
+    read -r name <"$entry/name" && [ "$name" = org.visor.guest.0 ] && port=/dev/\${entry##*/}
+  done 2>/dev/null
+  [ -n "$port" ] || sleep 1
+done
+exec 3<>"$port"
+links=
+while true; do
+  while read -r -n 512 word first second <&3; do
+    case $word in
+    ping) echo "pong $first" >&3 ;;
+    hostname)
+      echo "$first" >/proc/sys/kernel/hostname
+      echo "127.0.0.1 localhost $first" >/etc/hosts
+      ;;
+    machine-id) echo "$first" >/etc/machine-id ;;
+    time) date -s "@$first" >/dev/null ;;
+    entropy)
+      echo "$first" >/dev/urandom
+      reseed
+      ;;
+    mac)
+      for link in /sys/class/net/*; do
+        read -r address <"$link/address"
+        [ "$address" = "$first" ] || continue
+        link=\${link##*/}
+        ip link set dev "$link" address "$second" && links="$links $link"
+      done
+      ;;
+    network)
+      [ -n "$links" ] && killall udhcpc 2>/dev/null
+      read -r name </proc/sys/kernel/hostname
+      for link in $links; do
+        ip address flush dev "$link"
+        udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 3>&- &
+      done
+      links=
+      ;;
+    done) echo "done $first" >&3 ;;
+    esac
+  done
+  sleep 1
+done
 `
 
 /** Puts what the DHCP server gave into force; busybox's udhcpc runs it. */

@@ -95,8 +95,11 @@ export function guard(
     const named = refersTo === undefined ? {} : { [refersTo]: await resolve(optionOf(own, refersTo)) }
     const invoke = (options: object) => method.call(inner[part], ...given, { ...options, ...named })
     if (operation.access === 'read' || operation.result === 'stream') return invoke({ ...own, ...running })
-    const { interrupts, lane } = operation
-    const request = { operation: name, target: given[0] ?? name, interrupts, lane, ...running }
+    const { interrupts, parallel } = operation
+    const lane = parallel ? crypto.randomUUID() : operation.lane
+    // What is made of a domain is a job of that domain.
+    const target = Object.values(named)[0] ?? given[0] ?? name
+    const request = { operation: name, target, interrupts, lane, ...running }
     return book.run(request, (job) => invoke({ ...own, ...job }))
   }
 

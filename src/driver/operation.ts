@@ -24,6 +24,8 @@ export interface Operation {
   readonly long?: true
   /** Does not wait for the domain's jobs under way but cancels them first. */
   readonly interrupts?: true
+  /** Waits for no other and is waited for by none: the driver sees to what must not happen at once. */
+  readonly parallel?: true
   /** Waits only for others of the same lane on the domain; without it, of the lane of all that have none. */
   readonly lane?: 'agent' | 'block' | 'control'
 }

@@ -53,6 +53,7 @@ export const templateOperations = {
     access: 'admin',
     doc: 'Makes running copies.',
     key: 'template',
+    parallel: true,
     options: s.object('CloneTemplate', 'How', {
       count: s.integer('how many', { optional: true, min: 1, max: 1000 }),
       name: s.string('name, or what the names of several begin with', { optional: true, maxLength: 240 }),

@@ -30,6 +30,7 @@ import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
 import { saving } from './save.ts'
 import { timelines } from './timeline.ts'
+import { openTemplates } from './templates/index.ts'
 
 /** How often the logs of consoles are looked at, and cut when they have grown. */
 const trimIntervalMs = 5_000
@@ -47,6 +48,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   const hub = eventHub()
   const registry = openRegistry(context, await openDefinedDomains(options.store, 'qemu'), hub)
   await registry.adopt()
+  const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
   const powerParts = power(context, registry)
   for (const [, machine] of registry.machines()) {
     // Not waited for: a guest that does not answer must not hold up the others.
@@ -86,9 +88,11 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       },
     },
     agent: guestAgent(context, registry),
+    templates,
     events: (eventOptions) => hub.listen(eventOptions),
     async close() {
       clearInterval(trimming)
+      await closeTemplates()
       registry.close()
       hub.close()
     },
@@ -117,6 +121,7 @@ async function openContext({ stateDirectory, runtimeDirectory, store, log }: Ope
     store,
     log,
     cgroups,
+    frozen: new Map(),
     async findEmulator(arch, path) {
       const program = path ?? found.find((one) => one.arch === arch)?.path
       if (program === undefined || arch !== 'x86_64') return undefined

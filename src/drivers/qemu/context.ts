@@ -12,6 +12,8 @@ export interface Context {
   readonly store: Store
   readonly log: Log
   readonly cgroups: readonly CgroupHierarchy[]
+  /** Disks that templates keep as they are, with the name of the template. */
+  readonly frozen: Map<string, string>
   /** The emulator for an architecture or a program; undefined when there is none. */
   findEmulator(arch: string, path?: string): Promise<Emulator | undefined>
   kvm(emulator: Emulator): Promise<KvmState>

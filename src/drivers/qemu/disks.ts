@@ -65,7 +65,12 @@ function writeCache({ cache, device: kind }: Disk, image: DiskImage | undefined)
 }
 
 /** An image and, spelt out, what it is based on: QEMU opens exactly these files. */
-function blockNode(disk: Disk, image: DiskImage, name: string, readonly: boolean): Record<string, unknown> {
+export function blockNode(
+  disk: Disk,
+  image: DiskImage,
+  name: string,
+  readonly: boolean,
+): Record<string, unknown> {
   const cache = {
     direct: disk.cache === 'none' || disk.cache === 'directsync',
     'no-flush': disk.cache === 'unsafe',

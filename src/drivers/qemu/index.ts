@@ -21,7 +21,6 @@ const absent: readonly string[] = [
   'snapshots',
   'checkpoints',
   'blocks',
-  'templates',
   'migrations',
 ]
 

@@ -3,10 +3,10 @@ import type { FileHandle } from 'node:fs/promises'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { spawnGuest } from '../../host/index.ts'
 import { type Progress, VisorError } from '../../model/index.ts'
-import { buildCommandLine, incomingDescriptor } from './command-line.ts'
+import { buildCommandLine, incomingDescriptor, type MemoryFile } from './command-line.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
-import { type Machine, type MachineEnd, openMachine } from './machine.ts'
+import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
 import type { GuestPaths } from './paths.ts'
 import { preflight } from './preflight.ts'
@@ -18,10 +18,29 @@ export interface LaunchOptions {
   readonly id: number
   readonly paused: boolean
   readonly tell: (event: StateEvent, machine: Machine) => void
-  /** A saved state to go on from: an open file at the place where QEMU's part begins. */
-  readonly incoming?: { readonly file: FileHandle; readonly id: string; readonly sizeBytes: number }
+  /** A state to go on from. */
+  readonly incoming?: IncomingState
+  readonly memory?: MemoryFile
+  /** More that a later daemon must know of it. */
+  readonly details?: Pick<GuestDetails, 'template'>
+  /** Changes the arguments of QEMU. */
+  readonly arrange?: (args: readonly string[]) => readonly string[]
   readonly signal?: AbortSignal | undefined
   readonly progress?: ((progress: Progress) => void) | undefined
+}
+
+export interface IncomingState {
+  /** An open file at the place where QEMU's part begins, or the socket on which QEMU shall listen for it. */
+  readonly source: FileHandle | string
+  readonly sizeBytes: number
+  /** Of a saved state that is used up. */
+  readonly id?: string
+  /** The main memory is not in it: it is in its file already. */
+  readonly withoutMemory?: true
+  /** Done when QEMU is there, before it reads. */
+  readonly before?: () => Promise<void>
+  /** Done when QEMU listens: sends it the state. */
+  readonly feed?: () => Promise<void>
 }
 
 /** Time for a QEMU to come up or to take over a saved state; it is far longer than any takes. */
@@ -32,7 +51,7 @@ const startTimeoutMs = 60_000
  * with `failed` and what QEMU said, `cancelled`, or as `preflight` does; nothing of it is left then.
  */
 export async function launch(context: Context, options: LaunchOptions): Promise<Machine> {
-  const { definition, id, paused, incoming, signal } = options
+  const { definition, id, paused, incoming, signal, memory, arrange } = options
   const clock = startClock()
   const paths = context.paths.of(definition.uuid)
   const emulator = await context.findEmulator(definition.os.arch ?? 'x86_64', definition.devices.emulator)
@@ -40,6 +59,7 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     throw new VisorError('unavailable', `The emulator of domain '${definition.name}' is not installed.`, {
       remedy: `Install '${definition.devices.emulator}', or change the definition.`,
     })
+  refuseFrozen(context, definition)
   const [images] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),
     makeConsoleLogs(definition, paths, !incoming),
@@ -52,16 +72,21 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     id,
     startedAt: new Date().toISOString(),
     paused,
-    ...(incoming ? { restoring: incoming.id } : {}),
+    ...(incoming?.id === undefined ? {} : { restoring: incoming.id }),
+    ...options.details,
   }
+  const args = buildCommandLine({
+    ...{ definition, emulator, paths, images, memory },
+    incoming: incoming !== undefined,
+  })
   const guest = await spawnGuest({
     directory: paths.directory,
     name: `qemu-${definition.uuid}`,
     program: emulator.path,
-    args: buildCommandLine({ definition, emulator, paths, images, incoming: incoming !== undefined }),
+    args: arrange ? arrange(args) : args,
     env: guestEnvironment(),
     sockets: 1,
-    files: incoming ? [incoming.file.fd] : [],
+    files: typeof incoming?.source === 'object' ? [incoming.source.fd] : [],
     cgroups: context.cgroups,
     owner: context.owner,
     details,
@@ -87,7 +112,7 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     // Written while QEMU comes up.
     const recorded = machine.record({})
     recorded.catch(() => {})
-    if (incoming) await receive(machine, monitor, options)
+    if (incoming) await receive(machine, monitor, incoming, options)
     await Promise.all([
       ...prepare(definition, monitor, signal),
       paused ? undefined : run(monitor, signal),
@@ -135,8 +160,10 @@ function prepare(definition: CompleteDefinition, monitor: QmpClient, signal: Abo
 async function receive(
   machine: Machine,
   monitor: QmpClient,
-  { incoming, signal, progress }: LaunchOptions,
+  incoming: IncomingState,
+  { signal, progress }: LaunchOptions,
 ): Promise<void> {
+  const { source, sizeBytes, withoutMemory = false, before, feed } = incoming
   const done = Promise.withResolvers<void>()
   const intercept = ({ event, data }: QmpEvent) => {
     if (event !== 'MIGRATION') return false
@@ -149,16 +176,28 @@ async function receive(
   const onAbort = () => done.reject(new VisorError('cancelled', 'The restore was cancelled.'))
   signal?.addEventListener('abort', onAbort, { once: true })
   void monitor.closed.then((error) => done.reject(error ?? new VisorError('failed', 'QEMU ended.')))
-  const timer = setInterval(() => void tellProgress(machine, incoming?.sizeBytes ?? 0, progress), 200)
+  const onFile = typeof source === 'object'
+  const timer = onFile && setInterval(() => void tellProgress(machine, sizeBytes, progress), 200)
   done.promise.catch(() => {})
   try {
+    const capabilities = [
+      { capability: 'events', state: true },
+      { capability: 'x-ignore-shared', state: withoutMemory },
+    ]
+    const uri = onFile ? `fd:${incomingDescriptor}` : `unix:${source}`
+    if (before) await Promise.race([monitor.greeting.then(before), done.promise])
     await Promise.all([
-      monitor.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] }),
-      monitor.execute('migrate-incoming', { uri: `fd:${incomingDescriptor}` }, { timeoutMs: startTimeoutMs }),
+      monitor.execute('migrate-set-capabilities', { capabilities }),
+      monitor.execute('migrate-incoming', { uri }, { timeoutMs: startTimeoutMs }).then(feed),
       done.promise,
     ])
+    // A save of it later has all of its memory.
+    if (withoutMemory)
+      await monitor.execute('migrate-set-capabilities', {
+        capabilities: [{ capability: 'x-ignore-shared', state: false }],
+      })
   } finally {
-    clearInterval(timer)
+    if (timer) clearInterval(timer)
     signal?.removeEventListener('abort', onAbort)
     machine.interceptors.delete(intercept)
   }
@@ -193,6 +232,18 @@ async function startFailure(machine: Machine, name: string, error: unknown): Pro
 
 function pause(timeoutMs: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(resolve, timeoutMs, undefined).unref())
+}
+
+/** A disk that a template keeps as it is cannot be written to. */
+function refuseFrozen({ frozen }: Context, { name, devices }: CompleteDefinition): void {
+  for (const { file = '', device, readonly } of devices.disks) {
+    const template = frozen.get(file)
+    if (template !== undefined && device === 'disk' && !readonly)
+      throw new VisorError('invalid-state', `Domain '${name}' would write to '${file}'.`, {
+        object: { kind: 'domain', name },
+        remedy: `The template '${template}' is based on it: use an overlay of it, or remove the template.`,
+      })
+  }
 }
 
 /** What QEMU gets of our environment: nothing that is only ours. */

@@ -62,10 +62,11 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       throw new VisorError('invalid-state', `Domain '${name}' has a saved state.`, {
         remedy: 'Start it to use the state up, or undefine it together with its saved state.',
       })
-    const { saved, consoleDirectory } = paths.of(uuid)
+    const { saved, consoleDirectory, clone } = paths.of(uuid)
     await registry.defined.remove(uuid)
     registry.forget(uuid)
-    await Promise.all([rm(saved, { force: true }), rm(consoleDirectory, { recursive: true, force: true })])
+    const whole = { recursive: true, force: true }
+    await Promise.all([rm(saved, { force: true }), rm(consoleDirectory, whole), rm(clone, whole)])
     registry.tell(uuid, { type: 'undefined' }, name)
   }
 
@@ -122,7 +123,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
         definition: { ...saved.machine.definition, name },
         id: registry.nextId(),
         paused: paused ?? saved.machine.paused,
-        incoming: { file: saved.file, id: saved.machine.id, sizeBytes: saved.sizeBytes },
+        incoming: { source: saved.file, id: saved.machine.id, sizeBytes: saved.sizeBytes },
         signal,
         progress,
         tell: registry.tellFrom(uuid),

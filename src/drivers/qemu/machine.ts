@@ -36,6 +36,15 @@ export interface GuestDetails {
   readonly timeline?: Timeline
   /** Its file systems are frozen, and are to be thawed. */
   readonly frozen?: boolean
+  /** What it has to do with a template: holds its memory while that is written, waits in its pool, is a clone. */
+  readonly template?: {
+    readonly id: string
+    readonly role: 'capture' | 'spare' | 'clone'
+    /** It has not been told yet who it is. */
+    readonly pending?: boolean
+  }
+  /** A template is being made of it; whether it goes on when that failed. */
+  readonly capturing?: { readonly resume: boolean }
 }
 
 /** Absent changes nothing, undefined removes. */

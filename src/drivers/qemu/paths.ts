@@ -10,6 +10,8 @@ export interface GuestPaths {
   readonly consoleDirectory: string
   /** The state that visor keeps of a saved guest. */
   readonly saved: string
+  /** What a clone of a template has of its own: its disks. */
+  readonly clone: string
   socket(alias: string): string
   consoleLog(alias: string): string
   longestSocket(definition: CompleteDefinition): string
@@ -20,6 +22,10 @@ export interface DriverPaths {
   readonly guests: string
   readonly saved: string
   readonly consoles: string
+  /** One directory per template. */
+  readonly templates: string
+  /** One directory per clone. */
+  readonly clones: string
   of(uuid: string): GuestPaths
 }
 
@@ -27,10 +33,14 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
   const guests = join(runtimeDirectory, 'qemu')
   const saved = join(stateDirectory, 'qemu', 'saved')
   const consoles = join(stateDirectory, 'qemu', 'consoles')
+  const templates = join(stateDirectory, 'qemu', 'templates')
+  const clones = join(stateDirectory, 'qemu', 'clones')
   return {
     guests,
     saved,
     consoles,
+    templates,
+    clones,
     of(uuid) {
       const directory = join(guests, uuid)
       const socket = (alias: string) => join(directory, `${alias}.sock`)
@@ -39,6 +49,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
         monitor: join(directory, 'monitor.sock'),
         consoleDirectory: join(consoles, uuid),
         saved: join(saved, `${uuid}.visor-state`),
+        clone: join(clones, uuid),
         socket,
         consoleLog: (alias) => join(consoles, uuid, `${alias}.log`),
         longestSocket({ devices }) {

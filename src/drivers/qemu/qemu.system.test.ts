@@ -328,6 +328,7 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
       store: memoryStore(),
       log: silentLog,
       cgroups: await findCgroupHierarchies(),
+      frozen: new Map(),
       findEmulator: async () => emulator,
       kvm: async () => ({ works: true, detail: 'Taken for granted by this test.' }),
     }

@@ -10,6 +10,7 @@ import { connectMonitor, type GuestDetails, type Machine, type MachineEnd, openM
 import { fromStatus, type StateEvent } from './machine-state.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
 import { identifySavedState } from './saved-state.ts'
+import { settleCapture } from './templates/capture.ts'
 
 export interface Registry {
   readonly defined: DefinedDomains
@@ -23,6 +24,10 @@ export interface Registry {
   isSaved(uuid: string): boolean
   setSaved(uuid: string, saved: boolean): void
   nextId(): number
+  /** Domains that are clones, with the template they depend on. */
+  readonly clones: Map<string, string>
+  /** Copies of templates that were found waiting in a pool; whoever takes them sees to them. */
+  takeSpares(): Machine[]
   /** Takes in a machine that was started, and tells. */
   admit(uuid: string, machine: Machine, event: StateEvent): void
   /** What goes on the record when a start failed. */
@@ -40,6 +45,8 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
   const machines = new Map<string, Machine>()
   const ends = new Map<string, MachineEnd>()
   const saved = new Set<string>()
+  const clones = new Map<string, string>()
+  const spares: Machine[] = []
   const { paths, log } = context
   let lastId = 0
   let closed = false
@@ -119,6 +126,8 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       else saved.delete(uuid)
     },
     nextId: () => ++lastId,
+    clones,
+    takeSpares: () => spares.splice(0),
     admit(uuid, machine, event) {
       ends.delete(uuid)
       watch(uuid, machine)
@@ -131,6 +140,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     forget(uuid) {
       ends.delete(uuid)
       saved.delete(uuid)
+      clones.delete(uuid)
     },
     async adopt() {
       await Promise.all(
@@ -169,9 +179,12 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
         { pid: guest.identity.pid },
         'A guest was found whose record is broken; it is left alone.',
       )
-    const { definition: live } = details
+    const { definition: live, template } = details
+    const isDomain = template?.role !== 'capture' && template?.role !== 'spare'
+    const unfinished = template?.pending && !defined.find(live.uuid)
     // Such as with a store from before it was defined: the guest must not be lost for that.
-    if (!defined.find(live.uuid)) await defined.put({ definition: live, autostart: false })
+    if (isDomain && !unfinished && !defined.find(live.uuid))
+      await defined.put({ definition: live, autostart: false })
     lastId = Math.max(lastId, details.id)
     const machine = openMachine({
       guest,
@@ -181,7 +194,9 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       log,
       tell: tellFrom(live.uuid),
     })
+    if (template?.role === 'capture' || (isDomain && unfinished)) return machine.kill('failed')
     const monitor = await reach(machine, paths.of(live.uuid).monitor)
+    if (template?.role === 'spare') return adoptSpare(machine, monitor)
     if (monitor) {
       machine.useMonitor(monitor)
       const status = await monitor.execute('query-status').catch(() => undefined)
@@ -198,14 +213,24 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     log.info({ domain: live.name, pid: guest.identity.pid }, 'Found a running guest again.')
   }
 
+  async function adoptSpare(machine: Machine, monitor: QmpClient | undefined): Promise<void> {
+    if (!monitor) return machine.kill('failed')
+    machine.useMonitor(monitor)
+    const { prelaunch } = fromStatus(await monitor.execute('query-status').catch(() => undefined))
+    if (prelaunch) return machine.kill('failed')
+    await monitor.execute('stop')
+    spares.push(machine)
+  }
+
   /** Ends or undoes what the daemon before was doing with it; false when the guest is ended by that. */
   async function settle(machine: Machine): Promise<boolean> {
-    const { saving, restoring, dumping, definition: live } = machine.details
+    const { saving, restoring, dumping, capturing, definition: live } = machine.details
     // QEMU goes on writing, and with the guest, but the name the file was to get is known to nobody.
     if (dumping) {
       await rm(dumping.partial, { force: true })
       await machine.record({ dumping: undefined })
     }
+    if (capturing) await settleCapture(machine)
     const file = paths.of(live.uuid).saved
     if (restoring !== undefined && (await identifySavedState(file)) === restoring) {
       // It has run on from the saved state, which must not be used again.

@@ -1,0 +1,95 @@
+/** The definition of a clone: that of its template, less all that only one machine can have. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import type { Devices, Disk } from '../../../model/index.ts'
+import type { CompleteDefinition } from '../definition.ts'
+import { unsupported } from '../unsupported.ts'
+
+/** Which disk of the template is under an overlay of the clone, by the alias of the disk. */
+export interface FrozenDisk {
+  readonly alias: string
+  readonly file: string
+  readonly format: 'raw' | 'qcow2'
+  readonly sizeBytes: number
+}
+
+export interface CloneIdentity {
+  readonly uuid: string
+  readonly name: string
+  /** Where its disks are. */
+  readonly directory: string
+}
+
+/** A definition with this identity: addresses of cards, paths of sockets and disks are its own. */
+export function cloneDefinition(
+  template: CompleteDefinition,
+  disks: readonly FrozenDisk[],
+  { uuid, name, directory }: CloneIdentity,
+): CompleteDefinition {
+  const { devices, os } = template
+  const frozen = new Set(disks.map(({ alias }) => alias))
+  return {
+    ...template,
+    uuid,
+    name,
+    os: { ...os, ...(os.commandLine ? { commandLine: rename(os.commandLine, template.name, name) } : {}) },
+    devices: {
+      ...devices,
+      disks: devices.disks.map((disk) =>
+        frozen.has(disk.alias ?? '') ? onOverlay(disk, join(directory, overlayName(disk))) : disk,
+      ),
+      interfaces: devices.interfaces.map((one, index) => ({ ...one, mac: macAddress(uuid, index) })),
+      serials: devices.serials.map(withoutPath),
+      consoles: devices.consoles.map(withoutPath),
+      channels: devices.channels.map(withoutPath),
+      graphics: devices.graphics.map(withoutSocket),
+    },
+  }
+}
+
+export const overlayName = ({ alias, target }: Pick<Disk, 'alias' | 'target'>): string =>
+  `${alias ?? target}.qcow2`
+
+/** The disk with an overlay as its image. */
+export function onOverlay(disk: Disk, file: string): Disk {
+  const { block: _, ...rest } = disk
+  return { ...rest, type: 'file', file, format: 'qcow2' }
+}
+
+function withoutPath<T extends { readonly type: string; path?: string | undefined }>(port: T): T {
+  if (port.type !== 'unix') return port
+  const { path: _, ...rest } = port
+  return rest as T
+}
+
+function withoutSocket(screen: Devices['graphics'][number]): Devices['graphics'][number] {
+  const { socket: _, port, ...rest } = screen
+  return {
+    ...rest,
+    ...(port === undefined ? {} : { port: -1, autoport: true }),
+    listens: screen.listens.map(({ socket: __, ...listen }) => listen),
+  } as typeof screen
+}
+
+/** Its next boot says its own name where the template's said its. */
+function rename(commandLine: string, from: string, to: string): string {
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/iu.test(to)) return commandLine
+  const words = commandLine.split(' ')
+  return words.map((word) => (word === `visor.hostname=${from}` ? `visor.hostname=${to}` : word)).join(' ')
+}
+
+function macAddress(uuid: string, index: number): string {
+  const hash = createHash('sha256').update(`${uuid}/${index}`).digest()
+  return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
+}
+
+/** Fails with `unsupported-config` for what no two machines can share and no copy can be made of. */
+export function checkClonable({ devices }: CompleteDefinition): void {
+  for (const [index, { type, path }] of [...devices.serials, ...devices.consoles].entries())
+    if (type === 'file')
+      throw unsupported(
+        `devices.serials[${index}].path`,
+        `writes to '${path}', which clones cannot share`,
+        "Use the type 'pty'.",
+      )
+}

@@ -1,0 +1,89 @@
+/**
+ * Talks to the hook in a guest, over the virtio port 'org.visor.guest.0': lines of one word and what belongs
+ * to it. The guest does what it knows and passes over the rest; `ping` and `done` are answered with `pong`
+ * and `done` and the word that came with them. What the guest says is bounded, and believed for nothing else.
+ */
+import { randomBytes } from 'node:crypto'
+import { createConnection, type Socket } from 'node:net'
+import { VisorError } from '../../../model/index.ts'
+import type { CompleteDefinition } from '../definition.ts'
+import { lineCutter } from '../qmp/index.ts'
+
+const hookChannel = 'org.visor.guest.0'
+const longestLine = 4096
+
+export interface GuestHook {
+  /** Sends lines; resolves when the guest has done them all. Fails with `unavailable` when it does not answer in time. */
+  tell(lines: readonly string[], timeoutMs: number): Promise<void>
+  /** Whether somebody answers within this time. */
+  ping(timeoutMs: number): Promise<boolean>
+  /** Sends a line that is not waited for. */
+  post(line: string): void
+  close(): void
+}
+
+/** The alias of the channel the hook listens on; undefined when the machine has none. */
+export function hookAlias({ devices }: CompleteDefinition): string | undefined {
+  return devices.channels.find(({ name }) => name === hookChannel)?.alias
+}
+
+/** Connects to the socket of the channel. Fails with `unavailable` when there is none. */
+export async function connectHook(path: string, name: string): Promise<GuestHook> {
+  const socket = createConnection(path)
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve)
+    socket.once('error', (cause) => reject(silent(name, cause)))
+  })
+  return guestHook(socket, name)
+}
+
+export function guestHook(socket: Socket, name: string): GuestHook {
+  const lines = lineCutter(longestLine)
+  const waiting = new Map<string, () => void>()
+  socket.on('error', () => {})
+  socket.on('data', (chunk: Buffer) => {
+    try {
+      for (const line of lines.cut(chunk)) waiting.get(line.trim())?.()
+    } catch {
+      socket.destroy()
+    }
+  })
+
+  function ask(before: readonly string[], word: 'ping' | 'done', timeoutMs: number): Promise<void> {
+    const token = randomBytes(8).toString('hex')
+    const answer = `${word === 'ping' ? 'pong' : 'done'} ${token}`
+    return new Promise((resolve, reject) => {
+      const settle = (error?: VisorError) => {
+        clearTimeout(timer)
+        waiting.delete(answer)
+        socket.off('close', onClose)
+        if (error) reject(error)
+        else resolve()
+      }
+      const onClose = () => settle(silent(name))
+      const timer = setTimeout(onClose, timeoutMs)
+      waiting.set(answer, () => settle())
+      socket.once('close', onClose)
+      if (socket.destroyed) return settle(silent(name))
+      socket.write(`${[...before, `${word} ${token}`].join('\n')}\n`)
+    })
+  }
+
+  return {
+    tell: (before, timeoutMs) => ask(before, 'done', timeoutMs),
+    ping: (timeoutMs) =>
+      ask([], 'ping', timeoutMs).then(
+        () => true,
+        () => false,
+      ),
+    post: (line) => void socket.write(`${line}\n`),
+    close: () => void socket.destroy(),
+  }
+}
+
+function silent(name: string, cause?: unknown): VisorError {
+  return new VisorError('unavailable', `The hook in domain '${name}' does not answer.`, {
+    cause,
+    remedy: 'docs/live-clones.md says what a guest needs in order to take on an identity of its own.',
+  })
+}

@@ -1,0 +1,124 @@
+/** A copy of a template as a process: loaded and still, with disks and addresses of its own, but not a domain yet. */
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { withUndo } from '../../../host/index.ts'
+import { VisorError } from '../../../model/index.ts'
+import type { Context } from '../context.ts'
+import type { CompleteDefinition } from '../definition.ts'
+import { launch } from '../launch.ts'
+import type { Machine } from '../machine.ts'
+import { createOverlay } from '../qcow2-overlay.ts'
+import type { Registry } from '../registry.ts'
+import { cloneDefinition, overlayName } from './clone-definition.ts'
+import { connectHook, type GuestHook, hookAlias } from './guest-hook.ts'
+import { identityLines, nameLines, setLinks, tellIdentity } from './identity.ts'
+import { openTemplateState, type TemplateFiles, type TemplateRecord } from './record.ts'
+
+export interface Spare {
+  readonly machine: Machine
+  readonly hook: GuestHook | undefined
+  /** It has run already, and knows all of its identity but its name. */
+  readonly warm: boolean
+}
+
+export interface MakeSpare {
+  readonly record: TemplateRecord
+  readonly files: TemplateFiles
+  readonly uuid: string
+  readonly name: string
+  readonly role: 'spare' | 'clone'
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Written beside the disks of a clone: whose they are. */
+export const cloneMark = 'template'
+
+/**
+ * Starts a QEMU that has the template's state. Its processors have not run. Fails as {@link launch} does, or
+ * with `failed` for a damaged template; nothing of it is left then.
+ */
+export function makeSpare(context: Context, registry: Registry, options: MakeSpare): Promise<Spare> {
+  const { record, files, uuid, name, role, signal } = options
+  const paths = context.paths.of(uuid)
+  const definition = cloneDefinition(record.definition, record.disks, { uuid, name, directory: paths.clone })
+  const alias = record.identity === 'hook' ? hookAlias(definition) : undefined
+  let hook: GuestHook | undefined
+  return withUndo(async (undo) => {
+    const state = await openTemplateState(record, files)
+    try {
+      undo.push(() => rm(paths.clone, { recursive: true, force: true }))
+      await makeDisks(paths.clone, record, definition)
+      undo.push(() => hook?.close())
+      const machine = await launch(context, {
+        definition,
+        id: registry.nextId(),
+        paused: true,
+        tell: registry.tellFrom(uuid),
+        memory: { file: files.memory, share: false },
+        details: { template: { id: record.id, role, pending: true } },
+        ...(signal ? { signal } : {}),
+        incoming: {
+          source: state,
+          sizeBytes: record.state?.sizeBytes ?? 0,
+          withoutMemory: true,
+          async before() {
+            if (alias !== undefined) hook = await connectHook(paths.socket(alias), name)
+          },
+        },
+      })
+      undo.push(() => machine.kill('failed'))
+      await setLinks(machine, definition, false)
+      return { machine, hook, warm: false }
+    } finally {
+      await state.close()
+    }
+  })
+}
+
+async function makeDisks(
+  directory: string,
+  { id, disks }: TemplateRecord,
+  { devices }: CompleteDefinition,
+): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await Promise.all([
+    writeFile(join(directory, cloneMark), `${id}\n`, { mode: 0o600 }),
+    ...disks.map((base) => {
+      const disk = devices.disks.find(({ alias }) => alias === base.alias)
+      return disk && createOverlay(join(directory, overlayName(disk)), base)
+    }),
+  ])
+}
+
+/** Lets it take on its identity and stand still again, so that next to nothing is left to do when it is wanted. */
+export async function warmUp(record: TemplateRecord, spare: Spare): Promise<Spare> {
+  const { machine, hook } = spare
+  if (!hook) return spare
+  const { definition } = machine.details
+  await machine.monitor.execute('cont')
+  await tellIdentity(hook, identityLines({ definition, before: record.definition }))
+  await machine.monitor.execute('stop')
+  return { ...spare, warm: true }
+}
+
+/** Lets it run as a machine of its own. Resolves when it has said that it knows who it is. */
+export async function wake(record: TemplateRecord, { machine, hook, warm }: Spare): Promise<void> {
+  const { definition } = machine.details
+  await machine.monitor.execute('cont')
+  if (hook) {
+    const lines = warm ? nameLines(definition) : identityLines({ definition, before: record.definition })
+    await tellIdentity(hook, lines)
+  }
+  if (hook || isolated(definition)) await setLinks(machine, definition, true)
+  hook?.post('network')
+  hook?.close()
+}
+
+/** Whether its cards are in networks of its own, where nobody else can have its address. */
+function isolated({ devices }: CompleteDefinition): boolean {
+  return devices.interfaces.every(({ type }) => type === 'user')
+}
+
+export function cancelled(name: string): VisorError {
+  return new VisorError('cancelled', `The clone '${name}' was given up.`)
+}

@@ -29,8 +29,8 @@ import { driverPaths, type GuestPaths } from './paths.ts'
 import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
 import { saving } from './save.ts'
-import { timelines } from './timeline.ts'
 import { openTemplates } from './templates/index.ts'
+import { timelines } from './timeline.ts'
 
 /** How often the logs of consoles are looked at, and cut when they have grown. */
 const trimIntervalMs = 5_000

@@ -2,7 +2,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withUndo } from '../../../host/index.ts'
-import { VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition.ts'
 import { launch } from '../launch.ts'
@@ -117,8 +116,4 @@ export async function wake(record: TemplateRecord, { machine, hook, warm }: Spar
 /** Whether its cards are in networks of its own, where nobody else can have its address. */
 function isolated({ devices }: CompleteDefinition): boolean {
   return devices.interfaces.every(({ type }) => type === 'user')
-}
-
-export function cancelled(name: string): VisorError {
-  return new VisorError('cancelled', `The clone '${name}' was given up.`)
 }

@@ -23,7 +23,7 @@ export interface Benchmark {
   /** Short name, to select it by. */
   readonly id: string
   readonly title: string
-  readonly unit: 'ms' | 'us' | 'MB'
+  readonly unit: 'ms' | 'us' | 'MB' | 'kB' | '%'
   /** Fewer samples where each takes long; at least nine of time. */
   readonly rounds?: number
   readonly aims?: readonly Aim[]

@@ -9,6 +9,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { define } from './benchmarks/define.ts'
 import { destroy } from './benchmarks/destroy.ts'
+import { fleet, guestMemory, statsLoad } from './benchmarks/fleet.ts'
 import { list } from './benchmarks/list.ts'
 import { memory } from './benchmarks/memory.ts'
 import { ready } from './benchmarks/ready.ts'
@@ -19,7 +20,19 @@ import { type Benchmark, type BenchmarkResult, judge, measure } from './harness.
 import { formatResult } from './table.ts'
 import { atWorkbench } from './workbench.ts'
 
-const benchmarks: readonly Benchmark[] = [start, destroy, define, list, stats, rest, ready, memory]
+const benchmarks: readonly Benchmark[] = [
+  start,
+  destroy,
+  define,
+  list,
+  stats,
+  rest,
+  ready,
+  memory,
+  fleet,
+  statsLoad,
+  guestMemory,
+]
 const defaultRounds = 11
 
 async function runBenchmark(benchmark: Benchmark, rounds: number | undefined): Promise<BenchmarkResult> {

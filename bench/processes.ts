@@ -26,3 +26,11 @@ export function residentMegabytes(pid: number): number {
   if (!Number.isFinite(kib)) throw new Error(`Process ${pid} has no resident set.`)
   return (kib * 1024) / 1e6
 }
+
+/** Processor time of a process since its start, proc(5). */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  // USER_HZ is 100.
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}

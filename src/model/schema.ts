@@ -76,6 +76,10 @@ export interface SizeSchema extends Schema<number> {
 }
 export interface SizeOptions extends IntegerOptions {
   readonly unit: 'KiB' | 'bytes'
+  /** In XML an attribute beside it, `unit`, has its unit. */
+  readonly unitAttribute?: true
+  /** XML has it in the largest unit that makes it a whole number. */
+  readonly largestUnit?: true
 }
 
 /** How libvirt writes a boolean: `yes`/`no`, `on`/`off`, or an empty element that is there or not. */

@@ -8,7 +8,17 @@ import type * as s from './schema.ts'
 import { clean } from './show.ts'
 import { scale } from './size.ts'
 import { attributeText } from './xml-format.ts'
-import { isFlag, isSize, type Layout, layoutOf, type Place, type Slot, sortUnknown } from './xml-layout.ts'
+import {
+  hasUnit,
+  hasUnitAttribute,
+  isFlag,
+  isSize,
+  type Layout,
+  layoutOf,
+  type Place,
+  type Slot,
+  sortUnknown,
+} from './xml-layout.ts'
 import { parseXml, type XmlDocument, type XmlElement, type XmlLimits } from './xml-tree.ts'
 
 /**
@@ -72,8 +82,11 @@ function readPlace(reading: Reading, owner: Owner, element: XmlElement, place: P
   reading.ancestors.push(element)
   for (const attribute of element.attributes.values()) {
     const slot = place.attributes.get(attribute.name)
-    if (slot) assign(reading, owner, slot, convert(slot.schema, attribute.value), attribute.start)
-    else if (!(attribute.name === 'unit' && isSize(place.text))) {
+    if (slot && hasUnitAttribute(slot)) {
+      const value = convertSize(slot, attribute.value, element.attributes.get('unit')?.value)
+      assign(reading, owner, slot, value, attribute.start)
+    } else if (slot) assign(reading, owner, slot, convert(slot.schema, attribute.value), attribute.start)
+    else if (!(attribute.name === 'unit' && hasUnit(place))) {
       const xml = `${attribute.name}=${attributeText(attribute.value)}`
       keep(reading, owner, `${below}@${attribute.name}`, xml, attribute.start)
     }
@@ -138,7 +151,9 @@ function readText(reading: Reading, owner: Owner, element: XmlElement, { text: s
       reading,
       owner,
       slot,
-      isSize(slot) ? convertSize(slot, element) : convert(slot.schema, text),
+      isSize(slot)
+        ? convertSize(slot, text, element.attributes.get('unit')?.value)
+        : convert(slot.schema, text),
       element.start,
     )
 }
@@ -169,10 +184,10 @@ function convert(schema: s.Schema, text: string): unknown {
 }
 
 /** Source: libvirt's virDomainParseMemory: without a unit the number counts KiB. */
-function convertSize(slot: Slot, element: XmlElement): unknown {
+function convertSize(slot: Slot, text: string, written: string | undefined): unknown {
   const { unit } = described(slot.schema).options as s.SizeOptions
-  const amount = convert(slot.schema, element.text)
-  const from = element.attributes.get('unit')?.value ?? unit
+  const amount = convert(slot.schema, text)
+  const from = written ?? unit
   if (typeof amount !== 'number') return amount
   // Not a number that can be told: checking then shows it as it was written.
   return scale(amount, from, unit) ?? `${amount} ${from}`

@@ -62,10 +62,23 @@ function writeField(node: XmlNode, known: ReturnType<typeof described>, value: u
       return
   }
   const place = ensure(node, elements)
+  if (known.kind === 'size' && known.options.largestUnit) {
+    writeLargest(place, Number(value))
+    return
+  }
   const text = scalar(known, value)
   if (attribute !== undefined) place.attributes.set(attribute, text)
   else if (text !== '') place.text = text
-  if (known.kind === 'size' && attribute === undefined) place.attributes.set('unit', known.options.unit)
+  if (known.kind === 'size' && (attribute === undefined || known.options.unitAttribute))
+    place.attributes.set('unit', known.options.unit)
+}
+
+/** A number of KiB in the largest unit in which it is whole. Source: libvirt's virFormatIntPretty. */
+function writeLargest(place: XmlNode, valueKiB: number): void {
+  let [value, unit] = [valueKiB, 0]
+  while (value > 0 && value % 1024 === 0 && unit < 4) [value, unit] = [value / 1024, unit + 1]
+  place.text = String(value)
+  place.attributes.set('unit', ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'][unit] ?? 'KiB')
 }
 
 function writeItem(

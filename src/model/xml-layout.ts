@@ -116,13 +116,23 @@ export function misplaced(
   const isKnown =
     attribute === undefined
       ? place.children.has(last)
-      : place.attributes.has(attribute) || (attribute === 'unit' && isSize(place.text))
+      : place.attributes.has(attribute) || (attribute === 'unit' && hasUnit(place))
   return isKnown ? `has a path '${path}' that is described: use its field` : undefined
 }
 
 /** Whether the field is a size, whose element has its unit as an attribute. */
 export const isSize = (slot: Slot | undefined): boolean =>
   slot !== undefined && described(slot.schema).kind === 'size'
+
+/** Whether the field is a size whose unit is an attribute beside its own. */
+export function hasUnitAttribute({ schema }: Slot): boolean {
+  const known = described(schema)
+  return known.kind === 'size' && known.options.unitAttribute === true
+}
+
+/** Whether the element's attribute `unit` is that of a size. */
+export const hasUnit = (place: Place): boolean =>
+  isSize(place.text) || [...place.attributes.values()].some(hasUnitAttribute)
 
 /** Whether the field is a boolean that an element tells by being there. */
 export function isFlag(slot: Slot | undefined): boolean {

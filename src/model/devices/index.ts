@@ -13,6 +13,8 @@ import { Graphics, Video } from './graphics.ts'
 import { InputDevice } from './input.ts'
 import { Interface } from './interface.ts'
 import { MemoryBalloon, Rng } from './memory-and-random.ts'
+import { MemoryDevice } from './memory-device.ts'
+import { Tpm } from './tpm.ts'
 
 export * from './character.ts'
 export * from './controller.ts'
@@ -21,6 +23,8 @@ export * from './graphics.ts'
 export * from './input.ts'
 export * from './interface.ts'
 export * from './memory-and-random.ts'
+export * from './memory-device.ts'
+export * from './tpm.ts'
 
 export const Devices = s.object(
   'Devices',
@@ -44,10 +48,12 @@ export const Devices = s.object(
     consoles: s.array('consoles', Console, { xml: 'console', default: [], maxItems: 16 }),
     channels: s.array('channels', Channel, { xml: 'channel', default: [], maxItems: 64, key: ['name'] }),
     inputs: s.array('input devices', InputDevice, { xml: 'input', default: [], maxItems: 16 }),
+    tpms: s.array('trusted platform modules', Tpm, { xml: 'tpm', default: [], maxItems: 2 }),
     graphics: s.array('remote screens', Graphics, { xml: 'graphics', default: [], maxItems: 4 }),
     videos: s.array('graphics cards', Video, { xml: 'video', default: [], maxItems: 4 }),
     memballoon: s.field(MemoryBalloon, { xml: 'memballoon', optional: true }),
     rngs: s.array('sources of randomness', Rng, { xml: 'rng', default: [], maxItems: 4 }),
+    memories: s.array('modules of memory', MemoryDevice, { xml: 'memory', default: [], maxItems: 256 }),
     unknown,
   },
   {

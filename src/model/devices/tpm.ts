@@ -21,7 +21,7 @@ export const Tpm = s.object(
       optional: true,
       generated: true,
     }),
-    persistentState: s.boolean('keep its state when the domain is undefined', {
+    persistentState: s.boolean('keep its state when the domain is removed', {
       xml: 'backend/@persistent_state',
       as: 'yes-no',
       optional: true,

@@ -44,6 +44,19 @@ export const Config = s.object('Config', 'The configuration of visord', {
     }),
     { default: ['qemu', 'v86'] },
   ),
+  guestUser: s.string(
+    'user that QEMU runs as, by name or number, when visord is root; each guest has one of its own without it',
+    { optional: true, minLength: 1, pattern: /^[^:\s]+$/u, patternName: 'the name or number of a user' },
+  ),
+  guestUids: s.object(
+    'GuestUids',
+    'Numbers for the users of guests, which nobody else may have; 1879048192 and on without it',
+    {
+      first: s.integer('the first of them', { min: 1, max: 4_294_967_293 }),
+      count: s.integer('how many, the most guests that run at once', { min: 1, max: 2 ** 31 }),
+    },
+    { optional: true },
+  ),
   logLevel: s.choice('what is logged: this and worse', ['debug', 'info', 'warn', 'error'], {
     default: 'info',
   }),

@@ -106,7 +106,9 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     login = openLogin(changed)
   }
   const places = { stateDirectory: state, runtimeDirectory: runtime }
-  const opened = await openDrivers({ drivers: config.drivers, mode, ...places, store, log })
+  const { drivers, guestUser, guestUids } = config
+  const users = { ...(guestUser !== undefined && { guestUser }), ...(guestUids && { guestUids }) }
+  const opened = await openDrivers({ drivers, mode, ...places, ...users, store, log })
   const connection = combineDrivers(opened, settings, log)
   undo.push(() => connection.close())
   const tidier = createTidier()

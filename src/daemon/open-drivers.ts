@@ -2,6 +2,7 @@
 import {
   type Connection,
   type Driver,
+  type GuestUserOptions,
   type Log,
   type Member,
   type OperationName,
@@ -11,7 +12,7 @@ import {
 import { loadDriver } from '../drivers/index.ts'
 import { type Capabilities, notFound, toVisorError, VisorError } from '../model/index.ts'
 
-export interface OpenDriversOptions {
+export interface OpenDriversOptions extends GuestUserOptions {
   /** Schemes, or whole addresses. */
   readonly drivers: readonly string[]
   readonly mode: string
@@ -42,13 +43,13 @@ function toUri(address: string, mode: string): URL {
 }
 
 async function openDriver(uri: URL, options: OpenDriversOptions): Promise<OpenDriver> {
-  const { stateDirectory, runtimeDirectory, store } = options
+  const { drivers: _drivers, mode: _mode, ...given } = options
   const scheme = uri.protocol.replace(/:$/u, '')
   const log = options.log.child({ driver: scheme })
   const driver = await loadDriver(scheme)
   const { domainTypes } = driver
   try {
-    const connection = await driver.open(uri, { stateDirectory, runtimeDirectory, store, log })
+    const connection = await driver.open(uri, { ...given, log })
     return { member: { scheme, domainTypes, connection }, operations: supportedOperations(connection) }
   } catch (cause) {
     const error = toVisorError(cause)

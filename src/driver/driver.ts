@@ -4,8 +4,16 @@ import type { Log } from './log.ts'
 import type { OperationName } from './operations.ts'
 import type { Store } from './store.ts'
 
+/** Who guests run as, where a driver runs them as processes of this host and is root. */
+export interface GuestUserOptions {
+  /** One user for all of them, by name or number; each has one of its own without it. */
+  readonly guestUser?: string
+  /** The numbers for users of their own. */
+  readonly guestUids?: { readonly first: number; readonly count: number }
+}
+
 /** What a driver needs from whoever opens it. */
-export interface OpenOptions {
+export interface OpenOptions extends GuestUserOptions {
   /** Where what survives a power cut is kept; the driver makes its own folder in it. */
   readonly stateDirectory: string
   /** Where what lives as long as the boot is kept. */

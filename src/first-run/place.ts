@@ -13,7 +13,7 @@ function findPackage(folder: string): string {
 }
 
 /** What the kernel takes as the path of a unix socket (unix(7)), less what drivers put behind the directory. */
-const longestRuntime = 107 - '/qemu/00000000-0000-0000-0000-000000000000/monitor.sock'.length
+const longestRuntime = 107 - '/qemu/00000000-0000-0000-0000-000000000000/io/monitor.sock'.length
 
 export interface Place {
   readonly directories: Directories

@@ -1,4 +1,5 @@
 /** Files and directories, written so that a crash at any moment leaves the old or the new, never half. */
+import { constants } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { VisorError } from '../model/index.ts'
@@ -68,6 +69,24 @@ export async function readJsonFile(path: string, maxBytes: number = 16 * 2 ** 20
     return text === undefined ? undefined : JSON.parse(text)
   } catch {
     return undefined
+  }
+}
+
+/**
+ * A file that somebody else made, in a folder of theirs: no link is followed, nothing but a file is read, and
+ * no more than `maxBytes`. Fails with `failed` for anything else.
+ */
+export async function readForeignFile(path: string, maxBytes: number): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    const found = await file.stat()
+    if (!found.isFile() || found.size > maxBytes)
+      throw new VisorError('failed', `'${path}' is no file of at most ${maxBytes} bytes.`)
+    const buffer = Buffer.alloc(found.size)
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
   }
 }
 

@@ -15,14 +15,19 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readFileSync } from 'node:fs'
 import { open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { VisorError } from '../model/index.ts'
 import { type CgroupHierarchy, cgroupPaths, enterCgroups, removeCgroups } from './cgroup.ts'
-import { errorNumber, listDirectory, makePrivateDirectory, readJsonFile, writeFileAtomic } from './files.ts'
+import { type FileAccess, type Grant, holdGrants, planAccess, revokeGrants } from './file-access.ts'
+import { errorNumber, listDirectory, readJsonFile, writeFileAtomic } from './files.ts'
+import { type ProcessLimits, withLimits } from './limits.ts'
+import type { FileUser } from './posix-acl.ts'
 import { identifyProcess, isRunning, type ProcessIdentity, signalProcess, waitForExit } from './process.ts'
+import { peerCredentials } from './syscall.ts'
 
 /** How a process ended. An adopted one is not our child, so its code is not known. */
 export interface GuestExit {
@@ -41,8 +46,18 @@ export interface GuestRecord {
   readonly owner?: string
   readonly process?: ProcessIdentity
   readonly cgroups: readonly string[]
+  /** Who it runs as, where that is not the user of its daemon. */
+  readonly user?: GuestUser
+  /** What that user was let at; here before it is so. */
+  readonly grants?: readonly Grant[]
   /** What the driver needs to go on with it, JSON. */
   readonly details: unknown
+}
+
+/** An unprivileged user for a guest. */
+export interface GuestUser extends FileUser {
+  /** No other guest has it. */
+  readonly own: boolean
 }
 
 /** A guest that runs, or has just ended. */
@@ -54,10 +69,19 @@ export interface GuestProcess {
   readonly sockets: readonly Duplex[]
   /** Groups it is in; complete once {@link confirm} has resolved. */
   readonly cgroups: readonly string[]
+  /** Who it runs as; undefined when that is who we are. */
+  readonly user: GuestUser | undefined
   /** Resolves when the process is gone; never fails. */
   readonly exited: Promise<GuestExit>
   /** Records that it has started: from now on a later daemon adopts it. May be called again with new details. */
   confirm(details: unknown): Promise<void>
+  /**
+   * Lets its user at more files, until its end or {@link revoke}. Nothing where it runs as who we are. Fails as
+   * `planAccess` does; nothing is changed then.
+   */
+  grant(files: readonly FileAccess[]): Promise<void>
+  /** Takes back what was granted of exactly these files; folders on the way stay open to it until its end. */
+  revoke(paths: readonly string[]): Promise<void>
   /** Looks at once whether it is gone, for adopted guests, which are otherwise looked at every second. */
   check(): void
   /** Ends it with SIGKILL; resolves when it is gone. */
@@ -83,6 +107,11 @@ export interface SpawnGuestOptions {
   readonly cgroups: readonly CgroupHierarchy[]
   /** Only an {@link adoptGuests} of the same owner touches it. */
   readonly owner?: string
+  /** Who it shall run as; only root can choose. */
+  readonly user?: GuestUser | undefined
+  /** The files that this user needs; see {@link GuestProcess.grant}. */
+  readonly access?: readonly FileAccess[]
+  readonly limits?: ProcessLimits
   readonly details: unknown
 }
 
@@ -90,48 +119,83 @@ const recordName = 'record.json'
 const killTimeoutMs = 30_000
 /** What the guest's program prints to stdout and stderr, in its directory. */
 export const guestOutputName = 'output.log'
+/** A folder in its directory that belongs to the guest's user: all else there is ours, and safe from it. */
+export const guestFolderName = 'io'
 
 /**
  * Starts a process of its own session. Resolves when it is spawned; joining its cgroups goes on meanwhile
- * and is done when `confirm` is. Fails with `unavailable` when the program is missing, else `failed`; nothing is left then.
+ * and is done when `confirm` is. Fails with `unavailable` when the program is missing, `denied` when its user
+ * cannot be let at a file, else `failed`; nothing is left then.
  */
 export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProcess> {
-  const { directory, name, program, args, sockets = 0, files = [] } = options
+  const { directory, name, program, args, sockets = 0, files = [], user } = options
   const marker = randomUUID()
-  const cgroups = cgroupPaths(options.cgroups, `${name}-${marker.slice(0, 8)}`)
-  const record: GuestRecord = {
-    marker,
-    boot: bootId(),
-    phase: 'starting',
-    cgroups,
-    details: options.details,
-    ...(options.owner === undefined ? {} : { owner: options.owner }),
-  }
-  await makePrivateDirectory(directory)
-  const opening = open(join(directory, guestOutputName), 'a', 0o600)
+  makeDirectories(directory, user)
+  let granted: readonly Grant[] = []
   try {
-    // Half a record is no harm yet: there is no process before it is whole.
+    const plan = user && (await planAccess(user, accessOf(options), user))
+    const grants = plan?.grants ?? []
+    const record: GuestRecord = {
+      marker,
+      boot: bootId(),
+      phase: 'starting',
+      cgroups: cgroupPaths(options.cgroups, `${name}-${marker.slice(0, 8)}`),
+      details: options.details,
+      ...(options.owner === undefined ? {} : { owner: options.owner }),
+      ...(user ? { user, grants } : {}),
+    }
+    // Half a record is no harm yet: there is no process before it is whole, and nobody was let at anything.
     const [output] = await Promise.all([
-      opening,
+      open(join(directory, guestOutputName), 'a', 0o600),
       writeFile(join(directory, recordName), JSON.stringify(record), { mode: 0o600 }),
     ])
-    const child = spawn(program, args, {
-      detached: true,
-      cwd: directory,
-      env: { ...(options.env ?? process.env), VISOR_GUEST: marker } as NodeJS.ProcessEnv,
-      stdio: ['ignore', output.fd, output.fd, ...Array<'pipe'>(sockets).fill('pipe'), ...files],
-    })
-    await spawned(child, program)
-    return ownGuest(directory, child, record, sockets)
+    try {
+      plan?.apply()
+      granted = grants
+      const env = { ...(options.env ?? process.env), VISOR_GUEST: marker }
+      const stdio = [
+        'ignore',
+        output.fd,
+        output.fd,
+        ...Array<'pipe'>(sockets).fill('pipe'),
+        ...files,
+      ] as const
+      const child = await withLimits({ coreBytes: 0, ...options.limits }, () =>
+        spawn(program, args, {
+          detached: true,
+          cwd: directory,
+          env: env as NodeJS.ProcessEnv,
+          stdio: [...stdio],
+          // Node drops all further groups with them.
+          ...(user ? { uid: user.uid, gid: user.gid } : {}),
+        }),
+      )
+      await spawned(child, program)
+      return ownGuest(directory, child, record, sockets)
+    } finally {
+      await output.close()
+    }
   } catch (error) {
+    if (user) await revokeGrants(user, granted)
     await rm(directory, { recursive: true, force: true })
     throw error
-  } finally {
-    await opening.then(
-      (output) => output.close(),
-      () => {},
-    )
   }
+}
+
+/** Its directory, which it can look up things in but not change, and a folder of its own in that. */
+function makeDirectories(directory: string, user: GuestUser | undefined): void {
+  mkdirSync(directory, { recursive: true, mode: user ? 0o711 : 0o700 })
+  const own = join(directory, guestFolderName)
+  mkdirSync(own, { mode: 0o700 })
+  if (user) chownSync(own, user.uid, user.gid)
+}
+
+function accessOf({ directory, program, access = [] }: SpawnGuestOptions): FileAccess[] {
+  return [
+    { path: join(directory, guestFolderName), folder: true, what: "guest's folder" },
+    ...(program.startsWith('/') ? [{ path: program, execute: true, what: 'program' }] : []),
+    ...access,
+  ]
 }
 
 function spawned(child: ChildProcess, program: string): Promise<void> {
@@ -183,6 +247,7 @@ function adoptedGuest(directory: string, record: GuestRecord, identity: ProcessI
     settle({ code: undefined, signal: undefined })
   }
   const timer = setInterval(check, 1000).unref()
+  if (record.user) holdGrants(record.user, record.grants ?? [])
   return guestProcess(directory, record, identity, {
     exited,
     sockets: [],
@@ -206,8 +271,16 @@ function guestProcess(
   { exited, sockets, entering, check, forget, await: hold }: Watched,
 ): GuestProcess {
   let current = record
+  let written: Promise<void> = Promise.resolve()
+  /** One after another, so that the last one stays. */
+  const write = (): Promise<void> => {
+    written = written.catch(() => {}).then(() => writeRecord(directory, current))
+    return written
+  }
+  const { user } = record
   return {
     directory,
+    user,
     identity,
     exited,
     sockets,
@@ -220,8 +293,33 @@ function guestProcess(
       return current.cgroups
     },
     async confirm(details) {
-      current = { ...current, phase: 'running', cgroups: await entering, details }
-      await writeRecord(directory, current)
+      const cgroups = await entering
+      current = { ...current, phase: 'running', cgroups, details }
+      await write()
+    },
+    async grant(files) {
+      if (!user) return
+      const plan = await planAccess(user, files, user)
+      const known = new Set(current.grants?.map(({ path }) => path))
+      const more = plan.grants.filter(({ path }) => !known.has(path))
+      current = { ...current, grants: [...(current.grants ?? []), ...more] }
+      if (more.length > 0) await write()
+      try {
+        plan.apply(known)
+      } catch (error) {
+        current = { ...current, grants: current.grants?.filter((grant) => !more.includes(grant)) ?? [] }
+        await write()
+        throw error
+      }
+    },
+    async revoke(paths) {
+      const { grants = [] } = current
+      const gone = grants.filter(({ path }) => paths.includes(path))
+      if (!user || gone.length === 0) return
+      const [failure] = await revokeGrants(user, gone)
+      if (failure) throw failure
+      current = { ...current, grants: grants.filter((grant) => !gone.includes(grant)) }
+      await write()
     },
     async kill() {
       hold()
@@ -238,13 +336,31 @@ function guestProcess(
     async release() {
       await entering
       await removeCgroups(record.cgroups)
+      const failed = user ? await revokeGrants(user, current.grants ?? []) : []
       await rm(directory, { recursive: true, force: true })
+      if (failed[0]) throw failed[0]
     },
   }
 }
 
 function writeRecord(directory: string, record: GuestRecord): Promise<void> {
   return writeFileAtomic(join(directory, recordName), JSON.stringify(record), { durable: false })
+}
+
+/**
+ * Connects a socket that a guest listens on, in a folder of its own: only when this very process is at the
+ * other end, not one that the guest has put a link to in its place. Fails with a plain error.
+ */
+export async function connectGuestSocket(path: string, { pid }: ProcessIdentity): Promise<Socket> {
+  const socket = createConnection(path)
+  await new Promise((resolve, reject) => {
+    socket.once('connect', resolve)
+    socket.once('error', reject)
+  })
+  const peer = await peerCredentials(socket)
+  if (peer?.pid === pid) return socket
+  socket.destroy()
+  throw new Error(`another process than ${pid} listens on '${path}'`)
 }
 
 /**
@@ -279,6 +395,7 @@ async function endUnfinished(
   }
   for (const { directory, record } of unfinished) {
     if (record) await removeCgroups(record.cgroups)
+    if (record?.user) await revokeGrants(record.user, record.grants ?? [], { held: false })
     await rm(directory, { recursive: true, force: true })
   }
 }

@@ -21,7 +21,7 @@ const SO_DOMAIN = 39
 const SO_PEERCRED = 17
 const MSG_NOSIGNAL = 0x4000
 
-type Calls = {
+export interface Calls {
   readonly getsockopt: (fd: number, level: number, name: number, value: Buffer, length: Uint32Array) => number
   readonly socket: (domain: number, type: number, protocol: number) => number
   readonly sendto: (
@@ -33,6 +33,11 @@ type Calls = {
     size: number,
   ) => number
   readonly close: (fd: number) => number
+  readonly lgetxattr: (path: string, name: string, value: Buffer, size: number) => number
+  readonly getxattr: Calls['lgetxattr']
+  readonly setxattr: (path: string, name: string, value: Buffer, size: number, flags: number) => number
+  readonly getrlimit: (resource: number, limits: BigUint64Array) => number
+  readonly setrlimit: (resource: number, limits: BigUint64Array) => number
   /** glibc's own; other C libraries have none. */
   readonly trim: ((keep: number) => number) | undefined
   readonly errno: () => number
@@ -54,6 +59,11 @@ async function bind(): Promise<Calls> {
     socket: libc.func('int socket(int, int, int)'),
     sendto: libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)'),
     close: libc.func('int close(int)'),
+    lgetxattr: libc.func('int64 lgetxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
+    getxattr: libc.func('int64 getxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
+    setxattr: libc.func('int setxattr(const char *, const char *, const uint8_t *, uint64, int)'),
+    getrlimit: libc.func('int getrlimit(int, _Out_ uint64_t *)'),
+    setrlimit: libc.func('int setrlimit(int, const uint64_t *)'),
     trim: findTrim(libc),
     errno: () => koffi.errno(),
   }

@@ -12,12 +12,14 @@ import {
   findCgroupHierarchies,
   guestOutputName,
   hostFiles,
+  loadCalls,
   openConsoleLog,
   readHostInfo,
   readProcessor,
 } from '../../host/index.ts'
 import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
 import { guestAgent, thawGuest } from './agent/index.ts'
+import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { dumping } from './dump.ts'
@@ -99,7 +101,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   }
 }
 
-async function openContext({ stateDirectory, runtimeDirectory, store, log }: OpenOptions): Promise<Context> {
+async function openContext(options: OpenOptions): Promise<Context> {
+  const { stateDirectory, runtimeDirectory, store, log } = options
   const emulators = new Map<string, Promise<Emulator>>()
   const kvm = new Map<string, Promise<KvmState>>()
   const [found, cgroups] = await Promise.all([findEmulators(), findCgroupHierarchies()])
@@ -114,7 +117,11 @@ async function openContext({ stateDirectory, runtimeDirectory, store, log }: Ope
       'No control group can be made here: guests run in that of visor, and end with it where a service manager ends all of it.',
     )
   const paths = driverPaths(stateDirectory, runtimeDirectory)
-  await mkdir(paths.consoles, { recursive: true, mode: 0o700 })
+  await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
+  await mkdir(paths.consoles, { recursive: true, mode: 0o711 })
+  const confinement = openConfinement(options)
+  // Every start needs them.
+  void loadCalls()
   return {
     owner: stateDirectory,
     paths,
@@ -122,6 +129,7 @@ async function openContext({ stateDirectory, runtimeDirectory, store, log }: Ope
     log,
     cgroups,
     frozen: new Map(),
+    confinement,
     async findEmulator(arch, path) {
       const program = path ?? found.find((one) => one.arch === arch)?.path
       if (program === undefined || arch !== 'x86_64') return undefined

@@ -2,9 +2,14 @@
  * A console with any number of viewers. What the guest prints, viewers read from its log, each at its own
  * pace; what they type goes over the one connection that QEMU takes.
  */
-import { createConnection, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { ByteStream } from '../../driver/index.ts'
-import { type ConsoleLog, openConsoleViewer } from '../../host/index.ts'
+import {
+  type ConsoleLog,
+  connectGuestSocket,
+  openConsoleViewer,
+  type ProcessIdentity,
+} from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
 
 export interface ConsolePort {
@@ -19,23 +24,25 @@ export interface ConsolePort {
 const graceMs = 60_000
 
 /** The console behind `socket`; without one it can only be looked at. */
-export function consolePort(log: ConsoleLog, path: string | undefined): ConsolePort {
+export function consolePort(log: ConsoleLog, path: string | undefined, guest: ProcessIdentity): ConsolePort {
   const viewers = new Set<() => Promise<void>>()
   let line: Promise<Socket> | undefined
 
   /** The line to the guest: there while somebody looks. What comes over it is in the log too. */
   function connect(socketPath: string): Promise<Socket> {
-    line ??= new Promise((resolve, reject) => {
-      const socket = createConnection(socketPath)
-      socket.resume()
-      socket.once('connect', () => resolve(socket))
-      socket.once('error', (cause) => {
-        reject(new VisorError('unavailable', `The console cannot be typed on: ${cause.message}.`, { cause }))
-      })
-      socket.once('close', () => {
-        line = undefined
-      })
-    })
+    line ??= connectGuestSocket(socketPath, guest).then(
+      (socket) => {
+        socket.resume()
+        socket.on('error', () => {})
+        socket.once('close', () => {
+          line = undefined
+        })
+        return socket
+      },
+      (cause: Error) => {
+        throw new VisorError('unavailable', `The console cannot be typed on: ${cause.message}.`, { cause })
+      },
+    )
     line.catch(() => {
       line = undefined
     })

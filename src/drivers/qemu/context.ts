@@ -1,6 +1,7 @@
 /** What the parts of an open driver share. */
 import type { Log, Store } from '../../driver/index.ts'
 import type { CgroupHierarchy } from '../../host/index.ts'
+import type { Confinement } from './confinement.ts'
 import type { Emulator } from './emulator.ts'
 import type { KvmState } from './kvm.ts'
 import type { DriverPaths } from './paths.ts'
@@ -14,6 +15,7 @@ export interface Context {
   readonly cgroups: readonly CgroupHierarchy[]
   /** Disks that templates keep as they are, with the name of the template. */
   readonly frozen: Map<string, string>
+  readonly confinement: Confinement
   /** The emulator for an architecture or a program; undefined when there is none. */
   findEmulator(arch: string, path?: string): Promise<Emulator | undefined>
   kvm(emulator: Emulator): Promise<KvmState>

@@ -5,6 +5,7 @@ import { dirname } from 'node:path'
 import type { CoreDumpOptions, Domains } from '../../driver/index.ts'
 import { syncDirectory } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { grantAccess, revokeAccess } from './access.ts'
 import { cannotOpen } from './disk-image.ts'
 import type { Machine } from './machine.ts'
 import { isRecord, type QmpEvent } from './qmp/index.ts'
@@ -26,12 +27,15 @@ export function dumping(registry: Registry): Required<Pick<Domains, 'coreDump'>>
       await reserve(file, partial)
       await machine.record({ dumping: { partial } })
       try {
+        await grantAccess(machine, [{ path: partial, write: true, what: 'core dump' }])
         await dump(machine, partial, options)
+        await revokeAccess(machine, [partial])
         await sync(partial)
         await rename(partial, file)
         await syncDirectory(dirname(file))
       } catch (error) {
         await rm(partial, { force: true })
+        await revokeAccess(machine, [partial]).catch(() => {})
         throw error
       } finally {
         await machine.record({ dumping: undefined }).catch(() => {})

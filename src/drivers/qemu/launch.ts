@@ -1,14 +1,15 @@
 /** From a definition to a machine whose processors run, or nothing at all. */
 import type { FileHandle } from 'node:fs/promises'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { spawnGuest } from '../../host/index.ts'
+import { readFile } from 'node:fs/promises'
+import { type FileAccess, type GuestUser, spawnGuest } from '../../host/index.ts'
 import { type Progress, VisorError } from '../../model/index.ts'
+import { filesAtStart } from './access.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from './command-line.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
+import { guestEnvironment, makeConsoleLogs, makeFile, makePortFiles } from './guest-files.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
-import type { GuestPaths } from './paths.ts'
 import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
 import { startClock, watchBoot } from './timeline.ts'
@@ -25,6 +26,8 @@ export interface LaunchOptions {
   readonly details?: Pick<GuestDetails, 'template'>
   /** Changes the arguments of QEMU. */
   readonly arrange?: (args: readonly string[]) => readonly string[]
+  /** Files that QEMU opens beyond those of the definition. */
+  readonly access?: readonly FileAccess[]
   readonly signal?: AbortSignal | undefined
   readonly progress?: ((progress: Progress) => void) | undefined
 }
@@ -51,6 +54,23 @@ const startTimeoutMs = 60_000
  * with `failed` and what QEMU said, `cancelled`, or as `preflight` does; nothing of it is left then.
  */
 export async function launch(context: Context, options: LaunchOptions): Promise<Machine> {
+  const { uuid } = options.definition
+  const user = context.confinement.claim(uuid)
+  try {
+    const machine = await launchAs(context, options, user)
+    void machine.ended.then(() => context.confinement.release(uuid))
+    return machine
+  } catch (error) {
+    context.confinement.release(uuid)
+    throw error
+  }
+}
+
+async function launchAs(
+  context: Context,
+  options: LaunchOptions,
+  user: GuestUser | undefined,
+): Promise<Machine> {
   const { definition, id, paused, incoming, signal, memory, arrange } = options
   const clock = startClock()
   const paths = context.paths.of(definition.uuid)
@@ -62,7 +82,9 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
   refuseFrozen(context, definition)
   const [images] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),
-    makeConsoleLogs(definition, paths, !incoming),
+    makeConsoleLogs(definition, paths, { fresh: !incoming, user }),
+    makePortFiles(definition),
+    memory ? makeFile(memory.file, 'memory') : undefined,
   ])
   if (signal?.aborted)
     throw new VisorError('cancelled', `The start of domain '${definition.name}' was cancelled.`)
@@ -84,11 +106,17 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     name: `qemu-${definition.uuid}`,
     program: emulator.path,
     args: arrange ? arrange(args) : args,
-    env: guestEnvironment(),
+    env: guestEnvironment(paths, user),
     sockets: 1,
     files: typeof incoming?.source === 'object' ? [incoming.source.fd] : [],
     cgroups: context.cgroups,
     owner: context.owner,
+    user,
+    access: [
+      ...filesAtStart(definition, images, paths),
+      ...(memory ? [{ path: memory.file, write: true, what: 'memory' }] : []),
+      ...(options.access ?? []),
+    ],
     details,
   })
   clock.mark('spawn')
@@ -244,26 +272,4 @@ function refuseFrozen({ frozen }: Context, { name, devices }: CompleteDefinition
         remedy: `The template '${template}' is based on it: use an overlay of it, or remove the template.`,
       })
   }
-}
-
-/** What QEMU gets of our environment: nothing that is only ours. */
-function guestEnvironment(): Record<string, string> {
-  const kept = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LD_LIBRARY_PATH']
-  return Object.fromEntries(kept.flatMap((key) => (process.env[key] ? [[key, process.env[key]]] : [])))
-}
-
-/** Empty logs for a new start; a machine that goes on goes on with its logs. */
-async function makeConsoleLogs(
-  definition: CompleteDefinition,
-  paths: GuestPaths,
-  fresh: boolean,
-): Promise<void> {
-  const { serials, consoles } = definition.devices
-  const ports = [...serials, ...consoles.filter(({ target }) => target === 'virtio')]
-  if (ports.length === 0) return
-  await mkdir(paths.consoleDirectory, { recursive: true, mode: 0o700 })
-  const flag = fresh ? 'w' : 'a'
-  await Promise.all(
-    ports.map(({ alias = '' }) => writeFile(paths.consoleLog(alias), '', { flag, mode: 0o600 })),
-  )
 }

@@ -1,9 +1,14 @@
 /** A running QEMU: its process, its monitor, its consoles and its state. */
 import { lstat, open, rm } from 'node:fs/promises'
-import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import type { Log } from '../../driver/index.ts'
-import { type ConsoleLog, type GuestProcess, guestOutputName, openConsoleLog } from '../../host/index.ts'
+import {
+  type ConsoleLog,
+  connectGuestSocket,
+  type GuestProcess,
+  guestOutputName,
+  openConsoleLog,
+} from '../../host/index.ts'
 import type { DomainStateReason, Timeline } from '../../model/index.ts'
 import { VisorError } from '../../model/index.ts'
 import { type ConsolePort, consolePort } from './console.ts'
@@ -101,7 +106,7 @@ export function openMachine(
   let current = details
   let expected: DomainStateReason | undefined
   let forgotten = false
-  const consoles = openConsoles(details.definition, paths)
+  const consoles = openConsoles(details.definition, paths, guest)
   const ended = guest.exited.then(async (exit): Promise<MachineEnd> => {
     monitor?.close()
     for (const port of consoles.values()) port.end()
@@ -132,9 +137,7 @@ export function openMachine(
       // The process has usually ended; if it goes on, so does the talk, over the other monitor.
       const gone = await Promise.race([guest.exited.then(() => true), delay(500)])
       if (gone || forgotten) return
-      const again = await connectMonitor(paths.monitor, current.definition.name, machine.onEvent).catch(
-        () => undefined,
-      )
+      const again = await connectMonitor(paths.monitor, machine, machine.onEvent).catch(() => undefined)
       if (!again || forgotten) return again?.close()
       monitor = again
       watchMonitor(again)
@@ -202,13 +205,17 @@ function delay(timeoutMs: number): Promise<false> {
   return new Promise((resolve) => setTimeout(resolve, timeoutMs, false).unref())
 }
 
-function openConsoles({ devices }: CompleteDefinition, paths: GuestPaths): Map<string, ConsolePort> {
+function openConsoles(
+  { devices }: CompleteDefinition,
+  paths: GuestPaths,
+  guest: GuestProcess,
+): Map<string, ConsolePort> {
   const ports = [...devices.serials, ...devices.consoles.filter(({ target }) => target === 'virtio')]
   return new Map(
     ports.map(({ type, path, alias = '' }) => {
       const socket = isServed({ type, path }) ? paths.socket(alias) : type === 'unix' ? path : undefined
       const log: ConsoleLog = openConsoleLog(paths.consoleLog(alias))
-      return [alias, consolePort(log, socket)]
+      return [alias, consolePort(log, socket, guest.identity)]
     }),
   )
 }
@@ -248,19 +255,14 @@ export async function lastOutput(directory: string): Promise<string> {
 /** Connects the monitor of a guest that runs already. */
 export async function connectMonitor(
   path: string,
-  name: string,
+  { guest, details }: Pick<Machine, 'guest' | 'details'>,
   onEvent: (event: QmpEvent) => void,
 ): Promise<QmpClient> {
-  const socket = createConnection(path)
-  await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve)
-    socket.once('error', (cause) =>
-      reject(
-        new VisorError('unavailable', `The monitor of domain '${name}' is not there: ${cause.message}.`, {
-          cause,
-        }),
-      ),
-    )
+  const { name } = details.definition
+  const socket = await connectGuestSocket(path, guest.identity).catch((cause: Error) => {
+    throw new VisorError('unavailable', `The monitor of domain '${name}' is not there: ${cause.message}.`, {
+      cause,
+    })
   })
   const client = qmpClient(socket, { name, onEvent, timeoutMs: 5_000 })
   await client.greeting

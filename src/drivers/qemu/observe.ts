@@ -1,15 +1,18 @@
 /** Consoles, pictures and numbers: what looks at machines and changes nothing. */
 import { randomUUID } from 'node:crypto'
-import { readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Domains, Picture } from '../../driver/index.ts'
-import { openConsoleLog } from '../../host/index.ts'
+import { openConsoleLog, readForeignFile } from '../../host/index.ts'
 import { type DomainStats, VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { isAtLeast } from './emulator.ts'
 import type { Registry } from './registry.ts'
 import { noUsage, usageReader } from './stats.ts'
+
+/** A screen of 8192 by 8192, not packed. */
+const longestPicture = 8192 * 8192 * 3 + 1024
 
 type Observation = Required<Pick<Domains, 'stats' | 'openConsole' | 'consoleLog' | 'screenshot'>>
 
@@ -39,7 +42,7 @@ export function observation(context: Context, registry: Registry): Observation {
       return openConsoleLog(context.paths.of(uuid).consoleLog(alias)).tail(maxBytes)
     },
     async screenshot(uuid, { screen = 0 } = {}): Promise<Picture> {
-      const { monitor, details, guest } = registry.running(uuid)
+      const { monitor, details } = registry.running(uuid)
       const { name, devices } = details.definition
       const video = findScreen(details.definition, screen)
       if (!video)
@@ -51,10 +54,13 @@ export function observation(context: Context, registry: Registry): Observation {
         })
       const { version } = await monitor.greeting
       const png = isAtLeast(`${version.major}.${version.minor}`, '7.1')
-      const file = join(guest.directory, `screen-${randomUUID()}`)
+      const file = join(context.paths.of(uuid).folder, `screen-${randomUUID()}`)
       try {
         await monitor.execute('screendump', { filename: file, ...video, ...(png ? { format: 'png' } : {}) })
-        return { mediaType: png ? 'image/png' : 'image/x-portable-pixmap', bytes: await readFile(file) }
+        return {
+          mediaType: png ? 'image/png' : 'image/x-portable-pixmap',
+          bytes: await readForeignFile(file, longestPicture),
+        }
       } finally {
         await rm(file, { force: true })
       }

@@ -1,11 +1,16 @@
 /** Where this driver keeps the things of a guest. */
 import { join } from 'node:path'
+import { guestFolderName } from '../../host/index.ts'
 import type { CompleteDefinition } from './definition.ts'
 
 export interface GuestPaths {
-  /** Lives as long as the guest: record, sockets. */
+  /** Lives as long as the guest: its record, and sockets of ours. QEMU can change nothing in it. */
   readonly directory: string
+  /** Of QEMU's user, in the directory: its sockets and what else it makes. Nothing in it is to be trusted. */
+  readonly folder: string
   readonly monitor: string
+  /** Where we listen for the state of a guest that is saved. */
+  readonly saveSocket: string
   /** What consoles printed; outlives the guest. */
   readonly consoleDirectory: string
   /** The state that visor keeps of a saved guest. */
@@ -43,10 +48,13 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
     clones,
     of(uuid) {
       const directory = join(guests, uuid)
-      const socket = (alias: string) => join(directory, `${alias}.sock`)
+      const folder = join(directory, guestFolderName)
+      const socket = (alias: string) => join(folder, `${alias}.sock`)
       return {
         directory,
-        monitor: join(directory, 'monitor.sock'),
+        folder,
+        monitor: socket('monitor'),
+        saveSocket: join(directory, 'save.sock'),
         consoleDirectory: join(consoles, uuid),
         saved: join(saved, `${uuid}.visor-state`),
         clone: join(clones, uuid),
@@ -55,11 +63,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
         longestSocket({ devices }) {
           const { serials, consoles: ports, channels } = devices
           const aliases = [...serials, ...ports, ...channels].map(({ alias = '' }) => alias)
-          return (
-            [join(directory, 'monitor.sock'), ...aliases.map(socket)].sort(
-              (a, b) => b.length - a.length,
-            )[0] ?? ''
-          )
+          return ['monitor', ...aliases].map(socket).sort((a, b) => b.length - a.length)[0] ?? ''
         },
       }
     },

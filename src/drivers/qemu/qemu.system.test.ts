@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ByteStream, type CompleteConnection, memoryStore, silentLog } from '../../driver/index.ts'
 import { cgroupPaths, findCgroupHierarchies, run } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
 import { completeDefinition } from './definition.ts'
 import { findProgram, inspectEmulator } from './emulator.ts'
@@ -146,7 +147,7 @@ describe('QEMU guests', { skip }, () => {
       assert.equal(stats?.blocks.length, 6)
       assert.equal(stats?.vcpus.length, 2)
       assert.equal((await domains.screenshot(uuid, { screen: 2 })).mediaType, 'image/png')
-      assert.ok(existsSync(join(directory, 'run', 'qemu', uuid, 'vnc.sock')))
+      assert.ok(existsSync(join(directory, 'run', 'qemu', uuid, 'io', 'vnc.sock')))
       await domains.save(uuid)
       await domains.start(uuid)
       assert.equal((await domains.get(uuid)).reason, 'restored')
@@ -329,6 +330,7 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
       log: silentLog,
       cgroups: await findCgroupHierarchies(),
       frozen: new Map(),
+      confinement: openConfinement({}),
       findEmulator: async () => emulator,
       kvm: async () => ({ works: true, detail: 'Taken for granted by this test.' }),
     }

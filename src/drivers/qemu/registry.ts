@@ -144,7 +144,11 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     },
     async adopt() {
       await Promise.all(
-        [paths.guests, paths.saved].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
+        // Guests pass through the one to their own folders, and have nothing to do with the other.
+        [
+          mkdir(paths.guests, { recursive: true, mode: 0o711 }),
+          mkdir(paths.saved, { recursive: true, mode: 0o700 }),
+        ],
       )
       const guests = await adoptGuests(paths.guests, context.owner)
       for (const name of await listDirectory(paths.saved)) {
@@ -186,6 +190,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     if (isDomain && !unfinished && !defined.find(live.uuid))
       await defined.put({ definition: live, autostart: false })
     lastId = Math.max(lastId, details.id)
+    context.confinement.note(live.uuid, guest.user)
     const machine = openMachine({
       guest,
       details,
@@ -194,6 +199,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       log,
       tell: tellFrom(live.uuid),
     })
+    void machine.ended.then(() => context.confinement.release(live.uuid))
     if (template?.role === 'capture' || (isDomain && unfinished)) return machine.kill('failed')
     const monitor = await reach(machine, paths.of(live.uuid).monitor)
     if (template?.role === 'spare') return adoptSpare(machine, monitor)
@@ -270,9 +276,7 @@ async function reach(
   })
   let monitor: QmpClient | undefined
   while (!monitor && !gone && performance.now() < deadline) {
-    monitor = await connectMonitor(path, machine.details.definition.name, machine.onEvent).catch(
-      () => undefined,
-    )
+    monitor = await connectMonitor(path, machine, machine.onEvent).catch(() => undefined)
     if (!monitor) await new Promise((resolve) => setTimeout(resolve, 20))
   }
   return monitor

@@ -38,14 +38,19 @@ export function saving(context: Context, registry: Registry) {
       await monitor.execute('stop')
       machine.setState({ ...before, state: 'paused', reason: 'saving' })
       const { version } = await monitor.greeting
-      writer = await receiveState(target, partial, paths.socket('save'), {
-        id,
-        savedAt: new Date().toISOString(),
-        emulatorVersion: `${version.major}.${version.minor}.${version.micro}`,
-        paused: !resume,
-        definition: details.definition,
-      })
-      await migrate(machine, paths.socket('save'), writer, options)
+      writer = await receiveState(
+        target,
+        partial,
+        { path: paths.saveSocket, user: machine.guest.user },
+        {
+          id,
+          savedAt: new Date().toISOString(),
+          emulatorVersion: `${version.major}.${version.minor}.${version.micro}`,
+          paused: !resume,
+          definition: details.definition,
+        },
+      )
+      await migrate(machine, paths.saveSocket, writer, options)
       await writer.commit()
     } catch (error) {
       await writer?.discard()

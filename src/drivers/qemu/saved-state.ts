@@ -11,10 +11,10 @@
  *
  * Numbers are little-endian. It is written under another name, synced and renamed: a file of this name is whole.
  */
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { chown, type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { dirname } from 'node:path'
-import { syncDirectory } from '../../host/index.ts'
+import { type GuestUser, syncDirectory } from '../../host/index.ts'
 import { DomainDefinition, parse, VisorError } from '../../model/index.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { cannotOpen } from './disk-image.ts'
@@ -108,11 +108,11 @@ export interface StateWriter {
   discard(): Promise<void>
 }
 
-/** Listens on `socketPath` for QEMU's part, and writes it with `machine` in front to `partial`, which `commit` renames to `path`. */
+/** Listens on a socket for QEMU's part, and writes it with `machine` in front to `partial`, which `commit` renames to `path`. */
 export async function receiveState(
   path: string,
   partial: string,
-  socketPath: string,
+  socket: { readonly path: string; readonly user: GuestUser | undefined },
   machine: SavedMachine,
 ): Promise<StateWriter> {
   const json = Buffer.from(JSON.stringify(machine))
@@ -124,13 +124,13 @@ export async function receiveState(
   let finished = false
   const received = Promise.withResolvers<number>()
   received.promise.catch(() => {})
-  const server = createServer((socket) => {
+  const server = createServer((connected) => {
     server.close()
-    write(socket).then(received.resolve, received.reject)
+    write(connected).then(received.resolve, received.reject)
   })
 
-  async function write(socket: Socket): Promise<number> {
-    for await (const chunk of socket as AsyncIterable<Buffer>) {
+  async function write(connected: Socket): Promise<number> {
+    for await (const chunk of connected as AsyncIterable<Buffer>) {
       await writeAll(file, chunk, start + bytes)
       bytes += chunk.length
     }
@@ -142,7 +142,7 @@ export async function receiveState(
     finished = true
     server.close()
     received.reject(new VisorError('cancelled', 'The save was given up.'))
-    await rm(socketPath, { force: true })
+    await rm(socket.path, { force: true })
     await file.close().catch(() => {})
     await rm(partial, { force: true })
   }
@@ -151,8 +151,10 @@ export async function receiveState(
     await writeAll(file, header(json, 0), 0)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen(socketPath, resolve)
+      server.listen(socket.path, resolve)
     })
+    // It stands where only we can put something in its place.
+    if (socket.user) await chown(socket.path, socket.user.uid, socket.user.gid)
   } catch (error) {
     await discard()
     throw error

@@ -3,19 +3,24 @@
  * another to its guests for ever, and says on stdout what has been acknowledged.
  */
 import { join } from 'node:path'
-import { guard, silentLog } from '../../driver/index.ts'
+import { type GuestUserOptions, guard, silentLog } from '../../driver/index.ts'
 import { openStore } from '../../host/index.ts'
 import { driver } from './index.ts'
 import { testDefinition } from './test-guest.ts'
 
 /** Opens the driver as a daemon on this directory would. */
-export async function openTestDriver(directory: string) {
+export async function openTestDriver(directory: string, users: GuestUserOptions = {}) {
   const store = await openStore(join(directory, 'store.db'))
-  const inner = await driver.open(new URL('qemu:///system'), {
+  const opening = driver.open(new URL('qemu:///system'), {
     stateDirectory: join(directory, 'state'),
     runtimeDirectory: join(directory, 'run'),
     store,
     log: silentLog,
+    ...users,
+  })
+  const inner = await opening.catch(async (error: unknown) => {
+    await store.close()
+    throw error
   })
   const connection = guard(inner)
   return {
@@ -48,5 +53,15 @@ async function live(directory: string, name: string): Promise<void> {
   }
 }
 
-const [, , directory, name] = process.argv
-if (import.meta.main && directory && name) await live(directory, name)
+/** Starts one guest from a disk, says its process id, and stays. */
+async function keepOne(directory: string, name: string, disk: string): Promise<void> {
+  const { domains } = await openTestDriver(directory)
+  const { uuid } = await domains.define(testDefinition(name, disk))
+  await domains.start(uuid)
+  process.stdout.write(`${(await domains.get(uuid)).pid}\n`)
+  setInterval(() => {}, 1000)
+}
+
+const [, , directory, name, disk] = process.argv
+if (import.meta.main && directory && name)
+  await (disk === undefined ? live(directory, name) : keepOne(directory, name, disk))

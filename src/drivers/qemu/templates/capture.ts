@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:net'
 import type { CallOptions } from '../../../driver/index.ts'
 import { syncDirectory } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import { giveTo, grantAccess } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition.ts'
 import { launch } from '../launch.ts'
@@ -55,11 +56,7 @@ export async function capture(
       },
     })
     progress?.({ phase: 'writing device state' })
-    await writeDeviceState(
-      holder,
-      files.state,
-      context.paths.of(holder.details.definition.uuid).socket('state'),
-    )
+    await writeDeviceState(holder, files.state, context.paths.of(holder.details.definition.uuid).saveSocket)
     await holder.kill('destroyed')
     progress?.({ phase: 'syncing' })
     await sync(files)
@@ -164,6 +161,7 @@ async function sendState(source: Machine, socket: string, sending: Sending): Pro
   await source.record({ capturing: { resume } })
   source.interceptors.add(intercept)
   try {
+    await grantAccess(source, [{ path: socket, write: true, what: 'socket' }])
     await setCapability(source, 'pause-before-switchover', true)
     await monitor.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 40, 'downtime-limit': 300 })
     await monitor.execute('migrate', { uri: `unix:${socket}` })
@@ -276,6 +274,7 @@ async function writeDeviceState(holder: Machine, path: string, socket: string): 
       server.once('error', reject)
       server.listen(socket, resolve)
     })
+    await giveTo(holder, socket)
     await holder.monitor.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 40 })
     await holder.monitor.execute('migrate', { uri: `unix:${socket}` })
     await waitFor(holder, 'completed', {} as Sending)

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { dirname, join, parse } from 'node:path'
 import type { Disk } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import { grantAccess } from '../access.ts'
 import { blockNode } from '../disks.ts'
 import type { Machine } from '../machine.ts'
 import { createOverlay } from '../qcow2-overlay.ts'
@@ -47,10 +48,11 @@ export function overlayPath({ file }: FrozenDisk, template: string): string {
  * definition with them. Fails as {@link createOverlay}, or `failed`; the overlays are removed then.
  */
 export async function freezeDisks(
-  { monitor }: Machine,
+  machine: Machine,
   live: readonly LiveDisk[],
   template: string,
 ): Promise<ReadonlyMap<string, Disk>> {
+  const { monitor } = machine
   const made: string[] = []
   const nodes: string[] = []
   try {
@@ -60,6 +62,7 @@ export async function freezeDisks(
       const path = overlayPath(one, template)
       await createOverlay(path, one)
       made.push(path)
+      await grantAccess(machine, [{ path, write: true, what: 'disk image' }])
       const disk = onOverlay(one.disk, path)
       const node = `over${index}-${Date.now().toString(36)}`
       await monitor.execute('blockdev-add', {

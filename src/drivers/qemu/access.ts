@@ -1,0 +1,80 @@
+/**
+ * The files that QEMU opens by itself, and how it is let at them.
+ *
+ * Whoever makes QEMU open another file (hot-plug, a block job, a snapshot, a helper's socket) calls
+ * {@link grantAccess} first; what is granted ends with the guest, also when visord is killed meanwhile.
+ */
+import { lchown } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { FileAccess } from '../../host/index.ts'
+import type { Disk } from '../../model/index.ts'
+import type { CompleteDefinition } from './definition.ts'
+import type { DiskImage } from './disk-image.ts'
+import type { Machine } from './machine.ts'
+import type { GuestPaths } from './paths.ts'
+import type { DiskImages } from './preflight.ts'
+
+/**
+ * Lets the QEMU of a running machine at `files`, for as long as it runs or until {@link revokeAccess}; costs
+ * nothing where it may anyway. A file must be there: QEMU can make none outside of its own folder
+ * (`GuestPaths.folder`), unless the folder itself is granted with `folder: true`.
+ * Fails with `not-found`, or `denied` naming the component of the path that would refuse.
+ */
+export function grantAccess({ guest }: Pick<Machine, 'guest'>, files: readonly FileAccess[]): Promise<void> {
+  return guest.grant(files)
+}
+
+/** The machine needs these files no more, such as a disk that was unplugged. */
+export function revokeAccess({ guest }: Pick<Machine, 'guest'>, paths: readonly string[]): Promise<void> {
+  return guest.revoke(paths)
+}
+
+/** A socket or file that we made for QEMU belongs to its user from now on; only for what stands in a folder of ours. */
+export async function giveTo({ guest }: Pick<Machine, 'guest'>, path: string): Promise<void> {
+  if (guest.user) await lchown(path, guest.user.uid, guest.user.gid)
+}
+
+/** An image with all it is based on; only the image itself is ever written. */
+export function filesOfImage(image: DiskImage, { write }: { readonly write: boolean }): FileAccess[] {
+  const { path, backing } = image
+  const own = { path, write, what: 'disk image' }
+  return backing ? [own, ...filesOfImage(backing, { write: false })] : [own]
+}
+
+export function isWritten({ readonly, device }: Disk): boolean {
+  return !readonly && device !== 'cdrom'
+}
+
+/** What QEMU opens at its start. A new kind of device that opens files has its line here. */
+export function filesAtStart(
+  definition: CompleteDefinition,
+  images: DiskImages,
+  paths: GuestPaths,
+): FileAccess[] {
+  const { type, os, devices } = definition
+  const { disks, rngs, serials, consoles, channels, graphics } = devices
+  const logged = [...serials, ...consoles.filter(({ target }) => target === 'virtio')]
+  const ports = [...logged, ...channels]
+  const sockets = [
+    ...ports.map((port) => (port.type === 'unix' ? port.path : undefined)),
+    ...graphics.map(({ socket, listens }) => socket ?? listens[0]?.socket),
+  ]
+  return [
+    ...(type === 'kvm' ? [{ path: '/dev/kvm', write: true, what: 'device' }] : []),
+    ...[os.kernel, os.initrd].flatMap((path) => (path ? [{ path, what: 'kernel' }] : [])),
+    ...disks.flatMap((disk) => {
+      const image = images.get(disk.alias ?? disk.target)
+      return image ? filesOfImage(image, { write: isWritten(disk) }) : []
+    }),
+    ...rngs.flatMap(({ source, backend }) =>
+      source && backend !== 'builtin' ? [{ path: source, what: 'source of randomness' }] : [],
+    ),
+    ...logged.map(({ alias = '' }) => ({ path: paths.consoleLog(alias), write: true, what: 'log' })),
+    ...ports.flatMap((port) =>
+      port.type === 'file' && port.path ? [{ path: port.path, write: true, what: 'output of a port' }] : [],
+    ),
+    ...sockets.flatMap((path) =>
+      path ? [{ path: dirname(path), folder: true, what: 'folder of a socket' }] : [],
+    ),
+  ]
+}

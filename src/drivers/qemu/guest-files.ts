@@ -1,0 +1,59 @@
+/** What visor makes for a guest before it starts: its logs, and the surroundings of its process. */
+import { mkdir, open } from 'node:fs/promises'
+import type { GuestUser } from '../../host/index.ts'
+import type { CompleteDefinition } from './definition.ts'
+import { cannotOpen } from './disk-image.ts'
+import type { GuestPaths } from './paths.ts'
+
+/** Logs that belong to the guest's user, in a folder that does not; empty for a `fresh` start. */
+export async function makeConsoleLogs(
+  definition: CompleteDefinition,
+  paths: GuestPaths,
+  { fresh, user }: { readonly fresh: boolean; readonly user: GuestUser | undefined },
+): Promise<void> {
+  const ports = loggedPorts(definition)
+  if (ports.length === 0) return
+  await mkdir(paths.consoleDirectory, { recursive: true, mode: 0o711 })
+  await Promise.all(
+    ports.map(async ({ alias = '' }) => {
+      const file = await open(paths.consoleLog(alias), fresh ? 'w' : 'a', 0o600)
+      try {
+        if (user) await file.chown(user.uid, user.gid)
+      } finally {
+        await file.close()
+      }
+    }),
+  )
+}
+
+/** The serial ports and consoles whose output is kept. */
+export function loggedPorts({ devices }: CompleteDefinition) {
+  return [...devices.serials, ...devices.consoles.filter(({ target }) => target === 'virtio')]
+}
+
+/** Files that ports write to: QEMU's user can append to one that is there, and make none. */
+export async function makePortFiles({ devices }: CompleteDefinition): Promise<void> {
+  const { serials, consoles, channels } = devices
+  for (const { type, path } of [...serials, ...consoles, ...channels]) {
+    if (type === 'file' && path !== undefined) await makeFile(path, 'output of a port')
+  }
+}
+
+/** Makes a file that is not there, for QEMU to fill. */
+export async function makeFile(path: string, what: string): Promise<void> {
+  const file = await open(path, 'a', 0o600).catch((cause) => {
+    throw cannotOpen(path, cause, what)
+  })
+  await file.close()
+}
+
+/** What QEMU gets of our environment: nothing that is only ours. */
+export function guestEnvironment(paths: GuestPaths, user: GuestUser | undefined): Record<string, string> {
+  const kept = ['PATH', 'LANG', 'LC_ALL', 'TMPDIR', 'LD_LIBRARY_PATH']
+  const personal = user ? [] : ['HOME', 'XDG_RUNTIME_DIR']
+  const taken = [...kept, ...personal].flatMap((key) => {
+    const value = process.env[key]
+    return value ? [[key, value] as const] : []
+  })
+  return { ...Object.fromEntries(taken), ...(user ? { HOME: paths.folder } : {}) }
+}

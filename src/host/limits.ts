@@ -1,0 +1,41 @@
+/** Limits that a process gets from the one that starts it (getrlimit(2)). */
+import { loadCalls } from './syscall.ts'
+
+export interface ProcessLimits {
+  /** The largest core file, bytes. */
+  readonly coreBytes?: number
+  /** Memory it may lock, bytes; Infinity for all. */
+  readonly lockedBytes?: number
+}
+
+// From <asm-generic/resource.h>.
+const RLIMIT_CORE = 4
+const RLIMIT_MEMLOCK = 8
+const RLIM_INFINITY = 2n ** 64n - 1n
+
+/**
+ * Runs `start`, which must start its process at once, with these limits, and has its own back afterwards. A
+ * limit that this process may not set is left as it is.
+ */
+export async function withLimits<T>({ coreBytes, lockedBytes }: ProcessLimits, start: () => T): Promise<T> {
+  const { getrlimit, setrlimit } = await loadCalls()
+  const before: [number, BigUint64Array][] = []
+  const limit = (resource: number, bytes: number | undefined) => {
+    if (bytes === undefined) return
+    const limits = new BigUint64Array(2)
+    if (getrlimit(resource, limits) !== 0) return
+    const [soft = 0n, hard = 0n] = limits
+    const wanted = bytes === Number.POSITIVE_INFINITY ? RLIM_INFINITY : BigInt(bytes)
+    // What is raised can be put back; a hard limit that is lowered cannot, so it stays.
+    const next = BigUint64Array.of(wanted, wanted > hard ? wanted : hard)
+    if (wanted === soft) return
+    if (setrlimit(resource, next) === 0) before.push([resource, limits])
+  }
+  limit(RLIMIT_CORE, coreBytes)
+  limit(RLIMIT_MEMLOCK, lockedBytes)
+  try {
+    return start()
+  } finally {
+    for (const [resource, limits] of before) setrlimit(resource, limits)
+  }
+}

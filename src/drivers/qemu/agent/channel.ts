@@ -30,7 +30,7 @@ export function talkToAgent<T>(
   const path = agentSocket(context, machine)
   if (path === undefined) return Promise.reject(noAgent(machine))
   const before = turns.get(machine) ?? Promise.resolve()
-  const talk = before.then(() => withSession({ name, path, timeoutMs }, work))
+  const talk = before.then(() => withSession({ name, path, timeoutMs, guest: machine.guest.identity }, work))
   turns.set(
     machine,
     talk.catch(() => {}),

@@ -5,6 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { createConnection, type Socket } from 'node:net'
+import { connectGuestSocket, type ProcessIdentity } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { isRecord, type LineCutter, lineCutter } from '../qmp/index.ts'
 
@@ -24,16 +25,22 @@ export interface AgentOptions {
   readonly name: string
   /** Socket of the channel. */
   readonly path: string
+  /** The process that is to be at the other end. */
+  readonly guest?: ProcessIdentity
   /** Time for each answer. */
   readonly timeoutMs: number
 }
 
 /** Connects, makes sure that an agent listens, and lets go again afterwards. Fails with `unavailable` when none does. */
 export async function withSession<T>(
-  { name, path, timeoutMs }: AgentOptions,
+  { name, path, timeoutMs, guest }: AgentOptions,
   work: (session: AgentSession) => Promise<T>,
 ): Promise<T> {
-  const line = openLine(name, createConnection(path))
+  const connected = guest ? connectGuestSocket(path, guest) : createConnection(path)
+  const socket = await Promise.resolve(connected).catch((cause) => {
+    throw silent(name, cause)
+  })
+  const line = openLine(name, socket)
   try {
     const id = randomInt(1, 2 ** 31)
     // The byte 0xff makes the agent forget what somebody else may have begun to say.

@@ -22,6 +22,8 @@ export const aliases: Readonly<Record<string, readonly string[]>> = {
   domhostname: ['guest', 'info'],
   guestinfo: ['guest', 'info'],
   domtime: ['guest', 'set-time'],
+  'send-key': ['sendkey'],
+  'inject-nmi': ['nmi'],
   event: ['events'],
   nodeinfo: ['host'],
   sysinfo: ['host'],

@@ -56,18 +56,8 @@ export type Domain = s.Output<typeof Domain>
 export type DomainState = Domain['state']
 export type DomainStateReason = Domain['reason']
 
-/** What the numbers of keys mean. Source: libvirt's virKeycodeSet. */
-export const keyCodesets = [
-  'linux',
-  'qnum',
-  'xt',
-  'atset1',
-  'atset2',
-  'atset3',
-  'usb',
-  'win32',
-  'osx',
-] as const
+/** What the numbers of keys mean; words of libvirt's virKeycodeSet. */
+export const keyCodesets = ['linux', 'qnum', 'xt', 'atset1', 'usb', 'win32'] as const
 
 const count = (doc: string) => s.integer(doc, { optional: true, min: 0 })
 

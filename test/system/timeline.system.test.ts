@@ -39,6 +39,20 @@ describe('a guest that boots', { skip }, () => {
     await rm(directory, { recursive: true, force: true })
   })
 
+  /** How many the guest's kernel counted. */
+  async function interrupts(): Promise<{ NMI: number; keyboard: number }> {
+    const console = await connection.domains.openConsole(uuid)
+    await console.write(Buffer.from("cat /proc/interrupts; echo do''ne\n"))
+    let seen = ''
+    for await (const chunk of console) {
+      seen += Buffer.from(chunk).toString('latin1')
+      if (/^done/mu.test(seen)) break
+    }
+    await console.close()
+    const count = (pattern: RegExp) => Number(pattern.exec(seen)?.[1])
+    return { NMI: count(/NMI: +(\d+)/u), keyboard: count(/ 1: +(\d+).*i8042/u) }
+  }
+
   const phases = async () => (await connection.domains.timeline(uuid)).phases.map(({ name }) => name)
 
   test('has a timeline from the call to its first program, also for the next daemon', async () => {
@@ -60,6 +74,21 @@ describe('a guest that boots', { skip }, () => {
     await connection.close()
     connection = await openDriver('qemu:///system', directory)
     assert.deepEqual(await connection.domains.timeline(uuid), timeline)
+  })
+
+  test('hears its keyboard and its interrupts', async () => {
+    const before = await interrupts()
+    await connection.domains.injectNmi(uuid)
+    await connection.domains.sendKey(uuid, { keys: ['KEY_LEFTSHIFT', 'KEY_H'] })
+    await assert.rejects(connection.domains.sendKey(uuid, { keys: ['KEY_NOSUCH'] }), {
+      code: 'invalid-argument',
+    })
+    let after = await interrupts()
+    for (let tries = 0; tries < 100 && after.keyboard < before.keyboard + 4; tries++)
+      after = await interrupts()
+    assert.equal(after.NMI - before.NMI, 1)
+    // Each key is an interrupt when it goes down and one when it comes up, and some have a prefix.
+    assert.ok(after.keyboard - before.keyboard >= 4, JSON.stringify({ before, after }))
   })
 
   test('has its memory written for a debugger, and goes on', async () => {

@@ -24,6 +24,7 @@ import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { dumping } from './dump.ts'
 import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
+import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { observation } from './observe.ts'
@@ -79,6 +80,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       ...observation(context, registry),
       ...timelines(registry),
       ...dumping(registry),
+      ...keyboard(registry),
       save: saving(context, registry),
       list: async (filter) => listDomains(registry, filter),
       get: async (uuid) => registry.domain(uuid),

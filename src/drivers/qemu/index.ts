@@ -14,8 +14,6 @@ const absent: readonly string[] = [
   'domains.updateDevice',
   'domains.setVcpus',
   'domains.setMemory',
-  'domains.sendKey',
-  'domains.injectNmi',
   'domains.setProtection',
   'domains.migrate',
   'snapshots',

@@ -7,8 +7,8 @@ import type { QmpEvent } from './qmp/index.ts'
 import type { Registry } from './registry.ts'
 
 export interface StartClock {
-  /** The phase is over; only the first word counts. */
-  mark(phase: StartPhase): void
+  /** The phase is over, now or since `at` (of `performance.now`); only the first word counts. */
+  mark(phase: StartPhase, at?: number): void
   timeline(): Timeline
 }
 
@@ -18,8 +18,8 @@ export function startClock(): StartClock {
   const began = performance.now()
   const marks = new Map<StartPhase, number>()
   return {
-    mark(phase) {
-      if (!marks.has(phase)) marks.set(phase, Math.round((performance.now() - began) * 100) / 100)
+    mark(phase, at = performance.now()) {
+      if (!marks.has(phase)) marks.set(phase, Math.round((at - began) * 100) / 100)
     },
     timeline: () => ({
       startedAt,
@@ -36,12 +36,15 @@ const clocks = new WeakMap<Machine, StartClock>()
 /** A guest that has not come to its first program by then is no longer watched. */
 const patienceMs = 180_000
 const shortestLookMs = 20
+/** So many looks at the same place, each a twentieth of the time passed after the other. */
+const idleLooks = 5
 
 /**
  * Goes on measuring while the guest boots. Kernels live in the upper half of the addresses, firmware and
  * programs in the lower half: looking at where the first processor is tells them apart, to about a twentieth
- * of the time passed. Guests of 32 bits are not told apart, and one that goes on from a saved state does
- * not boot.
+ * of the time passed. A kernel that waits at one place for a fourth of it has nothing left to do: its first
+ * program ran between two looks. Guests of 32 bits are not told apart, and one that goes on from a saved state
+ * does not boot.
  */
 export function watchBoot(machine: Machine, clock: StartClock, isFresh: boolean): void {
   clocks.set(machine, clock)
@@ -60,29 +63,31 @@ export function watchBoot(machine: Machine, clock: StartClock, isFresh: boolean)
 
 async function followProcessor(machine: Machine, clock: StartClock): Promise<void> {
   const began = performance.now()
-  let inKernel = false
+  let idle = { counter: '', since: 0, looks: 0 }
   for (let passed = 0; passed < patienceMs; passed = performance.now() - began) {
     const wait = Math.max(shortestLookMs, passed / 20)
     await new Promise((resolve) => setTimeout(resolve, wait).unref())
-    const isUpper = await readCounter(machine)
-    if (isUpper === undefined) return
+    const counter = await readCounter(machine)
+    if (counter === undefined) return
+    const isUpper = /^[89a-f]/u.test(counter)
     if (isUpper) clock.mark('firmware')
-    if (isUpper) inKernel = true
-    else if (inKernel) return clock.mark('kernel')
+    else if (idle.looks > 0) return clock.mark('kernel')
+    if (!isUpper) continue
+    const isSame = counter === idle.counter
+    idle = isSame ? { ...idle, looks: idle.looks + 1 } : { counter, since: performance.now(), looks: 1 }
+    if (idle.looks > idleLooks) return clock.mark('kernel', idle.since)
   }
 }
 
-/** Whether the program counter of the first processor is in the upper half; undefined when it cannot be seen. */
-async function readCounter(machine: Machine): Promise<boolean | undefined> {
+/** The program counter of the first processor, 16 digits; of zeros in 16 and 32 bits, undefined when it cannot be seen. */
+async function readCounter(machine: Machine): Promise<string | undefined> {
   try {
     const text = await machine.monitor.execute('human-monitor-command', {
       'command-line': 'info registers',
     })
     const registers = String(text).slice(0, 4096)
     const counter = /(?:\bRIP=|\bPC=|\bpc\s+)([0-9a-f]{16})\b/u.exec(registers)?.[1]
-    if (counter !== undefined) return /^[89a-f]/u.test(counter)
-    // 16 or 32 bits: firmware, or a guest that is not looked into.
-    return registers.includes('EIP=') ? false : undefined
+    return counter ?? (registers.includes('EIP=') ? '0'.repeat(16) : undefined)
   } catch {
     return undefined
   }

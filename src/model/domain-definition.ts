@@ -19,6 +19,7 @@ import * as s from './schema.ts'
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u
 
 const lifecycleAction = ['destroy', 'restart', 'preserve', 'rename-restart'] as const
+const crashAction = [...lifecycleAction, 'coredump-destroy', 'coredump-restart'] as const
 
 export const DomainDefinition = s.object(
   'DomainDefinition',
@@ -167,7 +168,7 @@ export const DomainDefinition = s.object(
       default: 'destroy',
     }),
     onReboot: s.choice('action after a reboot', lifecycleAction, { xml: 'on_reboot', default: 'restart' }),
-    onCrash: s.choice('action after a crash', lifecycleAction, { xml: 'on_crash', default: 'destroy' }),
+    onCrash: s.choice('action after a crash', crashAction, { xml: 'on_crash', default: 'destroy' }),
     powerManagement: s.field(PowerManagement, { xml: 'pm', optional: true }),
     devices: s.field(Devices, { xml: 'devices', default: {} }),
     unknown,

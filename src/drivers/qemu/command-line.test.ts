@@ -90,7 +90,7 @@ const refusals: [string, Partial<DomainDefinitionInput>, RegExp][] = [
   ['too many processors', { vcpus: 300 }, /at most 288/u],
   ['a graphics card this QEMU has not', { devices: { videos: [{ model: 'qxl' }] } }, /qxl-vga/u],
   ['a network of the host', { devices: { interfaces: [{ type: 'bridge', bridge: 'br0' }] } }, /user/u],
-  ['a restart after power-off', { onPoweroff: 'restart' }, /destroy/u],
+  ['another name after power-off', { onPoweroff: 'rename-restart' }, /destroy/u],
   ['a screen on TCP', { devices: { graphics: [{ port: 5900 }] } }, /port/u],
   [
     'io native without cache none',

@@ -2,6 +2,7 @@
  * The command line of QEMU for a machine. Nothing passes through a shell; texts of users stand either in an
  * argument of their own, in JSON, or with their commas doubled. Source: qemu(1).
  */
+import { actionsOf } from './actions.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { deviceParts } from './devices.ts'
 import { type Emulator, isAtLeast } from './emulator.ts'
@@ -53,7 +54,7 @@ export function buildCommandLine({
     ...['-smp', processors(definition)],
     ...processorModel(definition),
     ...clockArguments(definition),
-    ...actionArguments(definition),
+    ...['-action', keyValue('', { ...actionsOf(definition) })],
     ...bootArguments(os, definition),
     ...deviceParts({ definition, emulator, paths, images }).flatMap(partArguments),
     ...(incoming ? ['-incoming', 'defer'] : []),
@@ -145,17 +146,6 @@ function clockArguments({ clock, type }: CompleteDefinition): string[] {
       keyValue('', { base: clock.offset, driftfix: policy('rtc') === 'catchup' ? 'slew' : undefined }),
     ],
     ...(policy('pit') === 'delay' && type === 'kvm' ? ['-global', 'kvm-pit.lost_tick_policy=delay'] : []),
-  ]
-}
-
-function actionArguments({ onReboot, onCrash }: CompleteDefinition): string[] {
-  return [
-    '-action',
-    keyValue('', {
-      reboot: onReboot === 'destroy' ? 'shutdown' : 'reset',
-      shutdown: 'poweroff',
-      panic: onCrash === 'preserve' ? 'pause' : 'shutdown',
-    }),
   ]
 }
 

@@ -29,6 +29,7 @@ import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { observation } from './observe.ts'
 import { driverPaths, type GuestPaths } from './paths.ts'
+import { policies } from './policies.ts'
 import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
 import { saving } from './save.ts'
@@ -50,6 +51,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   const context = await openContext(options)
   const hub = eventHub()
   const registry = openRegistry(context, await openDefinedDomains(options.store, 'qemu'), hub)
+  const { watch, settle } = policies(context, registry)
+  registry.watchers.add(watch)
   await registry.adopt()
   const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
   const powerParts = power(context, registry)
@@ -59,12 +62,13 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       void thawGuest(context, machine).catch((error: unknown) =>
         options.log.warn({ error: String(error) }, 'A frozen guest could not be thawed.'),
       )
-    if (!machine.details.rebooting) continue
-    powerParts.watchReboot(machine)
-    if (machine.state.state === 'shutdown')
+    const { rebooting, restarting } = machine.details
+    if (rebooting) powerParts.watchReboot(machine)
+    if (restarting || (rebooting && machine.state.state === 'shutdown'))
       await startAgain(machine).catch((error: unknown) =>
         options.log.warn({ error: String(error) }, 'A reboot that was begun could not be finished.'),
       )
+    else void settle(machine)
   }
   const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
   const { watchReboot: _, ...powerOperations } = powerParts

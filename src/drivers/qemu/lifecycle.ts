@@ -14,6 +14,7 @@ import type { Context } from './context.ts'
 import { completeDefinition } from './definition.ts'
 import { launch } from './launch.ts'
 import type { Machine } from './machine.ts'
+import { startAgain } from './power.ts'
 import type { Registry } from './registry.ts'
 import { openSavedState } from './saved-state.ts'
 
@@ -151,7 +152,11 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
     restore,
     destroy,
     async reset(uuid) {
-      await registry.running(uuid).monitor.execute('system_reset')
+      const machine = registry.running(uuid)
+      const { state } = machine.state
+      // One that was kept when its run had ended begins a new one.
+      if (state === 'shutdown' || state === 'crashed') return startAgain(machine)
+      await machine.monitor.execute('system_reset')
     },
     async suspend(uuid: string, _options?: CallOptions) {
       const machine = registry.running(uuid, ['running'])

@@ -35,6 +35,8 @@ export interface GuestDetails {
   }
   /** It was asked to power off in order to be started again. */
   readonly rebooting?: boolean
+  /** It is off or has crashed, and is being started anew in the same QEMU. */
+  readonly restarting?: boolean
   /** A core dump under way: the file to remove when nobody finishes it. */
   readonly dumping?: { readonly partial: string }
   /** How its start went. */

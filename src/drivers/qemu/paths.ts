@@ -27,6 +27,8 @@ export interface DriverPaths {
   readonly guests: string
   readonly saved: string
   readonly consoles: string
+  /** Memory of guests that crashed. */
+  readonly dumps: string
   /** One directory per template. */
   readonly templates: string
   /** One directory per clone. */
@@ -44,6 +46,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
     guests,
     saved,
     consoles,
+    dumps: join(stateDirectory, 'qemu', 'dumps'),
     templates,
     clones,
     of(uuid) {

@@ -1,6 +1,7 @@
 /** Asks a guest to power off or to reboot: by its power button, by its agent. */
 import type { Domains, ShutdownOptions } from '../../driver/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { actionsOf } from './actions.ts'
 import { agentSocket, isAgentConnected, noAgent, talkToAgent } from './agent/index.ts'
 import type { Context } from './context.ts'
 import type { Machine } from './machine.ts'
@@ -95,6 +96,7 @@ export function power(
 /** From off, kept, to running anew. */
 export async function startAgain(machine: Machine): Promise<void> {
   const { monitor } = machine
+  const actions = actionsOf(machine.details.definition)
   const reset = Promise.withResolvers<void>()
   const intercept = ({ event }: QmpEvent) => {
     if (event === 'RESET') reset.resolve()
@@ -102,27 +104,63 @@ export async function startAgain(machine: Machine): Promise<void> {
     return event === 'STOP' || event === 'RESUME' || event === 'SHUTDOWN'
   }
   machine.interceptors.add(intercept)
+  startingAgain.add(machine)
   void monitor.closed.then(() => reset.resolve())
   try {
     // Until the reset has happened, QEMU refuses to let the processors go on.
     machine.setState({ state: 'running', reason: 'booted' })
+    await machine.record({ restarting: true })
+    // A machine that is to end when its guest resets must not end by this.
+    if (actions.reboot !== 'reset') await monitor.execute('set-action', { reboot: 'reset' })
     await monitor.execute('system_reset')
     await reset.promise
-    await monitor.execute('set-action', { shutdown: 'poweroff' })
+    await monitor.execute('set-action', { ...actions, reboot: 'reset' })
+    if (actions.reboot !== 'reset') void restoreActions(machine)
     await monitor.execute('cont')
-    await machine.record({ rebooting: undefined })
+    await machine.record({ rebooting: undefined, restarting: undefined })
   } catch (error) {
     machine.setState(fromStatus(await monitor.execute('query-status').catch(() => undefined)))
     throw error
   } finally {
     machine.interceptors.delete(intercept)
+    startingAgain.delete(machine)
   }
+}
+
+/** SeaBIOS resets the machine once more when its memory is that of a run before. */
+const firmwareMs = 5_000
+
+/** A reset by the guest ends the machine again, once its firmware has passed. */
+async function restoreActions(machine: Machine): Promise<void> {
+  const reset = Promise.withResolvers<void>()
+  const intercept = ({ event, data }: QmpEvent) => {
+    if (event === 'RESET' && data.guest === true) reset.resolve()
+    return false
+  }
+  machine.interceptors.add(intercept)
+  const timer = setTimeout(reset.resolve, firmwareMs).unref()
+  await reset.promise
+  clearTimeout(timer)
+  machine.interceptors.delete(intercept)
+  await setActions(machine).catch(() => {})
+}
+
+/** As its definition has it. */
+export async function setActions(machine: Machine): Promise<void> {
+  await machine.monitor.execute('set-action', { ...actionsOf(machine.details.definition) })
+}
+
+const startingAgain = new WeakSet<Machine>()
+
+/** Whether {@link startAgain} is at work: what it does to the machine is no end of it. */
+export function isStartingAgain(machine: Machine): boolean {
+  return startingAgain.has(machine)
 }
 
 /** A reboot that was asked for and has not come is no longer wanted. */
 async function stopRebooting(machine: Machine): Promise<void> {
   if (!machine.details.rebooting) return
-  await machine.monitor.execute('set-action', { shutdown: 'poweroff' })
+  await setActions(machine)
   await machine.record({ rebooting: undefined })
 }
 

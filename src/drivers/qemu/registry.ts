@@ -23,6 +23,8 @@ export interface Registry {
   domain(uuid: string): Domain
   isSaved(uuid: string): boolean
   setSaved(uuid: string, saved: boolean): void
+  /** Told each machine that is admitted or adopted, before anything happens to it. */
+  readonly watchers: Set<(machine: Machine) => void>
   nextId(): number
   /** Domains that are clones, with the template they depend on. */
   readonly clones: Map<string, string>
@@ -45,6 +47,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
   const machines = new Map<string, Machine>()
   const ends = new Map<string, MachineEnd>()
   const saved = new Set<string>()
+  const watchers = new Set<(machine: Machine) => void>()
   const clones = new Map<string, string>()
   const spares: Machine[] = []
   const { paths, log } = context
@@ -77,6 +80,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
 
   function watch(uuid: string, machine: Machine): void {
     machines.set(uuid, machine)
+    for (const watcher of watchers) watcher(machine)
     void machine.ended.then((end) => {
       if (machines.get(uuid) !== machine || closed) return
       const { name } = machine.details.definition
@@ -125,6 +129,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       if (isSaved) saved.add(uuid)
       else saved.delete(uuid)
     },
+    watchers,
     nextId: () => ++lastId,
     clones,
     takeSpares: () => spares.splice(0),
@@ -209,7 +214,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       const { prelaunch, ...state } = fromStatus(status)
       machine.setState(state)
       const neverRan = prelaunch || (details.restoring !== undefined && state.state === 'paused')
-      if (neverRan && !details.paused) {
+      if (neverRan && !details.paused && !details.restarting) {
         log.warn({ domain: live.name }, 'A guest was found half started, and ended.')
         return machine.kill('failed')
       }

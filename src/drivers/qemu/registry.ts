@@ -162,8 +162,10 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
         else await rm(join(paths.saved, name), { force: true })
       }
       // Of domains whose undefinition was cut short.
+      const running = new Set(guests.map(({ details }) => parseDetails(details)?.definition.uuid))
       for (const uuid of await listDirectory(paths.consoles))
-        if (!defined.find(uuid)) await rm(join(paths.consoles, uuid), { recursive: true, force: true })
+        if (!defined.find(uuid) && !running.has(uuid))
+          await rm(join(paths.consoles, uuid), { recursive: true, force: true })
       await Promise.all(
         guests.map((guest) =>
           adoptOne(guest).catch((error: unknown) => {

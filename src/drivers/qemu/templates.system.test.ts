@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -140,7 +140,129 @@ describe('Live clones', { skip: missing }, () => {
       assert.ok((pss ?? 0) < (rss ?? 0) * 0.8, `${pss} of ${rss}`)
     }
   })
+
+  test('a template with clones, or pinned, is not removed, and nobody writes to its disks', async () => {
+    await assert.rejects(connection.templates.remove('gold'), { code: 'invalid-state', message: /copy-1/u })
+    await connection.templates.setPinned('gold', { pinned: true })
+    await assert.rejects(connection.templates.remove('gold'), { code: 'invalid-state', message: /pinned/u })
+    await connection.templates.setPinned('gold', { pinned: false })
+    const { uuid } = await connection.domains.define(definition('rival', join(directory, 'base.raw')))
+    await assert.rejects(connection.domains.start(uuid), { code: 'invalid-state', remedy: /gold/u })
+    await connection.domains.undefine(uuid)
+  })
+
+  test('names are one of a kind, and a failed clone leaves nothing', async () => {
+    await assert.rejects(connection.templates.clone('gold', { name: 'copy-1' }), { code: 'already-exists' })
+    await assert.rejects(connection.templates.clone('silver'), { code: 'not-found' })
+    const before = await leftovers(directory)
+    const state = join(directory, 'state', 'qemu', 'templates', before.templates[0] ?? '', 'state')
+    await rename(state, `${state}.kept`)
+    await writeFile(state, (await readFile(`${state}.kept`)).subarray(0, 1000))
+    await assert.rejects(connection.templates.clone('gold', { name: 'bad' }), {
+      code: 'failed',
+      message: /damaged/u,
+    })
+    await rename(`${state}.kept`, state)
+    assert.deepEqual(await leftovers(directory), before)
+    const giveUp = AbortSignal.timeout(30)
+    await assert.rejects(connection.templates.clone('gold', { count: 3, signal: giveUp }), {
+      code: 'cancelled',
+    })
+    assert.deepEqual(await leftovers(directory), before)
+  })
+
+  test('a clone is saved and restored, with all of its memory, and boots anew from its own disk', async () => {
+    const [{ uuid, name } = fail('no clone')] = clones
+    await ask(uuid, 'echo mine >/tmp/mine')
+    await forgetTerminal(uuid)
+    await connection.domains.save(uuid)
+    await connection.domains.start(uuid)
+    assert.match(await ask(uuid, 'cat /tmp/secret /tmp/mine'), new RegExp(`${secret}\\s+mine`, 'u'))
+    await forgetTerminal(uuid)
+    await connection.domains.destroy(uuid)
+    await connection.domains.start(uuid)
+    await (await terminalOf(uuid)).until(prompt)
+    assert.match(await ask(uuid, 'ls /tmp; head -c 6 /dev/vda'), new RegExp(name, 'u'))
+    await forgetTerminal(uuid)
+    await connection.domains.destroy(uuid)
+    await connection.domains.undefine(uuid)
+    assert.ok(!(await leftovers(directory)).clones.includes(uuid))
+  })
+
+  test('a pool keeps copies ready, which know all but their name', async () => {
+    await connection.templates.setPool('gold', { size: 2 })
+    await ready(2)
+    const processes = await guestProcesses(directory)
+    const started = performance.now()
+    const [{ uuid, pid = 0 } = fail('no clone')] = await connection.templates.clone('gold', {
+      name: 'pooled',
+    })
+    assert.ok(processes.includes(pid), `made anew, in ${performance.now() - started} ms`)
+    assert.match(await ask(uuid, 'hostname; cat /etc/machine-id'), new RegExp(uuid.replaceAll('-', ''), 'u'))
+    assert.match(await ask(uuid, 'hostname'), /pooled/u)
+    assert.match(await ask(uuid, 'cat /tmp/secret'), new RegExp(secret, 'u'))
+    await ready(2)
+    await forgetTerminal(uuid)
+    await connection.domains.destroy(uuid)
+    await connection.domains.undefine(uuid)
+  })
+
+  test('a later daemon finds clones and the pool again', async () => {
+    const { clones: before } = await connection.templates.get('gold')
+    const processes = await guestProcesses(directory)
+    for (const uuid of consoles.keys()) await forgetTerminal(uuid)
+    await connection.close()
+    connection = await openTestDriver(directory)
+    const after = await connection.templates.get('gold')
+    assert.deepEqual(after.clones, before)
+    assert.equal(after.ready, 2)
+    assert.deepEqual(await guestProcesses(directory), processes)
+    const [{ uuid, pid = 0 } = fail('no clone')] = await connection.templates.clone('gold', { name: 'later' })
+    assert.ok(processes.includes(pid))
+    assert.match(await ask(uuid, 'hostname'), /later/u)
+    await forgetTerminal(uuid)
+    await connection.domains.destroy(uuid)
+    await connection.domains.undefine(uuid)
+  })
+
+  test('when its clones are gone a template is removed, with its pool and files, and its source goes on', async () => {
+    for (const { uuid } of clones.slice(1)) {
+      await forgetTerminal(uuid)
+      await connection.domains.destroy(uuid)
+      await connection.domains.undefine(uuid)
+    }
+    await connection.templates.remove('gold')
+    assert.deepEqual(await leftovers(directory), { templates: [], clones: [] })
+    const [{ uuid } = fail('no domain'), ...others] = await connection.domains.list()
+    assert.deepEqual(others, [])
+    assert.equal((await guestProcesses(directory)).length, 1)
+    assert.match(await ask(uuid, 'head -c 5 /dev/vda'), /above/u)
+  })
+
+  async function ready(count: number): Promise<void> {
+    const deadline = performance.now() + 60_000
+    while ((await connection.templates.get('gold')).ready < count) {
+      assert.ok(performance.now() < deadline, 'The pool did not fill.')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  async function forgetTerminal(uuid: string): Promise<void> {
+    await consoles.get(uuid)?.close()
+    consoles.delete(uuid)
+  }
 })
+
+function fail(why: string): never {
+  assert.fail(why)
+}
+
+async function leftovers(directory: string): Promise<{ templates: string[]; clones: string[] }> {
+  const [templates = [], clones = []] = await Promise.all(
+    ['templates', 'clones'].map((part) => readdir(join(directory, 'state', 'qemu', part))),
+  )
+  return { templates: templates.sort(), clones: clones.sort() }
+}
 
 interface Terminal {
   /** Waits for a text after the ones waited for before, and gives what came up to it. */
@@ -149,10 +271,12 @@ interface Terminal {
   close(): Promise<void>
 }
 
+/** Answers are told apart by it, also those of before that a console shows again. */
+let number = 0
+
 function openTerminal(stream: ByteStream): Terminal {
   let said = ''
   let wake = () => {}
-  let number = 0
   void (async () => {
     for await (const bytes of stream) {
       said += Buffer.from(bytes).toString('latin1')
@@ -179,11 +303,12 @@ function openTerminal(stream: ByteStream): Terminal {
   return {
     until,
     async ask(command) {
-      number++
-      await stream.write(Buffer.from(`${command}; echo =${number}\\=\n`))
-      await until('\n')
-      const answer = await until(`=${number}=`)
-      return answer
+      const mark = ++number
+      await stream.write(Buffer.from(`${command}; echo =${mark}\\=\n`))
+      const answer = await until(`=${mark}=`)
+      // What was typed comes back first, broken where the line is full.
+      const typed = [...`=${mark}\\=`].map((character) => RegExp.escape(character)).join('[\\r\\n]*')
+      return answer.slice(answer.search(new RegExp(typed, 'u'))).replace(new RegExp(typed, 'u'), '')
     },
     close: () => stream.close(),
   }

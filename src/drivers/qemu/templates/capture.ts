@@ -1,6 +1,6 @@
 /** Makes the files of a template from a machine that runs, which goes on. */
 import { randomUUID } from 'node:crypto'
-import { open } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import type { CallOptions } from '../../../driver/index.ts'
 import { syncDirectory } from '../../../host/index.ts'
@@ -62,12 +62,16 @@ export async function capture(
     await sync(files)
     const [memory, state] = await Promise.all([fileMark(files.memory), fileMark(files.state)])
     return { definition, disks, memory, state, ...(identity ? { identity } : {}) }
-  } catch (error) {
-    await holder?.kill('failed')
-    throw error
   } finally {
     hook?.close()
+    if (holder) await endHolder(context, holder)
   }
+}
+
+async function endHolder({ paths }: Context, holder: Machine): Promise<void> {
+  await holder.kill('destroyed')
+  const { consoleDirectory } = paths.of(holder.details.definition.uuid)
+  await rm(consoleDirectory, { recursive: true, force: true })
 }
 
 /** The hook stays connected: a guest that waits for it now does so in its clones, which then need not look for it. */

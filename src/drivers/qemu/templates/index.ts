@@ -12,7 +12,7 @@ import { capture } from './capture.ts'
 import { checkClonable, cloneDefinition } from './clone-definition.ts'
 import { connectHook, hookAlias } from './guest-hook.ts'
 import { chooseNames } from './names.ts'
-import { end, openPools } from './pool.ts'
+import { end, openPools, removeOwnFiles } from './pool.ts'
 import {
   describeTemplate,
   openTemplateRecords,
@@ -184,8 +184,7 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
       registry.tell(uuid, { type: 'undefined' }, name)
     }
     registry.forget(uuid)
-    await rm(paths.of(uuid).clone, { recursive: true, force: true })
-    await rm(paths.of(uuid).consoleDirectory, { recursive: true, force: true })
+    await removeOwnFiles(context, machine)
   }
 
   async function clone(template: string, options: CloneTemplateOptions = {}): Promise<Domain[]> {

@@ -47,7 +47,7 @@ export function openPools({ context, templates, busy, make }: PoolsOptions): Poo
         id,
         of(id).filter((other) => other !== spare),
       )
-      await removeDisks(context, spare.machine)
+      await removeOwnFiles(context, spare.machine)
       retry ??= setTimeout(fill, retryMs).unref()
     })
   }
@@ -117,9 +117,10 @@ export async function end(
 ): Promise<void> {
   hook?.close()
   await machine.kill('destroyed')
-  await removeDisks(context, machine)
+  await removeOwnFiles(context, machine)
 }
 
-async function removeDisks({ paths }: Context, { details }: Machine): Promise<void> {
-  await rm(paths.of(details.definition.uuid).clone, { recursive: true, force: true })
+export async function removeOwnFiles({ paths }: Context, { details }: Machine): Promise<void> {
+  const { clone, consoleDirectory } = paths.of(details.definition.uuid)
+  for (const path of [clone, consoleDirectory]) await rm(path, { recursive: true, force: true })
 }

@@ -45,7 +45,8 @@ export function makeSpare(context: Context, registry: Registry, options: MakeSpa
   return withUndo(async (undo) => {
     const state = await openTemplateState(record, files)
     try {
-      undo.push(() => rm(paths.clone, { recursive: true, force: true }))
+      for (const path of [paths.clone, paths.consoleDirectory])
+        undo.push(() => rm(path, { recursive: true, force: true }))
       await makeDisks(paths.clone, record, definition)
       undo.push(() => hook?.close())
       const machine = await launch(context, {

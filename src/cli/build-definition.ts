@@ -86,6 +86,8 @@ function buildDevices(wanted: MachineWanted, { driver }: MachineChoice): Devices
     interfaces: wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
     serials: [{ type: 'pty' }],
     consoles: [{ type: 'pty', target: 'serial' }],
+    // What tells a running copy of it who it is.
+    ...(driver === 'qemu' && wanted.image?.name === 'micro' && { channels: [{ name: 'org.visor.guest.0' }] }),
     ...(shape.virtio && {
       memballoon: { model: 'virtio' },
       rngs: [{ model: 'virtio', backend: 'random', source: '/dev/urandom' }],

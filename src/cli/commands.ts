@@ -36,6 +36,13 @@ export const commands: readonly CommandEntry[] = [
     () => import('./commands/apply.ts'),
   ),
   entry('edit', "Change a machine's definition in an editor", machines, () => import('./commands/edit.ts')),
+  entry(
+    'template',
+    'Keep booted machines to make running copies of',
+    machines,
+    () => import('./commands/template.ts'),
+  ),
+  entry('clone', 'Make running copies of a template', machines, () => import('./commands/clone.ts')),
   entry('undefine', 'Forget a machine', machines, () => import('./commands/undefine.ts')),
   entry(
     'autostart',

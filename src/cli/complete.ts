@@ -133,7 +133,7 @@ async function suggestArgument(
   const argument = expected[rest.length] ?? (expected.at(-1)?.variadic ? expected.at(-1) : undefined)
   if (!argument) return nothing
   if (argument.argChoices) return listed(argument.argChoices)
-  const noun = /^(domain|image|volume|job|command)s?$/u.exec(argument.name())?.[1]
+  const noun = /^(domain|image|volume|template|job|command)s?$/u.exec(argument.name())?.[1]
   if (noun === 'command') return { words: commandWords(), files: false }
   if (noun === undefined) return { words: [], files: /^files?$/u.test(argument.name()) }
   const found = await named(noun, context)
@@ -157,6 +157,8 @@ const readers: Record<string, (connection: CompleteConnection) => Promise<Sugges
       ...(await images.list().catch(() => [])).map(({ name, arch }) => ({ value: name, doc: arch })),
     ].filter(({ value }, index, all) => all.findLastIndex((other) => other.value === value) === index),
   volume: async ({ volumes }) => (await volumes.list()).map(({ name, path }) => ({ value: name, doc: path })),
+  template: async ({ templates }) =>
+    (await templates.list()).map(({ name, domain }) => ({ value: name, doc: `of ${domain}` })),
   job: async ({ jobs }) =>
     (await jobs.list())
       .filter(({ endedAt }) => endedAt === undefined)

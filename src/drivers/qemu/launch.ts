@@ -7,6 +7,7 @@ import { filesAtStart } from './access.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from './command-line.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
+import { type Emulator, isAtLeast } from './emulator.ts'
 import { guestEnvironment, makeConsoleLogs, makeFile, makePortFiles } from './guest-files.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
@@ -41,7 +42,7 @@ export interface IncomingState {
   /** The main memory is not in it: it is in its file already. */
   readonly withoutMemory?: true
   /** Done when QEMU is there, before it reads. */
-  readonly before?: () => Promise<void>
+  readonly before?: (machine: Machine) => Promise<void>
   /** Done when QEMU listens: sends it the state. */
   readonly feed?: () => Promise<void>
 }
@@ -114,7 +115,7 @@ async function launchAs(
     user,
     access: [
       ...filesAtStart(definition, images, paths),
-      ...(memory ? [{ path: memory.file, write: true, what: 'memory' }] : []),
+      ...(memory ? [memoryAccess(memory, emulator)] : []),
       ...(options.access ?? []),
     ],
     details,
@@ -213,7 +214,7 @@ async function receive(
       { capability: 'x-ignore-shared', state: withoutMemory },
     ]
     const uri = onFile ? `fd:${incomingDescriptor}` : `unix:${source}`
-    if (before) await Promise.race([monitor.greeting.then(before), done.promise])
+    if (before) await Promise.race([monitor.greeting.then(() => before(machine)), done.promise])
     await Promise.all([
       monitor.execute('migrate-set-capabilities', { capabilities }),
       monitor.execute('migrate-incoming', { uri }, { timeoutMs: startTimeoutMs }).then(feed),
@@ -260,6 +261,11 @@ async function startFailure(machine: Machine, name: string, error: unknown): Pro
 
 function pause(timeoutMs: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(resolve, timeoutMs, undefined).unref())
+}
+
+/** Before 8.2, QEMU opens memory for writing also where it never writes. */
+function memoryAccess({ file, share }: MemoryFile, { version }: Emulator): FileAccess {
+  return { path: file, write: share || !isAtLeast(version, '8.2'), what: 'memory' }
 }
 
 /** A disk that a template keeps as it is cannot be written to. */

@@ -44,7 +44,7 @@ export async function capture(
   { name, files, signal, progress }: Capture,
 ): Promise<Captured> {
   const { definition } = source.details
-  const hook = await openHook(context, definition)
+  const hook = await openHook(context, source)
   const identity = hook && (await hook.ping(hookTimeoutMs)) ? 'hook' : undefined
   let disks: readonly FrozenDisk[] = []
   let holder: Machine | undefined
@@ -75,12 +75,13 @@ async function endHolder({ paths }: Context, holder: Machine): Promise<void> {
 }
 
 /** The hook stays connected: a guest that waits for it now does so in its clones, which then need not look for it. */
-async function openHook(context: Context, definition: CompleteDefinition) {
+async function openHook(context: Context, source: Machine) {
+  const { definition } = source.details
   const alias = hookAlias(definition)
   if (alias === undefined) return undefined
   const channel = definition.devices.channels.find((one) => one.alias === alias)
   const path = channel?.path ?? context.paths.of(definition.uuid).socket(alias)
-  return connectHook(path, definition.name).catch(() => undefined)
+  return connectHook(path, source).catch(() => undefined)
 }
 
 async function freeze(registry: Registry, source: Machine, name: string): Promise<readonly FrozenDisk[]> {
@@ -144,8 +145,8 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
       incoming: {
         source: paths.socket('incoming'),
         sizeBytes: 0,
-        async before() {
-          if (alias !== undefined) hook = await connectHook(paths.socket(alias), name)
+        async before(machine) {
+          if (alias !== undefined) hook = await connectHook(paths.socket(alias), machine)
         },
         feed: () => sendState(source, paths.socket('incoming'), { signal, progress, whenStopped }),
       },

@@ -4,9 +4,11 @@
  * and `done` and the word that came with them. What the guest says is bounded, and believed for nothing else.
  */
 import { randomBytes } from 'node:crypto'
-import { createConnection, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
+import { connectGuestSocket } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition.ts'
+import type { Machine } from '../machine.ts'
 import { lineCutter } from '../qmp/index.ts'
 
 const hookChannel = 'org.visor.guest.0'
@@ -27,17 +29,16 @@ export function hookAlias({ devices }: CompleteDefinition): string | undefined {
   return devices.channels.find(({ name }) => name === hookChannel)?.alias
 }
 
-/** Connects to the socket of the channel. Fails with `unavailable` when there is none. */
-export async function connectHook(path: string, name: string): Promise<GuestHook> {
-  const socket = createConnection(path)
-  await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve)
-    socket.once('error', (cause) => reject(silent(name, cause)))
+/** Connects to the socket of the channel, of the guest itself. Fails with `unavailable` when there is none. */
+export async function connectHook(path: string, { guest, details }: Pick<Machine, 'guest' | 'details'>) {
+  const { name } = details.definition
+  const socket = await connectGuestSocket(path, guest.identity).catch((cause: unknown) => {
+    throw silent(name, cause)
   })
   return guestHook(socket, name)
 }
 
-export function guestHook(socket: Socket, name: string): GuestHook {
+function guestHook(socket: Socket, name: string): GuestHook {
   const lines = lineCutter(longestLine)
   const waiting = new Map<string, () => void>()
   socket.on('error', () => {})
@@ -81,7 +82,7 @@ export function guestHook(socket: Socket, name: string): GuestHook {
   }
 }
 
-function silent(name: string, cause?: unknown): VisorError {
+function silent(name: string, cause?: unknown) {
   return new VisorError('unavailable', `The hook in domain '${name}' does not answer.`, {
     cause,
     remedy: 'docs/live-clones.md says what a guest needs in order to take on an identity of its own.',

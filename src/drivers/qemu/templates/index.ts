@@ -293,11 +293,11 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     pools.add(record.id, spare)
   }
 
-  async function hookOf({ details }: Machine) {
-    const alias = hookAlias(details.definition)
+  async function hookOf(machine: Machine) {
+    const { definition } = machine.details
+    const alias = hookAlias(definition)
     if (alias === undefined) return undefined
-    const { uuid, name } = details.definition
-    return connectHook(paths.of(uuid).socket(alias), name).catch(() => undefined)
+    return connectHook(paths.of(definition.uuid).socket(alias), machine).catch(() => undefined)
   }
 
   async function finish(machine: Machine): Promise<void> {

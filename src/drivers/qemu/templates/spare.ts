@@ -61,8 +61,8 @@ export function makeSpare(context: Context, registry: Registry, options: MakeSpa
           source: state,
           sizeBytes: record.state?.sizeBytes ?? 0,
           withoutMemory: true,
-          async before() {
-            if (alias !== undefined) hook = await connectHook(paths.socket(alias), name)
+          async before(machine) {
+            if (alias !== undefined) hook = await connectHook(paths.socket(alias), machine)
           },
         },
       })

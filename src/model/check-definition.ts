@@ -91,13 +91,26 @@ const checkDisks: Rule = ({ devices: { disks } }) => [
   ...twice(disks, (disk) => disk.target, 'devices.disks', 'target'),
 ]
 
+/** What a source of each type is said by. */
+const sourceKeys = {
+  file: 'file',
+  block: 'block',
+  dir: 'directory',
+  network: 'protocol',
+  volume: 'volume',
+  nvme: 'nvmeAddress',
+  vhostuser: 'socket',
+} as const
+
 function checkDisk(disk: Disk, path: string): Fault[] {
   const faults: Fault[] = []
-  const [key, other] = disk.type === 'file' ? (['file', 'block'] as const) : (['block', 'file'] as const)
-  if (disk[other] !== undefined)
-    faults.push({ path: `${path}.${other}`, message: `is no source of type '${disk.type}'` })
+  const key = sourceKeys[disk.type]
+  for (const other of new Set(Object.values(sourceKeys)))
+    if (other !== key && disk[other] !== undefined)
+      faults.push({ path: `${path}.${other}`, message: `is no source of type '${disk.type}'` })
   // Drives of removable media may be empty.
-  if (disk[key] === undefined && disk.device === 'disk')
+  const removable = disk.device === 'cdrom' || disk.device === 'floppy'
+  if (disk[key] === undefined && !removable)
     faults.push({ path, message: `needs a source: '${key}', as its type is '${disk.type}'` })
   if (disk.bus === 'fdc' && disk.device !== 'floppy')
     faults.push({ path: `${path}.bus`, message: `'fdc' takes floppies, not a ${disk.device}` })
@@ -108,16 +121,16 @@ function checkDisk(disk: Disk, path: string): Fault[] {
   return faults
 }
 
-const sourceKeys = { network: 'network', bridge: 'bridge', direct: 'dev' } as const
+const networkKeys = { network: 'network', bridge: 'bridge', direct: 'dev' } as const
 
 const checkInterfaces: Rule = ({ devices: { interfaces } }) => {
   const faults = twice(interfaces, (one) => one.mac, 'devices.interfaces', 'mac')
   for (const [index, one] of interfaces.entries()) {
     const path = at('devices.interfaces', index)
-    const wanted = one.type === 'user' || one.type === 'ethernet' ? undefined : sourceKeys[one.type]
+    const wanted = one.type === 'user' || one.type === 'ethernet' ? undefined : networkKeys[one.type]
     if (wanted !== undefined && one[wanted] === undefined)
       faults.push({ path, message: `needs '${wanted}', as its type is '${one.type}'` })
-    for (const key of Object.values(sourceKeys))
+    for (const key of Object.values(networkKeys))
       if (key !== wanted && one[key] !== undefined)
         faults.push({ path: `${path}.${key}`, message: `means nothing for type '${one.type}'` })
     // The lowest bit of the first byte marks a group (IEEE 802).
@@ -144,7 +157,8 @@ const checkCharacterDevices: Rule = ({ devices }) => {
 
 const checkControllers: Rule = ({ devices: { controllers } }) =>
   twice(
-    controllers.filter(({ index }) => index !== undefined),
+    // The companions of a USB 2 controller have its number.
+    controllers.filter(({ index, startPort }) => index !== undefined && startPort === undefined),
     ({ type, index }) => `${type} ${index}`,
     'devices.controllers',
     undefined,

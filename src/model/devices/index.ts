@@ -9,6 +9,7 @@ import * as s from '../schema.ts'
 import { Channel, Console, Serial } from './character.ts'
 import { Controller } from './controller.ts'
 import { Disk } from './disk.ts'
+import { Filesystem } from './filesystem.ts'
 import { Graphics, Video } from './graphics.ts'
 import { InputDevice } from './input.ts'
 import { Interface } from './interface.ts'
@@ -19,6 +20,9 @@ import { Tpm } from './tpm.ts'
 export * from './character.ts'
 export * from './controller.ts'
 export * from './disk.ts'
+export * from './disk-source.ts'
+export * from './disk-throttle.ts'
+export * from './filesystem.ts'
 export * from './graphics.ts'
 export * from './input.ts'
 export * from './interface.ts'
@@ -37,6 +41,12 @@ export const Devices = s.object(
       default: [],
       maxItems: 256,
       key: ['type', 'index'],
+    }),
+    filesystems: s.array('shared folders', Filesystem, {
+      xml: 'filesystem',
+      default: [],
+      maxItems: 64,
+      key: ['target'],
     }),
     interfaces: s.array('network interfaces', Interface, {
       xml: 'interface',

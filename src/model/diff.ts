@@ -66,11 +66,12 @@ function pair(
 ): Map<number, number> {
   const keyOf = (item: unknown) =>
     key && isPlainObject(item) ? joinKey(key.map((field) => item[field])) : undefined
-  const places = new Map<unknown, number>()
-  for (const [index, item] of before.entries()) if (keyOf(item) !== undefined) places.set(keyOf(item), index)
+  // In order where several have the same key, as USB 2 controllers and their companions do.
+  const places = Map.groupBy(before.keys(), (index) => keyOf(before[index]))
+  places.delete(undefined)
   const partners = new Map<number, number>()
   for (const [index, item] of after.entries()) {
-    const place = keyOf(item) === undefined ? undefined : places.get(keyOf(item))
+    const place = places.get(keyOf(item))?.shift()
     if (place !== undefined) partners.set(index, place)
   }
   // The rest, in order: an interface whose address is left open is the next one that is not taken.

@@ -20,7 +20,7 @@ const xml = `<domain type='qemu' id='3'>
       <driver name='qemu' type='raw' cache='none'/>
       <source file='/a.img'/>
       <target dev='vda' bus='virtio'/>
-      <iotune><total_iops_sec>1</total_iops_sec></iotune>
+      <backenddomain name='x'/>
     </disk>
     <rng model='virtio'><backend model='random'/></rng>
     <audio id='1' type='none'/>
@@ -51,7 +51,10 @@ test('what a driver does not honour is told with path, XML and line', () => {
       error.message,
       /^\/domain\/devices\/disk\[1\]\/driver\/@cache: cannot be set with driver v86 \(line 6, column 38\)/u,
     )
-    assert.match(error.message, /\/domain\/devices\/disk\[1\]\/iotune: is not known to driver v86 \(line 9/u)
+    assert.match(
+      error.message,
+      /\/domain\/devices\/disk\[1\]\/backenddomain: is not known to driver v86 \(line 9/u,
+    )
     return true
   })
 })
@@ -59,7 +62,7 @@ test('what a driver does not honour is told with path, XML and line', () => {
 test('defaults, titles and inert content need no entry', () => {
   const text = xml
     .replace(" cache='none'", '')
-    .replace(/ *<iotune>.*\n/u, '')
+    .replace(/ *<backenddomain.*\n/u, '')
     .replace(/<rng.*\n/u, '')
   check(text.replace('<name>', '<title>t</title><name>'), disk)()
   assert.throws(
@@ -107,7 +110,7 @@ test('what no description has is refused even by a driver that honours all the r
   assert.throws(
     () => checkHonoured(DomainDefinition, definition, honoured, 'x'),
     (error: VisorError) =>
-      error.message.includes('/domain/devices/disk[1]/iotune: is not known') &&
+      error.message.includes('/domain/devices/sound: is not known') &&
       error.issues?.length === Math.min(20, unknown.length),
   )
 })

@@ -27,7 +27,11 @@ test('defaults are filled in, all the way down', () => {
     format: 'raw',
     file: '/a',
     target: 'vda',
+    hosts: [],
+    cookies: [],
     readonly: false,
+    shareable: false,
+    transient: false,
   })
 })
 

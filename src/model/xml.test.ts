@@ -89,12 +89,12 @@ test('what tells of a running machine is read over', () => {
 test('what is not described is kept and printed back at its place', () => {
   const inner = `  <devices>
     <disk type='file' device='disk' snapshot='no'>
-      <driver name='qemu' type='raw' error_policy='stop' io='native'/>
+      <driver name='qemu' type='raw' io='native' strange='x'/>
       <source file='/a'/>
+      <mirror>
+        <format type='raw'/><!-- as it was -->
+      </mirror>
       <target dev='vda'/>
-      <iotune>
-        <total_iops_sec>10</total_iops_sec><!-- as it was -->
-      </iotune>
       <readonly/>
     </disk>
     <sound model='ac97'/>
@@ -107,9 +107,9 @@ test('what is not described is kept and printed back at its place', () => {
   const definition = read(domain(inner))
   assert.deepEqual(
     definition.devices.disks[0]?.unknown?.map(({ path }) => path),
-    ['@snapshot', 'driver/@error_policy', 'iotune'],
+    ['@snapshot', 'driver/@strange', 'mirror'],
   )
-  assert.deepEqual(positionOf(definition, 'devices.disks[0].unknown[2]'), { line: 9, column: 7 })
+  assert.deepEqual(positionOf(definition, 'devices.disks[0].unknown[2]'), { line: 8, column: 7 })
   assert.ok(print(definition).includes(inner), print(definition))
 })
 

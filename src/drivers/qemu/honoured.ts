@@ -43,6 +43,7 @@ export const honoured: readonly string[] = [
     (field) => `devices.disks[].${field}`,
   ),
   'devices.disks[].bus=virtio|ide|sata|scsi|usb',
+  'devices.disks[].backingStore.*',
   'devices.disks[].readonly',
   'devices.disks[].serial',
   'devices.disks[].bootOrder',

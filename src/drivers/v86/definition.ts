@@ -136,6 +136,7 @@ export function assignSlots({
   const free = { disk: [...slots.disk], cdrom: [...slots.cdrom], floppy: [...slots.floppy] }
   return devices.disks.flatMap((disk, index) => {
     const path = `devices.disks[${index}]`
+    if (disk.device === 'lun') refuse(`${path}.device`, 'driver v86 has no SCSI', "Use 'disk'.")
     const slot = free[disk.device].shift()
     if (!slot)
       refuse(path, `driver v86 has ${slots[disk.device].length} ${disk.device} drives`, 'Remove some.')

@@ -87,12 +87,14 @@ export const DiskCookie = s.object('DiskCookie', 'A cookie for the web server', 
     patternName: 'the value of a cookie',
     maxLength: 4096,
   }),
+  unknown,
 })
 
 const DiskSlice = s.object('DiskSlice', 'The part of the storage that the image is in', {
   type: s.choice('kind of part', ['storage'], { xml: '@type', default: 'storage' }),
   offset: s.integer('first byte', { xml: '@offset', min: 0, max: Number.MAX_SAFE_INTEGER }),
   size: s.integer('number of bytes', { xml: '@size', min: 1, max: Number.MAX_SAFE_INTEGER }),
+  unknown,
 })
 
 const NvmeAddress = s.object('NvmeAddress', 'Place of an NVMe controller on the PCI bus of the host', {
@@ -100,6 +102,7 @@ const NvmeAddress = s.object('NvmeAddress', 'Place of an NVMe controller on the 
   bus: s.string('bus', { xml: '@bus', default: '0x00', ...aNumber }),
   slot: s.string('slot', { xml: '@slot', default: '0x00', ...aNumber }),
   function: s.string('function', { xml: '@function', default: '0x0', ...aNumber }),
+  unknown,
 })
 
 export const DiskReservations = s.object('DiskReservations', 'SCSI persistent reservations', {
@@ -141,6 +144,7 @@ export const sourceFields = {
     ...oneWord,
   }),
   tlsDirectory: path('folder with the certificates: ca-cert.pem, client-cert.pem, client-key.pem', {
+    xml: 'source/@tlsDirectory',
     optional: true,
   }),
   pool: s.string('storage pool', { xml: 'source/@pool', optional: true, ...printable }),

@@ -6,7 +6,7 @@ import { DiskAuth, DiskEncryption, diskFormats, sourceFields, sourceTypes } from
 import { DiskThrottle } from './disk-throttle.ts'
 
 const sourceOrder = words(
-  '@file @dev @dir @protocol @name @query @tls @tlsHostname @pool @volume @mode @type @path @managed',
+  '@file @dev @dir @protocol @name @query @tls @tlsHostname @tlsDirectory @pool @volume @mode @type @path @managed',
   '@namespace @startupPolicy @index address host snapshot config initiator cookies ssl readahead timeout',
   'identity knownHosts reconnect slices seclabel auth encryption reservations privateData',
 )
@@ -177,11 +177,6 @@ export const Disk = s.object(
       as: 'presence',
       default: false,
     }),
-    shareBacking: s.boolean('whether other machines may use the image that a transient disk is based on', {
-      xml: 'transient/@shareBacking',
-      as: 'yes-no',
-      optional: true,
-    }),
     serial: s.string('serial number', {
       xml: 'serial',
       optional: true,
@@ -232,7 +227,10 @@ export const Disk = s.object(
       'source/@index': 'number of the node in the hypervisor',
       'target/@tray': 'whether the tray is open',
     },
-    inertXml: { '@snapshot': { reason: 'it says what snapshots take in, not what the machine is' } },
+    inertXml: {
+      '@snapshot': { reason: 'it says what snapshots take in, not what the machine is' },
+      'transient/@shareBacking': { reason: 'what a transient disk is based on can always be shared' },
+    },
   },
 )
 

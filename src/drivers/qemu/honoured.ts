@@ -39,11 +39,13 @@ export const honoured: readonly string[] = [
   'powerManagement.suspendToMemory',
   'powerManagement.suspendToDisk',
   'devices.emulator',
-  ...['type', 'device', 'driver', 'format', 'cache', 'io', 'discard', 'file', 'block', 'target'].map(
+  'devices.disks[].type=file|block',
+  'devices.disks[].device=disk|cdrom',
+  'devices.disks[].format=raw|qcow2',
+  ...['driver', 'cache', 'io', 'discard', 'file', 'block', 'target'].map(
     (field) => `devices.disks[].${field}`,
   ),
   'devices.disks[].bus=virtio|ide|sata|scsi|usb',
-  'devices.disks[].backingStore.*',
   'devices.disks[].readonly',
   'devices.disks[].serial',
   'devices.disks[].bootOrder',

@@ -25,7 +25,7 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
 async function readDisk(disk: Disk): Promise<[string, DiskImage] | undefined> {
   const path = disk.file ?? disk.block
   if (path === undefined) return undefined
-  const image = await readDiskImage(path, disk.format)
+  const image = await readDiskImage(path, disk.format === 'qcow2' ? 'qcow2' : 'raw')
   if (!disk.readonly && disk.device === 'disk')
     await access(path, constants.W_OK).catch((cause) => {
       throw cannotOpen(path, cause, 'disk image')

@@ -1,14 +1,21 @@
 /** What a machine does when its guest powers off or reboots, with a visord and without. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../driver/index.ts'
+import { runChecked } from '../../host/index.ts'
 import type { Domain, DomainDefinitionInput } from '../../model/index.ts'
 import { findProgram } from './emulator.ts'
+import { bootDisk } from './kvm.ts'
 import { openTestDriver } from './test-daemon.ts'
 import { testDefinition, writeTestDisk } from './test-guest.ts'
+
+const noMount = process.getuid?.() === 0 ? false : 'only root can mount a small file system'
+
+/** Says `w`, writes a sector that the disk has no room for yet, and says `d` when it is written. */
+const writer = Buffer.from('baf803b077ee31c08ec0bb007cb80103b91100ba8000cd13baf803b064eef4ebfd', 'hex')
 
 const skip = (await findProgram('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
 
@@ -115,6 +122,39 @@ describe('policies', { skip }, () => {
     await say(other, '', 'ready\nready')
     await type(other, 'r')
     assert.equal((await until(other, isOff)).reason, 'shutdown')
+  })
+
+  test('a full disk pauses it and is named; with room again, it goes on', { skip: noMount }, async () => {
+    const small = join(directory, 'small')
+    await mkdir(small)
+    await runChecked('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', small])
+    try {
+      const file = join(small, 'full, disk.raw')
+      await writeFile(file, bootDisk(writer.toString('base64')).subarray(0, 512))
+      await truncate(file, 2 ** 20)
+      const filler = join(small, 'filler')
+      await writeFile(filler, Buffer.alloc(2 ** 17)).catch(() => {})
+      const { uuid } = await domains.define({
+        ...testDefinition('full', file),
+        devices: { disks: [{ file, target: 'vda' }], serials: [{}] },
+      })
+      await domains.start(uuid)
+      const isPaused = ({ state, reason, message }: Domain) =>
+        state === 'paused' && reason === 'io-error' && message !== undefined
+      const { message } = await until(uuid, isPaused)
+      assert.match(message ?? '', /disk 'vda' \(.*full, disk\.raw\) failed to write: No space left/u)
+      await connection.close()
+      await open()
+      const found = await until(uuid, isPaused)
+      assert.match(found.message ?? '', /disk 'vda'.*no space left/u)
+      await rm(filler)
+      await domains.resume(uuid)
+      await say(uuid, '', 'd')
+      assert.equal((await domains.get(uuid)).state, 'running')
+      await domains.destroy(uuid)
+    } finally {
+      await runChecked('umount', ['--lazy', small])
+    }
   })
 
   test('what happened while no visord ran is settled by the next one', async () => {

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { actionsOf, type LifecycleAction, policyOf } from './actions.ts'
 import type { Context } from './context.ts'
 import { dumping } from './dump.ts'
+import { explainIoError, watchIoErrors } from './io-errors.ts'
 import type { Machine } from './machine.ts'
 import { isStartingAgain, setActions, startAgain } from './power.ts'
 import type { QmpEvent } from './qmp/index.ts'
@@ -59,6 +60,7 @@ export function policies(context: Context, registry: Registry): Policies {
 
   return {
     watch(machine) {
+      watchIoErrors(machine, registry)
       machine.interceptors.add((event: QmpEvent) => {
         const { definition, rebooting } = machine.details
         if (rebooting) return false
@@ -86,6 +88,7 @@ export function policies(context: Context, registry: Registry): Policies {
       if (actionsOf(definition).reboot !== 'reset') await setActions(machine).catch(() => {})
       // Why it is off is not told any more; only one of two reasons can leave it so in all but odd pairs.
       const whenOff = definition.onPoweroff === 'destroy' ? definition.onReboot : definition.onPoweroff
+      if (machine.state.reason === 'io-error') await explainIoError(machine)
       if (state === 'shutdown') await follow(machine, whenOff, 'shutdown')
       if (state === 'crashed') await follow(machine, definition.onCrash, 'crashed')
     },

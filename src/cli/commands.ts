@@ -50,6 +50,12 @@ export const commands: readonly CommandEntry[] = [
     machines,
     () => import('./commands/autostart.ts'),
   ),
+  entry(
+    'protect',
+    'Keep a machine from being undefined or started',
+    machines,
+    () => import('./commands/protect.ts'),
+  ),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
 

@@ -34,6 +34,7 @@ function stateLines(domain: Domain, colours: Colours): PageLine[] {
     ['id', domain.id?.toString()],
     ['process', domain.pid?.toString()],
     ['autostart', domain.autostart ? 'with the daemon' : 'no'],
+    ['protected', domain.protectedFrom?.length ? `from ${domain.protectedFrom.join(', ')}` : undefined],
     ['saved state', domain.saved ? 'waits; visor start goes on from it' : undefined],
     ['lasting', domain.persistent ? undefined : 'no: it is gone when it is off'],
   ]

@@ -57,6 +57,10 @@ export const Config = s.object('Config', 'The configuration of visord', {
     },
     { optional: true },
   ),
+  hooks: s.string(
+    'program, or folder of programs, to run when a machine comes and goes; hooks beside the configuration without it',
+    { optional: true, ...absolute },
+  ),
   logLevel: s.choice('what is logged: this and worse', ['debug', 'info', 'warn', 'error'], {
     default: 'info',
   }),

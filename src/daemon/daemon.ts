@@ -5,7 +5,7 @@
  *        '------failure------> (what was opened is closed, the failure is told)
  */
 import { rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { combine, type GuardedConnection, guard, type Log, type Store } from '../driver/index.ts'
 import {
   identifyProcess,
@@ -107,8 +107,9 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
   }
   const places = { stateDirectory: state, runtimeDirectory: runtime }
   const { drivers, guestUser, guestUids } = config
+  const hooks = config.hooks ?? join(dirname(directories.config), 'hooks')
   const users = { ...(guestUser !== undefined && { guestUser }), ...(guestUids && { guestUids }) }
-  const opened = await openDrivers({ drivers, mode, ...places, ...users, store, log })
+  const opened = await openDrivers({ drivers, mode, hooks, ...places, ...users, store, log })
   const connection = combineDrivers(opened, settings, log)
   undo.push(() => connection.close())
   const tidier = createTidier()

@@ -18,6 +18,7 @@ export interface OpenDriversOptions extends GuestUserOptions {
   readonly mode: string
   readonly stateDirectory: string
   readonly runtimeDirectory: string
+  readonly hooks: string
   readonly store: Store
   readonly log: Log
 }

@@ -185,6 +185,7 @@ export interface Domains {
   discardSaved?(domain: string, options?: CallOptions): Promise<void>
   /** Where the time of the last start went; `invalid-state` for a domain that does not run. */
   timeline?(domain: string): Promise<Timeline>
+  /** Sets what must not be done to it (`invalid-state` then) until the protection is taken away; what is not named stays as it is. */
   setProtection?(
     domain: string,
     options: { readonly undefine?: boolean; readonly start?: boolean } & CallOptions,

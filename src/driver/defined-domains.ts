@@ -5,6 +5,8 @@ import type { Store } from './store.ts'
 export interface DefinedDomain {
   readonly definition: DomainDefinition & { readonly uuid: string }
   readonly autostart: boolean
+  /** What it is protected from; see `domains.setProtection`. */
+  readonly protectedFrom?: readonly ('undefine' | 'start')[]
 }
 
 /**

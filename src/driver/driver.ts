@@ -20,6 +20,8 @@ export interface OpenOptions extends GuestUserOptions {
   readonly runtimeDirectory: string
   readonly store: Store
   readonly log: Log
+  /** A program, or a folder of programs, that is run when a machine comes and goes. */
+  readonly hooks?: string
 }
 
 /** One virtualization technology. */

@@ -44,6 +44,9 @@ export const Domain = s.object('Domain', 'A virtual machine or container, as it 
   message: s.string('what went wrong last, a sentence', { optional: true }),
   persistent: s.boolean('whether it outlives its run'),
   autostart: s.boolean('whether it starts with the daemon'),
+  protectedFrom: s.array('what must not be done to it', s.choice('verb', ['undefine', 'start']), {
+    optional: true,
+  }),
   saved: s.boolean('whether a saved state waits to be restored'),
   title: s.string('one line about it', { optional: true }),
   vcpus: s.integer('virtual processors'),

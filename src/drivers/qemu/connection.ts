@@ -24,6 +24,7 @@ import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { dumping } from './dump.ts'
 import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
+import { openHooks } from './hooks.ts'
 import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
@@ -53,6 +54,12 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   const registry = openRegistry(context, await openDefinedDomains(options.store, 'qemu'), hub)
   const { watch, settle } = policies(context, registry)
   registry.watchers.add(watch)
+  registry.watchers.add(({ ended, details }) => {
+    void ended.then(async ({ reason }) => {
+      await context.hooks.tell('stopped', details.definition, reason)
+      await context.hooks.tell('release', details.definition, reason)
+    })
+  })
   await registry.adopt()
   const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
   const powerParts = power(context, registry)
@@ -69,6 +76,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
         options.log.warn({ error: String(error) }, 'A reboot that was begun could not be finished.'),
       )
     else void settle(machine)
+    void context.hooks.tell('reconnect', machine.details.definition)
   }
   const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
   const { watchReboot: _, ...powerOperations } = powerParts
@@ -126,6 +134,7 @@ async function openContext(options: OpenOptions): Promise<Context> {
   await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
   await mkdir(paths.consoles, { recursive: true, mode: 0o711 })
   const confinement = openConfinement(options)
+  const hooks = openHooks(options.hooks, log)
   // Every start needs them.
   void loadCalls()
   return {
@@ -136,6 +145,7 @@ async function openContext(options: OpenOptions): Promise<Context> {
     cgroups,
     frozen: new Map(),
     confinement,
+    hooks,
     async findEmulator(arch, path) {
       const program = path ?? found.find((one) => one.arch === arch)?.path
       if (program === undefined || arch !== 'x86_64') return undefined

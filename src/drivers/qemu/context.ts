@@ -3,6 +3,7 @@ import type { Log, Store } from '../../driver/index.ts'
 import type { CgroupHierarchy } from '../../host/index.ts'
 import type { Confinement } from './confinement.ts'
 import type { Emulator } from './emulator.ts'
+import type { Hooks } from './hooks.ts'
 import type { KvmState } from './kvm.ts'
 import type { DriverPaths } from './paths.ts'
 
@@ -16,6 +17,7 @@ export interface Context {
   /** Disks that templates keep as they are, with the name of the template. */
   readonly frozen: Map<string, string>
   readonly confinement: Confinement
+  readonly hooks: Hooks
   /** The emulator for an architecture or a program; undefined when there is none. */
   findEmulator(arch: string, path?: string): Promise<Emulator | undefined>
   kvm(emulator: Emulator): Promise<KvmState>

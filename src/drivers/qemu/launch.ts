@@ -55,14 +55,22 @@ const startTimeoutMs = 60_000
  * with `failed` and what QEMU said, `cancelled`, or as `preflight` does; nothing of it is left then.
  */
 export async function launch(context: Context, options: LaunchOptions): Promise<Machine> {
-  const { uuid } = options.definition
-  const user = context.confinement.claim(uuid)
+  const { definition, details, incoming } = options
+  const { uuid } = definition
+  const { confinement, hooks } = context
+  // What is no domain, such as the process that makes a template, is nobody's business.
+  const isDomain = details?.template === undefined || details.template.role === 'clone'
+  const user = confinement.claim(uuid)
   try {
+    if (isDomain) await hooks.ask('prepare', definition)
+    if (isDomain && incoming?.id !== undefined) await hooks.ask('restore', definition)
     const machine = await launchAs(context, options, user)
-    void machine.ended.then(() => context.confinement.release(uuid))
+    void machine.ended.then(() => confinement.release(uuid))
+    if (isDomain) void hooks.tell('started', definition)
     return machine
   } catch (error) {
-    context.confinement.release(uuid)
+    confinement.release(uuid)
+    if (isDomain) void hooks.tell('release', definition, 'failed')
     throw error
   }
 }
@@ -87,6 +95,7 @@ async function launchAs(
     makePortFiles(definition),
     memory ? makeFile(memory.file, 'memory') : undefined,
   ])
+  if (options.details?.template === undefined) await context.hooks.ask('start', definition)
   if (signal?.aborted)
     throw new VisorError('cancelled', `The start of domain '${definition.name}' was cancelled.`)
   clock.mark('preflight')

@@ -25,6 +25,7 @@ type Lifecycle = Required<
     | 'undefine'
     | 'start'
     | 'destroy'
+    | 'setProtection'
     | 'reset'
     | 'suspend'
     | 'resume'
@@ -48,7 +49,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
         `Domain '${before.definition.name}' runs, so it cannot be renamed to '${definition.name}'.`,
         { remedy: 'Shut it down first.' },
       )
-    await registry.defined.put({ definition, autostart: before?.autostart ?? false })
+    await registry.defined.put({ autostart: false, ...before, definition })
     registry.tell(definition.uuid, { type: 'defined', reason: before ? 'updated' : 'added' })
     return registry.domain(definition.uuid)
   }
@@ -59,6 +60,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       throw new VisorError('invalid-state', `Domain '${name}' runs, so it cannot be undefined.`, {
         remedy: `Stop it first: 'visor destroy ${name}'.`,
       })
+    refuseProtected(uuid, 'undefine')
     if (registry.isSaved(uuid) && !savedState)
       throw new VisorError('invalid-state', `Domain '${name}' has a saved state.`, {
         remedy: 'Start it to use the state up, or undefine it together with its saved state.',
@@ -69,6 +71,17 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
     const whole = { recursive: true, force: true }
     await Promise.all([rm(saved, { force: true }), rm(consoleDirectory, whole), rm(clone, whole)])
     registry.tell(uuid, { type: 'undefined' }, name)
+  }
+
+  function refuseProtected(uuid: string, verb: 'undefine' | 'start'): void {
+    const { definition, protectedFrom } = registry.defined.get(uuid)
+    if (!protectedFrom?.includes(verb)) return
+    const { name } = definition
+    const what = verb === 'start' ? 'started' : 'undefined'
+    throw new VisorError('invalid-state', `Domain '${name}' is protected from being ${what}.`, {
+      object: { kind: 'domain', name },
+      remedy: `Take the protection away first: 'visor protect ${name} --no-${verb}'.`,
+    })
   }
 
   function refuseRunning(uuid: string): void {
@@ -84,6 +97,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
   async function start(uuid: string, options: StartOptions = {}): Promise<void> {
     const { paused = false, discardSaved = false, signal, progress } = options
     refuseRunning(uuid)
+    refuseProtected(uuid, 'start')
     const { saved } = paths.of(uuid)
     if (registry.isSaved(uuid) && !discardSaved)
       return restore(uuid, {
@@ -110,6 +124,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
     { file, paused, signal, progress }: RestoreOptions = {},
   ): Promise<void> {
     refuseRunning(uuid)
+    refuseProtected(uuid, 'start')
     const { name } = registry.definition(uuid)
     const own = paths.of(uuid).saved
     if (file === undefined && !registry.isSaved(uuid)) throw nothingSaved(name)
@@ -174,6 +189,17 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       await rm(paths.of(uuid).saved, { force: true })
       registry.setSaved(uuid, false)
       registry.tell(uuid, { type: 'changed', reason: 'saved-state-discarded' })
+    },
+    async setProtection(uuid, { undefine: fromUndefine, start: fromStart }) {
+      const entry = registry.defined.get(uuid)
+      const before = new Set(entry.protectedFrom)
+      const after = (['undefine', 'start'] as const).filter((verb) => {
+        const wanted = verb === 'start' ? fromStart : fromUndefine
+        return wanted ?? before.has(verb)
+      })
+      if (after.length === before.size && after.every((verb) => before.has(verb))) return
+      await registry.defined.put({ ...entry, protectedFrom: after })
+      registry.tell(uuid, { type: 'changed', reason: 'protection' })
     },
     async setAutostart(uuid, { enabled }) {
       const entry = registry.defined.get(uuid)

@@ -12,6 +12,7 @@ import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
 import { completeDefinition } from './definition.ts'
 import { findProgram, inspectEmulator } from './emulator.ts'
+import { openHooks } from './hooks.ts'
 import { runTinyGuest } from './kvm.ts'
 import { launch } from './launch.ts'
 import { driverPaths } from './paths.ts'
@@ -331,6 +332,7 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
       cgroups: await findCgroupHierarchies(),
       frozen: new Map(),
       confinement: openConfinement({}),
+      hooks: openHooks(undefined, silentLog),
       findEmulator: async () => emulator,
       kvm: async () => ({ works: true, detail: 'Taken for granted by this test.' }),
     }

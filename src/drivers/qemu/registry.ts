@@ -119,6 +119,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       if (!entry) throw notFound('domain', uuid)
       return describeDomain(entry.definition as CompleteDefinition, {
         autostart: entry.autostart,
+        protectedFrom: entry.protectedFrom ?? [],
         saved: saved.has(uuid),
         machine: machines.get(uuid),
         end: ends.get(uuid),
@@ -300,12 +301,14 @@ function parseDetails(value: unknown): GuestDetails | undefined {
 
 interface Known {
   readonly autostart: boolean
+  readonly protectedFrom: readonly ('undefine' | 'start')[]
   readonly saved: boolean
   readonly machine: Machine | undefined
   readonly end: MachineEnd | undefined
 }
 
-function describeDomain(definition: CompleteDefinition, { autostart, saved, machine, end }: Known): Domain {
+function describeDomain(definition: CompleteDefinition, known: Known): Domain {
+  const { autostart, protectedFrom, saved, machine, end } = known
   const live = machine?.details.definition ?? definition
   const common = {
     uuid: definition.uuid,
@@ -314,6 +317,7 @@ function describeDomain(definition: CompleteDefinition, { autostart, saved, mach
     type: live.type,
     persistent: true,
     autostart,
+    ...(protectedFrom.length > 0 ? { protectedFrom: [...protectedFrom] } : {}),
     saved,
     ...(definition.title === undefined ? {} : { title: definition.title }),
     vcpus: live.currentVcpus ?? live.vcpus,

@@ -3,20 +3,23 @@
  * another to its guests for ever, and says on stdout what has been acknowledged.
  */
 import { join } from 'node:path'
-import { type GuestUserOptions, guard, silentLog } from '../../driver/index.ts'
+import { type GuestUserOptions, guard, type OpenOptions, silentLog } from '../../driver/index.ts'
 import { openStore } from '../../host/index.ts'
 import { driver } from './index.ts'
 import { testDefinition } from './test-guest.ts'
 
 /** Opens the driver as a daemon on this directory would. */
-export async function openTestDriver(directory: string, users: GuestUserOptions = {}) {
+export async function openTestDriver(
+  directory: string,
+  more: GuestUserOptions & Pick<OpenOptions, 'hooks'> = {},
+) {
   const store = await openStore(join(directory, 'store.db'))
   const opening = driver.open(new URL('qemu:///system'), {
     stateDirectory: join(directory, 'state'),
     runtimeDirectory: join(directory, 'run'),
     store,
     log: silentLog,
-    ...users,
+    ...more,
   })
   const inner = await opening.catch(async (error: unknown) => {
     await store.close()

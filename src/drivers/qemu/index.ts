@@ -14,7 +14,6 @@ const absent: readonly string[] = [
   'domains.updateDevice',
   'domains.setVcpus',
   'domains.setMemory',
-  'domains.setProtection',
   'domains.migrate',
   'snapshots',
   'checkpoints',

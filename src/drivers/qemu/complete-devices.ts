@@ -1,8 +1,15 @@
 /** The devices of a definition with all that is chosen for them: buses, addresses of network cards, names. */
 import { createHash } from 'node:crypto'
-import { type Devices, type Disk, type DomainDefinition, VisorError } from '../../model/index.ts'
+import {
+  type Controller,
+  type Devices,
+  type Disk,
+  type DomainDefinition,
+  VisorError,
+} from '../../model/index.ts'
 import type { Emulator } from './emulator.ts'
 import { familyOf } from './machine-type.ts'
+import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
 import { unsupported } from './unsupported.ts'
 
 export interface Chosen {
@@ -19,13 +26,13 @@ export function completeDevices({ devices }: DomainDefinition, { uuid, machine, 
   const videos = needsVideo ? [{ model: 'vga' as const }] : devices.videos
   checkVideos(videos, emulator)
   checkDisks(disks, family)
-  return {
+  const complete = {
     ...devices,
     emulator: emulator.path,
     disks: named(disks, (disk, index) =>
       disk.bus === 'virtio' ? `virtio-disk${index}` : `${disk.bus}${index}`,
     ),
-    controllers: named(devices.controllers, ({ type, index = 0 }, at) => `${type}-controller${index}-${at}`),
+    controllers: completeControllers(devices, disks),
     interfaces: named(
       devices.interfaces.map((one, index) => ({
         ...one,
@@ -55,6 +62,35 @@ export function completeDevices({ devices }: DomainDefinition, { uuid, machine, 
     },
     rngs: named(devices.rngs, (_, index) => `rng${index}`),
   } as Devices
+  const layout = pciLayout(family)
+  return layout ? assignPciAddresses(complete, layout) : complete
+}
+
+/** Those that are named, with their numbers, and those that devices need. */
+function completeControllers({ controllers, ...devices }: Devices, disks: readonly Disk[]): Controller[] {
+  const has = (type: string) => controllers.some((one) => one.type === type)
+  const usb =
+    devices.inputs.some(({ bus, type }) => (bus ?? (type === 'tablet' ? 'usb' : 'ps2')) === 'usb') ||
+    disks.some(({ bus }) => bus === 'usb') ||
+    devices.serials.some(({ target }) => target === 'usb-serial')
+  const serial = devices.channels.length > 0 || devices.consoles.some(({ target }) => target === 'virtio')
+  const needed: Controller[] = [
+    ...(usb && !has('usb') ? [{ type: 'usb' as const, model: 'qemu-xhci' }] : []),
+    ...(serial && !has('virtio-serial') ? [{ type: 'virtio-serial' as const }] : []),
+    ...(disks.some(({ bus }) => bus === 'scsi') && !has('scsi')
+      ? [{ type: 'scsi' as const, model: 'virtio-scsi' }]
+      : []),
+  ]
+  const numbered = [...controllers, ...needed].map((one, at, all) => ({
+    ...one,
+    index: one.index ?? all.slice(0, at).filter(({ type }) => type === one.type).length,
+  }))
+  return named(numbered, ({ type, index }, at) => {
+    const name = type === 'pci' ? `pci.${index}` : `${type}${index}`
+    // Companions of a USB controller have its number.
+    const isFirst = numbered.findIndex((one) => one.type === type && one.index === index) === at
+    return isFirst ? name : `${name}-${at}`
+  })
 }
 
 /** Each with a name in the hypervisor. */

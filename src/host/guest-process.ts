@@ -272,9 +272,10 @@ function guestProcess(
 ): GuestProcess {
   let current = record
   let written: Promise<void> = Promise.resolve()
+  let released = false
   /** One after another, so that the last one stays. */
   const write = (): Promise<void> => {
-    written = written.catch(() => {}).then(() => writeRecord(directory, current))
+    written = written.catch(() => {}).then(() => (released ? undefined : writeRecord(directory, current)))
     return written
   }
   const { user } = record
@@ -334,7 +335,9 @@ function guestProcess(
       return exited
     },
     async release() {
-      await entering
+      // A record that is being written would be left behind in its folder.
+      released = true
+      await Promise.allSettled([entering, written])
       await removeCgroups(record.cgroups)
       const failed = user ? await revokeGrants(user, current.grants ?? []) : []
       await rm(directory, { recursive: true, force: true })

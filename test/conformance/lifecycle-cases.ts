@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type OperationName, operationList } from '../../src/driver/index.ts'
+import { described, type schema as s } from '../../src/model/index.ts'
 import { refused } from './bench.ts'
 import type { Case } from './conform.ts'
 
@@ -206,7 +207,7 @@ export const lifecycleCases: readonly Case[] = [
     async run(bench) {
       for (const { name, part, method, operation } of operationList) {
         if (part !== 'domains' || operation.key !== 'domain' || !bench.has(name)) continue
-        const options = method === 'setAutostart' ? { enabled: true } : {}
+        const options = leastOptions(operation.options)
         for (const domain of [nobody, bench.newName()])
           await refused('not-found', call(bench.domains, method, domain, options))
       }
@@ -214,6 +215,34 @@ export const lifecycleCases: readonly Case[] = [
     },
   },
 ]
+
+/** Options with what must be given, and nothing else. */
+function leastOptions(options: s.Schema | undefined): object {
+  return (options ? leastValue(options) : {}) as object
+}
+
+function leastValue(schema: s.Schema): unknown {
+  const known = described(schema)
+  switch (known.kind) {
+    case 'object': {
+      const needed = Object.entries(known.fields).filter(
+        ([, { options }]) => !options.optional && options.default === undefined,
+      )
+      return Object.fromEntries(needed.map(([name, field]) => [name, leastValue(field)]))
+    }
+    case 'array':
+      return [leastValue(known.item)]
+    case 'boolean':
+      return true
+    case 'integer':
+    case 'size':
+      return known.options.min ?? 1
+    case 'choice':
+      return known.values[0]
+    default:
+      return '/nosuch'
+  }
+}
 
 /** One call whose method is known at run time only. */
 function call(domains: object, method: string, domain: string, options: object = {}): Promise<unknown> {

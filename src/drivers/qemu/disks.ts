@@ -44,7 +44,7 @@ export function diskParts(
   bootindex: number | undefined,
   place: Place,
 ): Part[] {
-  const node = `disk${index}`
+  const node = disk.target
   const drive = image ? node : undefined
   const common: Fields = {
     id: disk.alias,

@@ -92,6 +92,8 @@ export interface DefineOptions extends CallOptions {
 export interface UndefineOptions extends CallOptions {
   /** Also remove a saved state; without it, a domain that has one is refused with `invalid-state`. */
   readonly savedState?: boolean
+  /** Also forget its snapshots and what they keep; without it, a domain that has some is refused with `invalid-state`. */
+  readonly snapshots?: boolean
 }
 export interface StartOptions extends CallOptions {
   /** Leave the processors stopped. */

@@ -2,9 +2,9 @@ import { VisorError } from '../model/index.ts'
 import type { Connection, Volumes } from './connection.ts'
 
 /**
- * The volumes, of which none is removed that a domain has as a disk, running or not,
+ * The volumes, of which none is removed that a domain or a snapshot of one has as a disk, running or not,
  * unless forced: `invalid-state`. */
-export function keepUsedVolumes(volumes: Volumes, members: readonly Pick<Connection, 'domains'>[]): Volumes {
+export function keepUsedVolumes(volumes: Volumes, members: readonly Pick<Connection, 'domains' | 'snapshots'>[]): Volumes {
   const { remove } = volumes
   if (!remove) return volumes
   return {
@@ -12,7 +12,7 @@ export function keepUsedVolumes(volumes: Volumes, members: readonly Pick<Connect
     async remove(name, options) {
       if (options?.force) return remove.call(volumes, name, options)
       const { path } = await volumes.get(name)
-      const users = (await Promise.all(members.map(({ domains }) => usersOf(path, domains)))).flat()
+      const users = (await Promise.all(members.map((member) => usersOf(path, member)))).flat()
       if (users.length > 0)
         throw new VisorError(
           'invalid-state',
@@ -30,15 +30,24 @@ export function keepUsedVolumes(volumes: Volumes, members: readonly Pick<Connect
 const quote = (name: string) => `'${name}'`
 
 /** Names of the domains that have this file as a disk, now or at their next start. */
-async function usersOf(path: string, domains: Connection['domains']): Promise<string[]> {
+async function usersOf(
+  path: string,
+  { domains, snapshots }: Pick<Connection, 'domains' | 'snapshots'>,
+): Promise<string[]> {
   const users: string[] = []
-  for (const { uuid, name } of await domains.list())
+  for (const { uuid, name } of await domains.list()) {
+    const kept = (await snapshots?.list(uuid).catch(ifGone)) ?? []
+    if (kept.some((one) => one.disks.some(({ file }) => file === path))) {
+      users.push(name)
+      continue
+    }
     for (const inactive of [true, false]) {
       const definition = await domains.describe(uuid, { inactive }).catch(ifGone)
       if (!definition?.devices.disks.some(({ file, block }) => file === path || block === path)) continue
       users.push(name)
       break
     }
+  }
   return users
 }
 

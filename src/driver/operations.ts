@@ -102,6 +102,7 @@ export const operations = {
       key: 'domain',
       options: s.object('UndefineDomain', 'What else goes', {
         savedState: s.boolean('also remove a saved state', { optional: true }),
+        snapshots: s.boolean('also forget its snapshots and what they keep', { optional: true }),
       }),
     },
     start: {

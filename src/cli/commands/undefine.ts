@@ -6,6 +6,7 @@ import { addExamples } from '../help.ts'
 
 interface UndefineFlags {
   readonly savedState?: true
+  readonly snapshots?: true
   readonly force?: true
   readonly disks?: true
 }
@@ -15,9 +16,10 @@ export function configure(command: Command, context: Context): void {
     .description('Forget machines: their definitions go, their disks stay unless --disks is given.')
     .argument('<domains...>', 'names or uuids')
     .option('--saved-state', 'also remove a saved state, which is refused otherwise')
+    .option('--snapshots', 'also forget its snapshots and what they keep, which is refused otherwise')
     .option('--disks', 'also remove the disks that visor made for it, and what is on them')
     .option('-f, --force', 'take the power away first when it runs')
-    .action(async (domains: string[], { savedState, force, disks }: UndefineFlags) => {
+    .action(async (domains: string[], { savedState, snapshots, force, disks }: UndefineFlags) => {
       await eachDomain(context, domains, {
         doing: 'Undefining',
         done: 'is forgotten',
@@ -28,7 +30,11 @@ export function configure(command: Command, context: Context): void {
             await connection.domains.destroy(name, call)
           if (!persistent && force) return
           const own = disks ? await findVolumes(connection, name) : []
-          await connection.domains.undefine(name, { ...call, ...(savedState && { savedState }) })
+          await connection.domains.undefine(name, {
+            ...call,
+            ...(savedState && { savedState }),
+            ...(snapshots && { snapshots }),
+          })
           for (const volume of own) await connection.volumes.remove(volume, { signal: call.signal })
           return own.length > 0 ? `is forgotten, and its disks are gone: ${own.join(', ')}` : undefined
         },

@@ -10,6 +10,8 @@ export interface CreateSnapshotOptions extends CallOptions {
   readonly diskOnly?: boolean
   /** Where the state of disks is kept: in the images themselves, or below overlays; as fits without it. */
   readonly kind?: 'internal' | 'external'
+  /** Let the guest go on while its memory is written; only of an external snapshot. */
+  readonly live?: boolean
   /** Has the guest agent freeze the file systems meanwhile. */
   readonly quiesce?: boolean
   /** Only these disks, by target name. */
@@ -63,6 +65,7 @@ export const snapshotOperations = {
       kind: s.choice('in the images themselves, or below overlays', ['internal', 'external'], {
         optional: true,
       }),
+      live: flag('let the guest go on while its memory is written'),
       quiesce: flag('have the guest agent freeze the file systems meanwhile'),
       disks: s.array('only these disks, by target name', s.string('name'), { optional: true, maxItems: 512 }),
     }),

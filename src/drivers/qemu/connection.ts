@@ -20,6 +20,7 @@ import {
 import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
 import { guestAgent, thawGuest } from './agent/index.ts'
 import { openConfinement } from './confinement.ts'
+import { diskWork, settleAll } from './block/disk-work.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { dumping } from './dump.ts'
@@ -34,6 +35,8 @@ import { policies } from './policies.ts'
 import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
 import { saving } from './save.ts'
+import { keepingSnapshots, snapshotParts } from './snapshots/index.ts'
+import { openTrees } from './snapshots/tree.ts'
 import { openTemplates } from './templates/index.ts'
 import { timelines } from './timeline.ts'
 
@@ -78,6 +81,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     else void settle(machine)
     void context.hooks.tell('reconnect', machine.details.definition)
   }
+  const work = diskWork(context, registry, await openTrees(options.store))
+  await settleAll(work)
   const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
   const { watchReboot: _, ...powerOperations } = powerParts
   return {
@@ -87,7 +92,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       capabilities: async () => [await describeCapabilities(context)],
     },
     domains: {
-      ...lifecycle(context, registry),
+      ...keepingSnapshots(work, lifecycle(context, registry)),
       ...powerOperations,
       ...observation(context, registry),
       ...timelines(registry),
@@ -103,6 +108,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
           : structuredClone(registry.definition(uuid))
       },
     },
+    ...snapshotParts(work),
     agent: guestAgent(context, registry),
     templates,
     events: (eventOptions) => hub.listen(eventOptions),

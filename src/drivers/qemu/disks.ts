@@ -70,6 +70,7 @@ export function blockNode(
   image: DiskImage,
   name: string,
   readonly: boolean,
+  below = false,
 ): Record<string, unknown> {
   const cache = {
     direct: disk.cache === 'none' || disk.cache === 'directsync',
@@ -81,14 +82,15 @@ export function blockNode(
     driver: isBlock ? 'host_device' : 'file',
     filename: image.path,
     'node-name': `${name}-file`,
-    'read-only': readonly,
+    // What is below can be written to once, when what is above is joined with it.
+    ...(below ? { 'auto-read-only': true } : { 'read-only': readonly }),
     cache,
     discard,
     ...(disk.io ? { aio: disk.io } : {}),
   }
   const node = { driver: image.format, 'node-name': name, 'read-only': readonly, cache, discard, file }
   if (image.format === 'raw') return node
-  return { ...node, backing: image.backing ? blockNode(disk, image.backing, `${name}b`, true) : null }
+  return { ...node, backing: image.backing ? blockNode(disk, image.backing, `${name}b`, true, true) : null }
 }
 
 function diskDevice(disk: Disk, index: number, common: Fields, place: Place): Part {

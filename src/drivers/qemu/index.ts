@@ -15,8 +15,6 @@ const absent: readonly string[] = [
   'domains.setVcpus',
   'domains.setMemory',
   'domains.migrate',
-  'snapshots',
-  'checkpoints',
   'blocks',
   'migrations',
 ]

@@ -37,6 +37,8 @@ export interface GuestDetails {
   readonly rebooting?: boolean
   /** It is off or has crashed, and is being started anew in the same QEMU. */
   readonly restarting?: boolean
+  /** Its processors stand still only while its disks change over to other files. */
+  readonly still?: boolean
   /** A core dump under way: the file to remove when nobody finishes it. */
   readonly dumping?: { readonly partial: string }
   /** How its start went. */

@@ -50,7 +50,7 @@ export function saving(context: Context, registry: Registry) {
           definition: details.definition,
         },
       )
-      await migrate(machine, paths.saveSocket, writer, options)
+      await writeState(machine, paths.saveSocket, writer, options)
       await writer.commit()
     } catch (error) {
       await writer?.discard()
@@ -78,7 +78,7 @@ async function checkTarget(file: string): Promise<void> {
 }
 
 /** Resolves when QEMU has written all of its state and we have received it. */
-async function migrate(
+export async function writeState(
   { monitor }: Machine,
   socket: string,
   writer: StateWriter,
@@ -109,7 +109,13 @@ function sleep(timeoutMs: number): Promise<void> {
 }
 
 /** Lets the guest go on as if nothing had been. */
-async function goOn({ monitor }: Machine, resume: boolean): Promise<void> {
+async function goOn(machine: Machine, resume: boolean): Promise<void> {
+  await stopWriting(machine)
+  if (resume) await machine.monitor.execute('cont')
+}
+
+/** Ends the writing of state, if it is under way. */
+export async function stopWriting({ monitor }: Machine): Promise<void> {
   await monitor.execute('migrate_cancel').catch(() => {})
   for (let tries = 0; tries < 100; tries++) {
     const answer = await monitor.execute('query-migrate').catch(() => undefined)
@@ -117,5 +123,4 @@ async function goOn({ monitor }: Machine, resume: boolean): Promise<void> {
     if (status !== 'active' && status !== 'setup' && status !== 'cancelling' && status !== 'device') break
     await sleep(20)
   }
-  if (resume) await monitor.execute('cont')
 }

@@ -1,0 +1,164 @@
+/** Takes snapshots: in the images themselves, or by going on in overlays. */
+import { randomUUID } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { CreateSnapshotOptions } from '../../../driver/index.ts'
+import { type Disk, type Snapshot, VisorError } from '../../../model/index.ts'
+import { freezeGuest } from '../agent/freeze.ts'
+import { thawGuest } from '../agent/index.ts'
+import { type DiskWork, definitionNow, settle } from '../block/disk-work.ts'
+import { type DiskFile, fileOf, freePath } from '../block/image-files.ts'
+import type { Machine } from '../machine.ts'
+import { unsupported } from '../unsupported.ts'
+import { takeExternal } from './external.ts'
+import { takeInternal } from './internal.ts'
+import { snapshotDirectory } from './keep.ts'
+import { describeSnapshot, type KeptSnapshot, type SnapshotTree } from './tree.ts'
+
+/** A disk of a snapshot, and the file it has. */
+export interface ChosenDisk {
+  readonly disk: Disk
+  readonly file: DiskFile
+}
+
+export function snapshotCreation(work: DiskWork) {
+  const { registry, trees } = work
+
+  return async function create(uuid: string, options: CreateSnapshotOptions = {}): Promise<Snapshot> {
+    return work.exclusively(uuid, 'a snapshot', async () => {
+      const tree = trees.get(uuid)
+      const machine = registry.machine(uuid) && registry.running(uuid, ['running', 'paused'])
+      const name = checkName(tree, options.name)
+      const disks = chooseDisks(work, uuid, options)
+      const kind = options.kind ?? chooseKind(tree, disks, machine !== undefined)
+      const memory = machine && !options.diskOnly ? kind : 'no'
+      const kept = await plan(work, uuid, { name, disks, kind, memory, options })
+      await quiesced(work, machine, options.quiesce ?? false, () =>
+        kind === 'internal'
+          ? takeInternal(work, uuid, { ...options, kept, disks })
+          : takeExternal(work, uuid, { ...options, kept, disks }),
+      ).catch(async (error: unknown) => {
+        await settle(work, uuid)
+        throw error
+      })
+      registry.tell(uuid, { type: 'changed', reason: 'snapshot' })
+      return describeSnapshot(uuid, trees.get(uuid), kept)
+    })
+  }
+}
+
+function checkName({ snapshots }: SnapshotTree, given: string | undefined): string {
+  const name = given ?? new Date().toISOString().slice(0, 19).replace('T', '-').replaceAll(':', '')
+  if (!/^(?!\.\.?$)[^/\p{Cc}]{1,128}$/u.test(name))
+    throw new VisorError('invalid-argument', `'${name.slice(0, 140)}' is no name for a snapshot.`, {
+      remedy: 'Use at most 128 characters, no slashes and no control characters.',
+    })
+  if (snapshots.some((one) => one.name === name))
+    throw new VisorError('already-exists', `There is already a snapshot '${name}'.`, {
+      remedy: 'Choose another name, or remove that one first.',
+      object: { kind: 'snapshot', name },
+    })
+  return name
+}
+
+/** The disks that can change, or those of them that are asked for. */
+function chooseDisks(
+  { registry }: DiskWork,
+  uuid: string,
+  { disks: wanted }: CreateSnapshotOptions,
+): ChosenDisk[] {
+  const { name, devices } = definitionNow(registry, uuid)
+  const unknown = wanted?.find((target) => !devices.disks.some((disk) => disk.target === target))
+  if (unknown !== undefined)
+    throw new VisorError('invalid-argument', `Domain '${name}' has no disk '${unknown}'.`)
+  const chosen: ChosenDisk[] = []
+  for (const [index, disk] of devices.disks.entries()) {
+    if (disk.device !== 'disk' || disk.readonly || (wanted && !wanted.includes(disk.target))) continue
+    const file = fileOf(disk)
+    if (!file)
+      throw unsupported(
+        `devices.disks[${index}]`,
+        `'${disk.target}' is no file or device of this host, so no snapshot can be taken of it`,
+        'Name the other disks.',
+      )
+    chosen.push({ disk, file })
+  }
+  return chosen
+}
+
+/**
+ * Within the images where nothing has to be copied or stopped for it: the domain is off, and all disks are
+ * qcow2 without overlays. See docs/adr/0008-snapshots.md.
+ */
+function chooseKind(
+  tree: SnapshotTree,
+  disks: readonly ChosenDisk[],
+  runs: boolean,
+): 'internal' | 'external' {
+  const fits = !runs && disks.length > 0 && disks.every(({ file }) => file.format === 'qcow2')
+  return fits && tree.made.length === 0 ? 'internal' : 'external'
+}
+
+interface Plan {
+  readonly name: string
+  readonly disks: readonly ChosenDisk[]
+  readonly kind: 'internal' | 'external'
+  readonly memory: 'no' | 'internal' | 'external'
+  readonly options: CreateSnapshotOptions
+}
+
+/** The snapshot as it will be, with the names of the files that will be made. */
+async function plan(
+  work: DiskWork,
+  uuid: string,
+  { name, disks, kind, memory, options }: Plan,
+): Promise<KeptSnapshot> {
+  const { registry, trees } = work
+  const machine = registry.machine(uuid)
+  const directory = snapshotDirectory(work, uuid)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const definition = definitionNow(registry, uuid)
+  const parent = trees.get(uuid).current
+  const keptDisks = definition.devices.disks.map(async ({ target }) => {
+    const chosen = disks.find(({ disk }) => disk.target === target)
+    if (!chosen) return { name: target, snapshot: 'no' as const }
+    if (kind === 'internal') return { name: target, snapshot: 'internal' as const }
+    const { path, type } = chosen.file
+    const overlay = await freePath(type === 'file' ? dirname(path) : directory, path, name)
+    return { name: target, snapshot: 'external' as const, overlay }
+  })
+  const memoryFile = join(directory, `${randomUUID().slice(0, 8)}.visor-state`)
+  const state = machine?.state.state === 'paused' ? 'paused' : 'running'
+  return {
+    name,
+    ...(options.description === undefined ? {} : { description: options.description }),
+    ...(parent === undefined ? {} : { parent }),
+    createdAt: new Date().toISOString(),
+    state: machine ? (memory === 'no' ? 'disk-snapshot' : state) : 'shutoff',
+    memory,
+    ...(memory === 'external' ? { memoryFile } : {}),
+    disks: await Promise.all(keptDisks),
+    definition,
+    inactive: registry.definition(uuid),
+  }
+}
+
+/** With the file systems of the guest frozen, if that is wanted. */
+async function quiesced(
+  { context }: DiskWork,
+  machine: Machine | undefined,
+  wanted: boolean,
+  take: () => Promise<void>,
+): Promise<void> {
+  if (!wanted) return take()
+  if (machine?.state.state !== 'running')
+    throw new VisorError('invalid-state', 'Only a running guest can be quiesced.', {
+      remedy: 'Leave the guest to itself (without quiesce): a domain that is off has no open files.',
+    })
+  await freezeGuest(context, machine)
+  try {
+    await take()
+  } finally {
+    await thawGuest(context, machine)
+  }
+}

@@ -1,0 +1,79 @@
+/** Removes snapshots; what others need of their data is joined with theirs. */
+import { rm } from 'node:fs/promises'
+import type { RemoveSnapshotOptions } from '../../../driver/index.ts'
+import { toVisorError, VisorError } from '../../../model/index.ts'
+import type { DiskWork } from '../block/disk-work.ts'
+import { readChains } from '../block/graph.ts'
+import { inspectImage, snapshotFile } from '../block/image-files.ts'
+import { runSnapshotJob, tagOf } from './internal.ts'
+import { collapse } from './merge.ts'
+import { descendantsOf, findSnapshot, type KeptSnapshot, keptFile, withoutSnapshot } from './tree.ts'
+
+export function snapshotRemoval(work: DiskWork) {
+  const { registry, trees } = work
+
+  return async function remove(
+    uuid: string,
+    name: string,
+    options: RemoveSnapshotOptions = {},
+  ): Promise<void> {
+    return work.exclusively(uuid, 'the removal of a snapshot', async () => {
+      const { children = false, childrenOnly = false, metadataOnly = false, ...call } = options
+      const kept = findSnapshot(trees.get(uuid), name)
+      const below = children || childrenOnly ? descendantsOf(trees.get(uuid), name) : []
+      for (const one of childrenOnly ? below : [...below, kept]) {
+        if (!metadataOnly) await removeInternal(work, uuid, one, call)
+        await trees.put(uuid, withoutSnapshot(trees.get(uuid), one.name))
+        if (!metadataOnly && one.memoryFile !== undefined) await rm(one.memoryFile, { force: true })
+      }
+      registry.tell(uuid, { type: 'changed', reason: 'snapshot' })
+      if (!metadataOnly)
+        await collapse(work, uuid, call).catch((error) => Promise.reject(notJoined(name, error)))
+    })
+  }
+}
+
+function notJoined(name: string, cause: unknown): VisorError {
+  const { code, message, remedy } = toVisorError(cause)
+  return new VisorError(
+    code,
+    `The snapshot '${name}' is gone, but its images could not be joined: ${message}`,
+    {
+      cause,
+      remedy:
+        `${remedy ?? ''} The domain works with the images as they are; they are joined when the next snapshot is removed.`.trim(),
+    },
+  )
+}
+
+/** Takes what a snapshot has within images out of them. */
+async function removeInternal(
+  { registry }: DiskWork,
+  uuid: string,
+  kept: KeptSnapshot,
+  call: Pick<RemoveSnapshotOptions, 'signal' | 'progress'>,
+): Promise<void> {
+  const files = kept.disks.flatMap(({ name, snapshot }) => {
+    const file = snapshot === 'internal' ? keptFile(kept, name) : undefined
+    return file ? [file] : []
+  })
+  if (files.length === 0) return
+  const tag = tagOf(kept.name)
+  const machine = registry.machine(uuid)
+  const open = machine ? [...(await readChains(machine)).values()] : []
+  const nodes: string[] = []
+  for (const file of files) {
+    const has = (await inspectImage(file, { shared: true })).internalSnapshots.includes(tag)
+    if (!has) continue
+    const chain = open.find((images) => images.some(({ path }) => path === file.path))
+    if (!chain) await snapshotFile('delete', tag, file.path)
+    else if (chain[0].path === file.path) nodes.push(chain[0].node)
+    else
+      throw new VisorError(
+        'invalid-state',
+        `The snapshot '${kept.name}' is within '${file.path}', which is below an overlay that is in use.`,
+        { remedy: 'Shut the domain down first, or remove the snapshots made after it.' },
+      )
+  }
+  if (machine && nodes.length > 0) await runSnapshotJob(machine, 'snapshot-delete', tag, nodes, call)
+}

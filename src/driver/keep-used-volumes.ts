@@ -4,7 +4,10 @@ import type { Connection, Volumes } from './connection.ts'
 /**
  * The volumes, of which none is removed that a domain or a snapshot of one has as a disk, running or not,
  * unless forced: `invalid-state`. */
-export function keepUsedVolumes(volumes: Volumes, members: readonly Pick<Connection, 'domains' | 'snapshots'>[]): Volumes {
+export function keepUsedVolumes(
+  volumes: Volumes,
+  members: readonly Pick<Connection, 'domains' | 'snapshots'>[],
+): Volumes {
   const { remove } = volumes
   if (!remove) return volumes
   return {

@@ -11,7 +11,10 @@ import { readDiskImage } from '../disk-image.ts'
  * Forgets a domain only together with its snapshots, and lets QEMU write out what checkpoints remember before it
  * is ended.
  */
-export function keepingSnapshots<D extends Pick<Domains, 'undefine' | 'destroy'>>(work: DiskWork, domains: D): D {
+export function keepingSnapshots<D extends Pick<Domains, 'undefine' | 'destroy'>>(
+  work: DiskWork,
+  domains: D,
+): D {
   const { registry, trees } = work
   return {
     ...domains,

@@ -215,4 +215,19 @@ describe('snapshots', { skip }, () => {
     await snapshots.remove(uuid, 'inside')
     await noOverlays()
   })
+
+  test('a domain is not forgotten without its snapshots', async () => {
+    const { snapshots, domains } = connection
+    const uuid = await define('raw')
+    const [file = ''] = await filesOf(uuid)
+    await snapshots.create(uuid, { name: 'one' })
+    await assert.rejects(snapshots.create(uuid, { name: 'one' }), { code: 'already-exists' })
+    await assert.rejects(snapshots.get(uuid, 'two'), { code: 'not-found' })
+    await assert.rejects(domains.undefine(uuid), { code: 'invalid-state' })
+    await domains.undefine(uuid, { snapshots: true })
+    // Its disk stays, as that of every domain does: the overlay and what it is based on.
+    assert.equal((await overlays()).length, 1)
+    assert.ok(existsSync(file))
+    for (const name of await overlays()) await rm(join(directory, name))
+  })
 })

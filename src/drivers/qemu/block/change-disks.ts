@@ -14,8 +14,15 @@ export interface FileChange {
   readonly to: DiskFile
 }
 
-/** Does something while the processors stand still; a daemon that finds them so lets them go on. */
-export async function whileStill<T>(machine: Machine, work: () => Promise<T>): Promise<T> {
+/**
+ * Does something while the processors stand still; a daemon that finds them so lets them go on. With `stops`,
+ * the work itself makes them stand still.
+ */
+export async function whileStill<T>(
+  machine: Machine,
+  work: () => Promise<T>,
+  { stops = false } = {},
+): Promise<T> {
   if (machine.state.state !== 'running') return work()
   const { monitor } = machine
   const before = machine.state
@@ -23,7 +30,7 @@ export async function whileStill<T>(machine: Machine, work: () => Promise<T>): P
   await machine.record({ still: true })
   machine.interceptors.add(intercept)
   try {
-    await monitor.execute('stop')
+    if (!stops) await monitor.execute('stop')
     return await work()
   } finally {
     await monitor

@@ -4,6 +4,7 @@
  */
 import type { CallOptions } from '../../../driver/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import { grantAccess } from '../access.ts'
 import type { Machine } from '../machine.ts'
 import { recordFiles, whileStill } from './change-disks.ts'
 import { type DiskWork, removeNodes } from './disk-work.ts'
@@ -45,6 +46,15 @@ export async function foldLive(
   const from = imageOf(chain, top.path)
   const to = imageOf(chain, base.path)
   const id = newName('commit')
+  const above = chain[chain.indexOf(from) - 1]?.path
+  await grantAccess(
+    machine,
+    [base.path, top.path, ...(above === undefined ? [] : [above])].map((path) => ({
+      path,
+      write: true,
+      what: 'disk image',
+    })),
+  )
   const speed = options.bandwidthBytes === undefined ? {} : { speed: options.bandwidthBytes }
   const common = { 'job-id': id, device: first.node, 'base-node': to.node, 'auto-dismiss': false, ...speed }
   if (from !== first) {

@@ -3,11 +3,13 @@
  *
  *   record intent -> make overlays -> processors stop -> memory -> QEMU changes over -> definitions, tree -> go on
  *
- * With `live` the memory comes last, and the guest goes on while it is written: QEMU keeps the pages as they
- * were. Source: QEMU's QMP reference, blockdev-snapshot, background-snapshot.
+ * With `live` the guest goes on while its memory is written. Where QEMU can keep pages as they were, memory
+ * comes last, and the snapshot is of the beginning; else it comes first, is written again as far as it changes,
+ * and the snapshot is of the end. Source: QEMU's QMP reference, blockdev-snapshot, background-snapshot.
  */
 import { randomUUID } from 'node:crypto'
 import { VisorError } from '../../../model/index.ts'
+import { grantAccess } from '../access.ts'
 import { recordFiles, whileStill } from '../block/change-disks.ts'
 import { type DiskWork, removeNodes } from '../block/disk-work.ts'
 import { readChains } from '../block/graph.ts'
@@ -60,7 +62,8 @@ export async function takeExternal(
     if (machine) await useOverlays(machine, overlays)
     await recordFiles(registry, uuid, changes)
   }
-  if (machine && live && kept.memory === 'external' && machine.state.state === 'running') {
+  const goesOn = live && kept.memory === 'external' && machine?.state.state === 'running'
+  if (machine && goesOn && (await canKeepPages(machine))) {
     await takeLive(work, uuid, machine, kept, { changeOver, ...call })
     return finish()
   }
@@ -69,7 +72,8 @@ export async function takeExternal(
     await changeOver()
     await finish()
   }
-  await (machine ? whileStill(machine, take) : take())
+  // QEMU stops the guest for the last of its memory.
+  await (machine ? whileStill(machine, take, { stops: goesOn }) : take())
 }
 
 async function makeOverlays(machine: Machine | undefined, overlays: readonly Overlay[]): Promise<void> {
@@ -97,6 +101,7 @@ async function useOverlays(machine: Machine, overlays: readonly Overlay[]): Prom
       const top = chains.get(disk.target)?.[0]
       if (!top) throw new VisorError('invalid-state', `The disk '${disk.target}' is not there any more.`)
       const node = newName('overlay')
+      await grantAccess(machine, [{ path: to.path, write: true, what: 'disk image' }])
       await machine.monitor.execute('blockdev-add', overlayNode(disk, to, node))
       nodes.push(node)
       for (const { name, granularity } of top.bitmaps.filter((one) => one.persistent && !one.inconsistent))
@@ -133,13 +138,18 @@ async function saveMemory(
   const socket = context.paths.of(uuid).saveSocket
   const intercept = ({ event }: QmpEvent) => event === 'MIGRATION'
   machine.interceptors.add(intercept)
-  const writer = await receiveState(target, `${target}.partial`, { path: socket, user: machine.guest.user }, {
-    id: randomUUID(),
-    savedAt: kept.createdAt,
-    emulatorVersion: `${version.major}.${version.minor}.${version.micro}`,
-    paused: kept.state === 'paused',
-    definition: kept.definition,
-  })
+  const writer = await receiveState(
+    target,
+    `${target}.partial`,
+    { path: socket, user: machine.guest.user },
+    {
+      id: randomUUID(),
+      savedAt: kept.createdAt,
+      emulatorVersion: `${version.major}.${version.minor}.${version.micro}`,
+      paused: kept.state === 'paused',
+      definition: kept.definition,
+    },
+  )
   try {
     started()
     await writeState(machine, socket, writer, call)
@@ -161,21 +171,6 @@ async function takeLive(
   kept: KeptSnapshot,
   { changeOver, ...call }: SaveCall & { changeOver: () => Promise<void> },
 ): Promise<void> {
-  const { monitor } = machine
-  const capability = (state: boolean) =>
-    monitor.execute('migrate-set-capabilities', {
-      capabilities: [{ capability: 'background-snapshot', state }],
-    })
-  await capability(true).catch((cause: unknown) => {
-    throw new VisorError(
-      'unsupported-config',
-      `The memory cannot be written while the guest runs: ${cause instanceof Error ? cause.message : cause}`,
-      {
-        cause,
-        remedy: 'Take the snapshot without live; the guest stands still meanwhile.',
-      },
-    )
-  })
   try {
     // QEMU lets the guest go on by itself; whileStill makes sure of it.
     const saved = Promise.withResolvers<void>()
@@ -204,9 +199,21 @@ async function takeLive(
     )
     throw error
   } finally {
-    await capability(false).catch(() => {})
+    await keepPages(machine, false).catch(() => {})
   }
 }
+
+const keepPages = ({ monitor }: Machine, state: boolean) =>
+  monitor.execute('migrate-set-capabilities', {
+    capabilities: [{ capability: 'background-snapshot', state }],
+  })
+
+/** Whether QEMU can write memory as it was while the guest goes on: needs userfaultfd(2), and the right to it. */
+const canKeepPages = (machine: Machine): Promise<boolean> =>
+  keepPages(machine, true).then(
+    () => true,
+    () => false,
+  )
 
 /** Resolves when QEMU has what it needs and the guest goes on, or the writing has ended. */
 async function waitUntilRunning({ monitor }: Machine, saved: Promise<void>): Promise<void> {

@@ -242,7 +242,9 @@ async function startFrom(
       definition: kept.memory === 'no' ? inactive : definition,
       id: registry.nextId(),
       paused: paused || loads,
-      ...(saved ? { incoming: { source: saved.file, id: saved.machine.id, sizeBytes: saved.sizeBytes } } : {}),
+      ...(saved
+        ? { incoming: { source: saved.file, id: saved.machine.id, sizeBytes: saved.sizeBytes } }
+        : {}),
       ...call,
       tell: registry.tellFrom(uuid),
     })

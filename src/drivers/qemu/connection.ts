@@ -20,6 +20,7 @@ import {
 import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
 import { guestAgent, thawGuest } from './agent/index.ts'
 import { diskWork, settleAll } from './block/disk-work.ts'
+import { blockOperations } from './block/operations.ts'
 import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
@@ -109,6 +110,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       },
     },
     ...snapshotParts(work),
+    blocks: blockOperations(work),
     agent: guestAgent(context, registry),
     templates,
     events: (eventOptions) => hub.listen(eventOptions),

@@ -15,7 +15,6 @@ const absent: readonly string[] = [
   'domains.setVcpus',
   'domains.setMemory',
   'domains.migrate',
-  'blocks',
   'migrations',
 ]
 

@@ -45,7 +45,7 @@ export async function foldLive(
   const [first] = chain
   const from = imageOf(chain, top.path)
   const to = imageOf(chain, base.path)
-  const id = newName('commit')
+  const id = newName(`commit.${target}`)
   const above = chain[chain.indexOf(from) - 1]?.path
   await grantAccess(
     machine,

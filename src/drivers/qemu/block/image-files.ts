@@ -10,18 +10,19 @@ import { isRecord } from '../qmp/index.ts'
 export interface DiskFile {
   readonly type: 'file' | 'block'
   readonly path: string
-  readonly format: Disk['format']
+  readonly format: 'raw' | 'qcow2'
 }
 
-/** What a disk has as its image; undefined for an empty drive, or one that is no file or device of this host. */
+/** What a disk has as its image; undefined for an empty drive, and for what is no raw or qcow2 image on this host. */
 export function fileOf({ type, file, block, format }: Disk): DiskFile | undefined {
   const path = type === 'block' ? block : file
-  return path === undefined || (type !== 'file' && type !== 'block') ? undefined : { type, path, format }
+  if (path === undefined || (type !== 'file' && type !== 'block')) return undefined
+  return format === 'raw' || format === 'qcow2' ? { type, path, format } : undefined
 }
 
 /** The disk with another image. */
 export function withFile(disk: Disk, { type, path, format }: DiskFile): Disk {
-  const { file: _file, block: _block, ...rest } = disk
+  const { file: _file, block: _block, backingStore: _backing, ...rest } = disk
   return { ...rest, type, format, ...(type === 'block' ? { block: path } : { file: path }) }
 }
 

@@ -78,7 +78,7 @@ function chooseDisks(
     if (!file)
       throw unsupported(
         `devices.disks[${index}]`,
-        `'${disk.target}' is no file or device of this host, so no snapshot can be taken of it`,
+        `'${disk.target}' is no raw or qcow2 image on this host, so no snapshot can be taken of it`,
         'Name the other disks.',
       )
     chosen.push({ disk, file })

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { runChecked } from '../../../host/index.ts'
+import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
+
+describe('work on disks', { skip: await disksMissing() }, () => {
+  let ground: DiskGround
+
+  before(async () => {
+    ground = await openDiskGround()
+  })
+  after(() => ground.close())
+
+  test('pull, commit and copy, while the guest goes on', async () => {
+    const { snapshots, blocks, domains } = ground.connection
+    const uuid = await ground.define('qcow2')
+    const [original = ''] = await ground.filesOf(uuid)
+    let guest = await ground.boot(uuid)
+    await guest.write(1, 'a', '1')
+    await snapshots.create(uuid, { name: 'one', diskOnly: true })
+    await guest.write(1, 'b', '2')
+    await assert.rejects(blocks.commit(uuid, { disk: 'vdb' }), { code: 'invalid-state' })
+    await assert.rejects(blocks.commit(uuid, { disk: 'vdz' }), { code: 'invalid-argument' })
+    await snapshots.remove(uuid, 'one', { metadataOnly: true })
+    const [overlay = ''] = await ground.filesOf(uuid)
+    assert.notEqual(overlay, original)
+    await blocks.commit(uuid, { disk: 'vdb' })
+    assert.deepEqual(await ground.filesOf(uuid), [original])
+    assert.deepEqual([await guest.read(1, 'a'), await guest.read(1, 'b')], ['1', '2'])
+
+    await snapshots.create(uuid, { name: 'two', diskOnly: true })
+    await guest.write(1, 'c', '3')
+    await blocks.pull(uuid, { disk: 'vdb' })
+    const [alone = ''] = await ground.filesOf(uuid)
+    const { stdout } = await runChecked('qemu-img', ['info', '-U', '--output=json', alone])
+    assert.equal(JSON.parse(stdout)['backing-filename'], undefined)
+
+    const copy = join(ground.directory, 'copy, of it.raw')
+    await blocks.copy(uuid, { disk: 'vdb', file: copy, format: 'raw' })
+    assert.deepEqual(await ground.filesOf(uuid), [alone])
+    await guest.write(1, 'd', '4')
+    const other = join(ground.directory, 'pool', 'moved.qcow2')
+    await blocks.copy(uuid, { disk: 'vdb', file: other, pivot: true })
+    assert.deepEqual(await ground.filesOf(uuid), [other])
+    await guest.write(1, 'e', '5')
+    await assert.rejects(blocks.copy(uuid, { disk: 'vdb', file: copy }), { code: 'already-exists' })
+    assert.deepEqual(await blocks.jobs(uuid), [])
+    await guest.close()
+    await domains.destroy(uuid)
+    guest = await ground.boot(uuid)
+    for (const [place, what] of [
+      ['a', '1'],
+      ['b', '2'],
+      ['c', '3'],
+      ['d', '4'],
+      ['e', '5'],
+    ] as const)
+      assert.equal(await guest.read(1, place), what)
+    await guest.close()
+    await domains.destroy(uuid)
+    const { stdout: bytes } = await runChecked('qemu-io', [
+      '-r',
+      '-f',
+      'raw',
+      '-c',
+      'read -P 0x33 256k 512',
+      '-c',
+      'read -P 0 384k 512',
+      copy,
+    ])
+    assert.doesNotMatch(bytes, /Pattern verification failed/u)
+  })
+
+  test('a copy that is cancelled leaves nothing', async () => {
+    const { blocks, jobs, domains } = ground.connection
+    const uuid = await ground.define('raw')
+    const guest = await ground.boot(uuid)
+    for (const place of 'abcdefgh') await guest.write(1, place, 'x')
+    const file = join(ground.directory, 'never.qcow2')
+    const abort = new AbortController()
+    const copied = blocks.copy(uuid, {
+      disk: 'vdb',
+      file,
+      pivot: true,
+      bandwidthBytes: 4096,
+      signal: abort.signal,
+      progress: () => abort.abort(),
+    })
+    await assert.rejects(copied, { code: 'cancelled' })
+    assert.equal(existsSync(file), false)
+    assert.deepEqual(await blocks.jobs(uuid), [])
+    assert.ok((await jobs.list()).length > 0)
+    assert.equal(await guest.read(1, 'a'), 'x')
+    await guest.close()
+    await domains.destroy(uuid)
+  })
+
+  test('commit and pull of a domain that is off', async () => {
+    const { snapshots, blocks, domains } = ground.connection
+    const uuid = await ground.define('raw')
+    const [original = ''] = await ground.filesOf(uuid)
+    let guest = await ground.boot(uuid)
+    await guest.write(1, 'a', '1')
+    await guest.close()
+    await domains.destroy(uuid)
+    await snapshots.create(uuid, { name: 'one' })
+    guest = await ground.boot(uuid)
+    await guest.write(1, 'b', '2')
+    await guest.close()
+    await domains.destroy(uuid)
+    await snapshots.remove(uuid, 'one', { metadataOnly: true })
+    await blocks.commit(uuid, { disk: 'vdb' })
+    assert.deepEqual(await ground.filesOf(uuid), [original])
+    await snapshots.create(uuid, { name: 'two', kind: 'external' })
+    await blocks.pull(uuid, { disk: 'vdb' })
+    await snapshots.remove(uuid, 'two', { metadataOnly: true })
+    guest = await ground.boot(uuid)
+    assert.deepEqual([await guest.read(1, 'a'), await guest.read(1, 'b')], ['1', '2'])
+    await guest.close()
+    await domains.destroy(uuid)
+  })
+
+  test('disks become larger, never smaller', async () => {
+    const { blocks, domains } = ground.connection
+    const uuid = await ground.define('raw', 'qcow2')
+    const [raw = ''] = await ground.filesOf(uuid)
+    await blocks.resize(uuid, { disk: 'vdb', sizeBytes: 20 * 2 ** 20 })
+    assert.equal((await stat(raw)).size, 20 * 2 ** 20)
+    await assert.rejects(blocks.resize(uuid, { disk: 'vdb', sizeBytes: 2 ** 20 }), {
+      code: 'invalid-argument',
+    })
+    const guest = await ground.boot(uuid)
+    await blocks.resize(uuid, { disk: 'vdc', sizeBytes: 24 * 2 ** 20 })
+    await assert.rejects(blocks.resize(uuid, { disk: 'vdc', sizeBytes: 2 ** 20 }), {
+      code: 'invalid-argument',
+    })
+    const [stats] = await domains.stats({ domains: [uuid] })
+    assert.equal(stats?.blocks.find(({ name }) => name === 'vdc')?.capacityBytes, 24 * 2 ** 20)
+    await guest.close()
+    await domains.destroy(uuid)
+  })
+})

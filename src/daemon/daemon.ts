@@ -8,9 +8,11 @@ import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { combine, type GuardedConnection, guard, type Log, type Store } from '../driver/index.ts'
 import {
+  findCgroupHierarchies,
   identifyProcess,
   openStore,
   type Presence,
+  passOnControllers,
   readHostInfo,
   removePresence,
   restSocket,
@@ -106,6 +108,8 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     login = openLogin(changed)
   }
   const places = { stateDirectory: state, runtimeDirectory: runtime }
+  for (const { controller, parent } of await findCgroupHierarchies())
+    if (controller === '2') await passOnControllers(parent)
   const { drivers, guestUser, guestUids } = config
   const hooks = config.hooks ?? join(dirname(directories.config), 'hooks')
   const users = { ...(guestUser !== undefined && { guestUser }), ...(guestUids && { guestUids }) }

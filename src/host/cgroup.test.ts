@@ -12,8 +12,9 @@ test('guests get groups below our own, in v2 and in the v1 hierarchies that coun
   const own = '5:cpu,cpuacct:/a\n4:memory:/\n3:pids:/x\n0::/session.scope\n'
   assert.deepEqual(parseCgroupHierarchies(hybrid, own), [
     { controller: '2', parent: '/sys/fs/cgroup/unified/session.scope' },
-    { controller: 'cpuacct', parent: '/sys/fs/cgroup/cpu,cpuacct/a' },
+    { controller: 'cpuacct,cpu', parent: '/sys/fs/cgroup/cpu,cpuacct/a' },
     { controller: 'memory', parent: '/sys/fs/cgroup/mem ory/' },
+    { controller: 'pids', parent: '/sys/fs/cgroup/pids/x' },
   ])
 })
 

@@ -2,20 +2,23 @@
  * Control groups: one for each guest, below the one that this process is in, in every hierarchy that serves
  * (v2, v1, or both side by side). Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.
  */
-import { access, constants, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { access, constants, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { type CgroupSetting, makeGroup, withoutLeaf } from './cgroup-limits.ts'
 import { errorNumber } from './files.ts'
 
 /** A hierarchy guests get a group in. */
 export interface CgroupHierarchy {
-  /** `2`, or the v1 controller: `cpuacct`, `memory`. */
+  /** `2`, or the v1 controllers it has of those that matter: `cpuacct,cpu`. */
   readonly controller: string
   /** Where the groups of guests are made. */
   readonly parent: string
 }
 
-/** The v1 hierarchies that matter for a guest: what it uses. */
-const v1Controllers = ['cpuacct', 'memory']
+/** The v1 hierarchies that matter for a guest: what it uses, and what limits it. */
+const v1Controllers = ['cpuacct', 'cpu', 'memory', 'pids', 'blkio']
+/** Only to limit with: a group there is made for a guest that has such a limit. */
+const onDemand = ['cpu', 'blkio']
 
 /** The hierarchies where groups can be made; none where nothing is writable. */
 export async function findCgroupHierarchies(): Promise<CgroupHierarchy[]> {
@@ -36,13 +39,19 @@ export function parseCgroupHierarchies(mounts: string, own: string): CgroupHiera
   for (const line of mounts.split('\n')) {
     const [, target = '', type, options = ''] = line.split(' ')
     if (type !== 'cgroup' && type !== 'cgroup2') continue
-    const controller =
-      type === 'cgroup2' ? '2' : options.split(',').find((option) => v1Controllers.includes(option))
-    const path = memberships.get(controller === '2' ? '' : (controller ?? ''))
+    const given = new Set(options.split(','))
+    const controllers = type === 'cgroup2' ? ['2'] : v1Controllers.filter((one) => given.has(one))
+    const controller = controllers.join(',')
+    const path = memberships.get(type === 'cgroup2' ? '' : (controllers[0] ?? ''))
     if (controller && path !== undefined && !found.has(controller))
-      found.set(controller, { controller, parent: join(unescapeMount(target), path) })
+      found.set(controller, { controller, parent: join(unescapeMount(target), withoutLeaf(path)) })
   }
   return [...found.values()]
+}
+
+/** Those in which every guest has a group; with `all`, also those that only limit. */
+export function usualHierarchies(hierarchies: readonly CgroupHierarchy[], all: boolean): CgroupHierarchy[] {
+  return hierarchies.filter(({ controller }) => all || !onDemand.includes(controller))
 }
 
 /** The directories of a guest's groups, whether they are there or not. */
@@ -51,11 +60,17 @@ export function cgroupPaths(hierarchies: readonly CgroupHierarchy[], name: strin
 }
 
 /** Makes the groups and moves a process with all its threads there. Groups that cannot be had are left out; gives those that can. */
-export async function enterCgroups(paths: readonly string[], pid: number): Promise<string[]> {
+export async function enterCgroups(
+  paths: readonly string[],
+  pid: number,
+  limits: readonly CgroupSetting[] = [],
+): Promise<string[]> {
   const entered = await Promise.all(
     paths.map(async (path) => {
       try {
-        await mkdir(path, { recursive: true })
+        await makeGroup(path)
+        const own = limits.filter((setting) => setting.path === path)
+        await Promise.all(own.map(({ file, value }) => writeFile(join(path, file), value).catch(() => {})))
         await writeFile(join(path, 'cgroup.procs'), String(pid))
         return true
       } catch {

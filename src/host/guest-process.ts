@@ -21,7 +21,8 @@ import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { VisorError } from '../model/index.ts'
-import { type CgroupHierarchy, cgroupPaths, enterCgroups, removeCgroups } from './cgroup.ts'
+import { type CgroupHierarchy, cgroupPaths, enterCgroups, removeCgroups, usualHierarchies } from './cgroup.ts'
+import { applyLimits, type CgroupLimits, type CgroupSetting, limitSettings } from './cgroup-limits.ts'
 import { type FileAccess, type Grant, holdGrants, planAccess, revokeGrants } from './file-access.ts'
 import { errorNumber, listDirectory, readJsonFile, writeFileAtomic } from './files.ts'
 import { type ProcessLimits, withLimits } from './limits.ts'
@@ -112,6 +113,8 @@ export interface SpawnGuestOptions {
   /** The files that this user needs; see {@link GuestProcess.grant}. */
   readonly access?: readonly FileAccess[]
   readonly limits?: ProcessLimits
+  /** What its control groups hold it to. */
+  readonly cgroupLimits?: CgroupLimits | undefined
   readonly details: unknown
 }
 
@@ -130,6 +133,7 @@ export const guestFolderName = 'io'
 export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProcess> {
   const { directory, name, program, args, sockets = 0, files = [], user } = options
   const marker = randomUUID()
+  const groups = chooseGroups(options, `${name}-${marker.slice(0, 8)}`)
   makeDirectories(directory, user)
   let granted: readonly Grant[] = []
   try {
@@ -139,7 +143,7 @@ export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProce
       marker,
       boot: bootId(),
       phase: 'starting',
-      cgroups: cgroupPaths(options.cgroups, `${name}-${marker.slice(0, 8)}`),
+      cgroups: groups.paths,
       details: options.details,
       ...(options.owner === undefined ? {} : { owner: options.owner }),
       ...(user ? { user, grants } : {}),
@@ -150,6 +154,7 @@ export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProce
       writeFile(join(directory, recordName), JSON.stringify(record), { mode: 0o600 }),
     ])
     try {
+      if (groups.limits.length > 0) await applyLimits(groups.limits)
       plan?.apply()
       granted = grants
       const env = { ...(options.env ?? process.env), VISOR_GUEST: marker }
@@ -171,15 +176,28 @@ export async function spawnGuest(options: SpawnGuestOptions): Promise<GuestProce
         }),
       )
       await spawned(child, program)
-      return ownGuest(directory, child, record, sockets)
+      return ownGuest(directory, child, record, { sockets, limits: groups.defaults })
     } finally {
       await output.close()
     }
   } catch (error) {
     if (user) await revokeGrants(user, granted)
+    if (groups.limits.length > 0) await removeCgroups(groups.paths)
     await rm(directory, { recursive: true, force: true })
     throw error
   }
+}
+
+/** Enough for a guest of any size, and an end to one that makes threads without end. */
+const defaultPids = 4096
+
+/** Its groups, what was asked of them, and what they have anyway where they can. */
+function chooseGroups({ cgroups, cgroupLimits = {} }: SpawnGuestOptions, name: string) {
+  const isLimited = Object.values(cgroupLimits).some((limit) => limit !== undefined)
+  const hierarchies = usualHierarchies(cgroups, isLimited)
+  const paths = cgroupPaths(hierarchies, name)
+  const defaults = paths.length > 0 ? limitSettings(hierarchies, paths, { pids: defaultPids }) : []
+  return { paths, limits: limitSettings(hierarchies, paths, cgroupLimits), defaults }
 }
 
 /** Its directory, which it can look up things in but not change, and a folder of its own in that. */
@@ -216,7 +234,7 @@ function ownGuest(
   directory: string,
   child: ChildProcess,
   record: GuestRecord,
-  sockets: number,
+  { sockets, limits }: { readonly sockets: number; readonly limits: readonly CgroupSetting[] },
 ): GuestProcess {
   const pid = child.pid ?? 0
   // Not reaped before our exit handler runs, so the id is still its own even if it has died by now.
@@ -228,7 +246,7 @@ function ownGuest(
   return guestProcess(directory, { ...record, process: identity }, identity, {
     exited,
     sockets: child.stdio.slice(3, 3 + sockets) as Duplex[],
-    entering: enterCgroups(record.cgroups, pid),
+    entering: enterCgroups(record.cgroups, pid, limits),
     check() {},
     forget: () => void child.removeAllListeners('exit'),
     // Whoever waits for its end needs the notice of it.

@@ -1,4 +1,5 @@
 export * from './cgroup.ts'
+export { type CgroupLimits, passOnControllers } from './cgroup-limits.ts'
 export * from './console-log.ts'
 export * from './console-viewer.ts'
 export * from './directories.ts'

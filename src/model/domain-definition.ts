@@ -14,6 +14,7 @@ import { Features } from './features.ts'
 import { MemoryBacking, NumaTune } from './memory.ts'
 import { OperatingSystem, SystemInformation } from './os.ts'
 import { CpuTune, IoThread, VcpuState } from './processors.ts'
+import { BlockTune, MemoryTune } from './resource-limits.ts'
 import * as s from './schema.ts'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u
@@ -99,6 +100,8 @@ export const DomainDefinition = s.object(
       min: 1,
       max: 2 ** 43,
     }),
+    blkiotune: s.field(BlockTune, { xml: 'blkiotune', optional: true }),
+    memtune: s.field(MemoryTune, { xml: 'memtune', optional: true }),
     memoryBacking: s.field(MemoryBacking, { xml: 'memoryBacking', optional: true }),
     vcpus: s.integer('virtual processors, the most there can be', {
       xml: 'vcpu',

@@ -97,6 +97,24 @@ export const CpuTune = s.object(
   'CpuTune',
   'Where and how the threads of the guest run',
   {
+    shares: s.integer('weight against others; to 10000 on hosts with cgroup v2', {
+      xml: 'shares',
+      optional: true,
+      min: 1,
+      max: 262_144,
+    }),
+    globalPeriodUs: s.integer('period of the quota, microseconds', {
+      xml: 'global_period',
+      optional: true,
+      min: 1000,
+      max: 1_000_000,
+    }),
+    globalQuotaUs: s.integer('processor time of the whole machine in each period, microseconds; -1 for all', {
+      xml: 'global_quota',
+      optional: true,
+      min: -1,
+      max: 2 ** 53 - 1,
+    }),
     vcpuPins: s.array('host processors of virtual processors', VcpuPin, {
       ...list,
       xml: 'vcpupin',

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../driver/index.ts'
-import { run } from '../../host/index.ts'
+import { findCgroupHierarchies, run } from '../../host/index.ts'
 import { findProgram } from './emulator.ts'
 import { openTestDriver } from './test-daemon.ts'
 import { testDefinition, writeTestDisk } from './test-guest.ts'
@@ -211,6 +211,36 @@ describe('confinement', { skip }, () => {
     await domains.destroy(uuid)
     await assert.rejects(stat(socket), { code: 'ENOENT' })
     assert.deepEqual(entries(directory, closed, file), [])
+  })
+
+  test('its groups hold it to what the definition says, and to an end of threads', async (context) => {
+    const groups = (await findCgroupHierarchies()).map(({ controller }) => controller)
+    const limited = ['cpu', 'memory', 'pids'].every((one) =>
+      groups.some((controller) => controller.split(',').includes(one)),
+    )
+    if (!limited) return context.skip('this host has no v1 controllers to look at')
+    const { uuid } = await domains.define({
+      ...testDefinition('limited', disk),
+      cputune: { shares: 2048, globalPeriodUs: 50_000, globalQuotaUs: 25_000 },
+      memtune: { hardLimitKiB: 512 * 1024, softLimitKiB: 256 * 1024 },
+    })
+    await domains.start(uuid)
+    await hear(uuid, 'ready')
+    const { pid } = await domains.get(uuid)
+    const own = await readFile(`/proc/${pid}/cgroup`, 'utf8')
+    const read = async (controller: string, file: string) => {
+      const path = new RegExp(`^\\d+:[^:]*\\b${controller}\\b[^:]*:(.*)$`, 'mu').exec(own)?.[1] ?? ''
+      return (await readFile(join('/sys/fs/cgroup', controller, path, file), 'utf8')).trim()
+    }
+    assert.equal(await read('cpu', 'cpu.shares'), '2048')
+    assert.equal(await read('cpu', 'cpu.cfs_period_us'), '50000')
+    assert.equal(await read('cpu', 'cpu.cfs_quota_us'), '25000')
+    assert.equal(await read('memory', 'memory.limit_in_bytes'), String(512 * 2 ** 20))
+    assert.equal(await read('memory', 'memory.soft_limit_in_bytes'), String(256 * 2 ** 20))
+    assert.equal(await read('pids', 'pids.max'), '4096')
+    await domains.destroy(uuid)
+    for (const controller of ['cpu', 'memory', 'pids'])
+      await assert.rejects(read(controller, 'cgroup.procs'), { code: 'ENOENT' })
   })
 
   test('a user of one’s own choice, and one that there is not', async () => {

@@ -9,6 +9,7 @@ import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { type Emulator, isAtLeast } from './emulator.ts'
 import { guestEnvironment, makeConsoleLogs, makeFile, makePortFiles } from './guest-files.ts'
+import { hostLimits } from './host-limits.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
 import { preflight } from './preflight.ts'
@@ -120,6 +121,7 @@ async function launchAs(
     sockets: 1,
     files: typeof incoming?.source === 'object' ? [incoming.source.fd] : [],
     cgroups: context.cgroups,
+    cgroupLimits: hostLimits(definition),
     owner: context.owner,
     user,
     access: [

@@ -30,6 +30,7 @@ import { openHooks } from './hooks.ts'
 import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
+import { followChanges, liveChanges, settleChanges } from './live/index.ts'
 import { observation } from './observe.ts'
 import { driverPaths, type GuestPaths } from './paths.ts'
 import { policies } from './policies.ts'
@@ -64,7 +65,9 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       await context.hooks.tell('release', details.definition, reason)
     })
   })
+  registry.watchers.add(followChanges(context, registry))
   await registry.adopt()
+  await Promise.all([...registry.machines()].map(([, machine]) => settleChanges(context, machine)))
   const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
   const powerParts = power(context, registry)
   for (const [, machine] of registry.machines()) {
@@ -99,6 +102,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       ...timelines(registry),
       ...dumping(registry),
       ...keyboard(registry),
+      ...liveChanges(context, registry),
       save: saving(context, registry),
       list: async (filter) => listDomains(registry, filter),
       get: async (uuid) => registry.domain(uuid),

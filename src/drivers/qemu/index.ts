@@ -12,8 +12,6 @@ const absent: readonly string[] = [
   'domains.attachDevice',
   'domains.detachDevice',
   'domains.updateDevice',
-  'domains.setVcpus',
-  'domains.setMemory',
   'domains.migrate',
   'migrations',
 ]

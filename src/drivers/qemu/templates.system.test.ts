@@ -6,18 +6,17 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { ByteStream, CompleteConnection } from '../../driver/index.ts'
+import type { CompleteConnection } from '../../driver/index.ts'
 import { silentLog } from '../../driver/index.ts'
 import type { Domain, DomainDefinitionInput, Image } from '../../model/index.ts'
 import { openImages } from '../../storage/index.ts'
 import { findProgram } from './emulator.ts'
 import { openTestDriver } from './test-daemon.ts'
+import { openTerminal, prompt, type Terminal } from './test-terminal.ts'
 
 const missing =
   (!(await findProgram('qemu-system-x86_64')) && 'qemu-system-x86_64 is not installed') ||
   (!(await findProgram('apt-get')) && 'there is no apt-get to build the micro guest with')
-/** The prompt, and the question of busybox's line editor for the place of the cursor. */
-const prompt = '# \u001b[6n'
 
 describe('Live clones', { skip: missing }, () => {
   let directory = ''
@@ -262,56 +261,6 @@ async function leftovers(directory: string): Promise<{ templates: string[]; clon
     ['templates', 'clones'].map((part) => readdir(join(directory, 'state', 'qemu', part))),
   )
   return { templates: templates.sort(), clones: clones.sort() }
-}
-
-interface Terminal {
-  /** Waits for a text after the ones waited for before, and gives what came up to it. */
-  until(text: string): Promise<string>
-  ask(command: string): Promise<string>
-  close(): Promise<void>
-}
-
-/** Answers are told apart by it, also those of before that a console shows again. */
-let number = 0
-
-function openTerminal(stream: ByteStream): Terminal {
-  let said = ''
-  let wake = () => {}
-  void (async () => {
-    for await (const bytes of stream) {
-      said += Buffer.from(bytes).toString('latin1')
-      wake()
-    }
-  })()
-  async function until(text: string): Promise<string> {
-    const deadline = performance.now() + 90_000
-    while (!said.includes(text)) {
-      assert.ok(
-        performance.now() < deadline,
-        `Waited in vain for ${JSON.stringify(text)} after ${said.slice(-500)}`,
-      )
-      await new Promise<void>((resolve) => {
-        wake = resolve
-        setTimeout(resolve, 1000)
-      })
-    }
-    const end = said.indexOf(text) + text.length
-    const found = said.slice(0, end)
-    said = said.slice(end)
-    return found
-  }
-  return {
-    until,
-    async ask(command) {
-      const mark = ++number
-      await stream.write(Buffer.from(`${command}; echo =${mark}\\=\n`))
-      const answer = await until(`=${mark}=`)
-      // What was typed comes back first, broken where the line is full.
-      const typed = [...`=${mark}\\=`].map((character) => RegExp.escape(character)).join('[\\r\\n]*')
-      return answer.slice(answer.search(new RegExp(typed, 'u'))).replace(new RegExp(typed, 'u'), '')
-    },
-    close: () => stream.close(),
-  }
 }
 
 /** Processes whose command line names something in this directory: guests of this test. */

@@ -23,7 +23,8 @@ const mayImport: Record<string, readonly string[]> = {
   doctor: ['model', 'driver', 'host', 'drivers'],
   connect: ['model', 'driver', 'rest', 'host', 'storage', 'drivers'],
   'first-run': ['model', 'driver', 'host', 'connect'],
-  daemon: ['model', 'driver', 'rest', 'host', 'storage', 'drivers', 'doctor'],
+  // Migration: a daemon talks to those of other hosts as any user does.
+  daemon: ['model', 'driver', 'rest', 'host', 'storage', 'drivers', 'doctor', 'connect'],
   cli: ['model', 'driver', 'rest', 'host', 'doctor', 'connect'],
   // The library's entry.
   '.': ['model', 'driver', 'connect'],

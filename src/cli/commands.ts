@@ -67,6 +67,8 @@ export const commands: readonly CommandEntry[] = [
   entry('save', 'Keep the running state on disk and power off', running, () => import('./commands/save.ts')),
   entry('restore', 'Go on from a saved state', running, () => import('./commands/restore.ts')),
   entry('discard-saved', 'Drop a saved state', running, () => import('./commands/discard-saved.ts')),
+  entry('migrate', 'Move a machine to another host', running, () => import('./commands/migrate.ts')),
+  entry('migrate-set', 'Change a migration under way', running, () => import('./commands/migrate-set.ts')),
   entry('reset', 'Press the reset button', running, () => import('./commands/reset.ts')),
   entry('destroy', 'Take the power away', running, () => import('./commands/destroy.ts')),
 

@@ -15,7 +15,7 @@ import { loadDriver } from '../drivers/index.ts'
 import { openStore, readHostInfo } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { openImages, openVolumes } from '../storage/index.ts'
-import type { ConnectDirectories } from './connect.ts'
+import { type ConnectDirectories, connect } from './connect.ts'
 
 /** Opens the driver of an address. Its store is let go of when the connection closes. */
 export async function openLocal(uri: URL, directories: ConnectDirectories): Promise<Connection> {
@@ -44,7 +44,10 @@ async function open(
 ): Promise<GuardedConnection> {
   const { scheme, domainTypes } = driver
   const places = { stateDirectory: state, runtimeDirectory: runtime }
-  const connection = await driver.open(uri, { ...places, store, log: silentLog })
+  const connection = await driver.open(uri, {
+    ...{ ...places, store, log: silentLog },
+    connect: async (address, { token = '' }) => connect(address, { token, directories: { state, runtime } }),
+  })
   const images = openImages({ stateDirectory: state, log: silentLog })
   const volumes = openVolumes({ stateDirectory: state, log: silentLog })
   const info = async () => readHostInfo(manifest.version)

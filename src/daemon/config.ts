@@ -61,6 +61,26 @@ export const Config = s.object('Config', 'The configuration of visord', {
     'program, or folder of programs, to run when a machine comes and goes; hooks beside the configuration without it',
     { optional: true, ...absolute },
   ),
+  migration: s.object(
+    'MigrationConfig',
+    'How domains are moved to other hosts and received',
+    {
+      ports: s.object(
+        'MigrationPorts',
+        'Ports to receive on, two for each domain; 49152 to 49215 without it',
+        {
+          first: s.integer('the first of them', { min: 1, max: 65_535 }),
+          last: s.integer('the last of them', { min: 1, max: 65_535 }),
+        },
+        { optional: true },
+      ),
+      certificates: s.string(
+        'folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem; /etc/pki/qemu without it',
+        { ...absolute, optional: true },
+      ),
+    },
+    { optional: true },
+  ),
   logLevel: s.choice('what is logged: this and worse', ['debug', 'info', 'warn', 'error'], {
     default: 'info',
   }),

@@ -6,7 +6,15 @@
  */
 import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { combine, type GuardedConnection, guard, type Log, type Store } from '../driver/index.ts'
+import { connect } from '../connect/index.ts'
+import {
+  combine,
+  type GuardedConnection,
+  guard,
+  type Log,
+  type OpenOptions,
+  type Store,
+} from '../driver/index.ts'
 import {
   findCgroupHierarchies,
   identifyProcess,
@@ -110,9 +118,14 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
   const places = { stateDirectory: state, runtimeDirectory: runtime }
   for (const { controller, parent } of await findCgroupHierarchies())
     if (controller === '2') await passOnControllers(parent)
-  const { drivers, guestUser, guestUids } = config
+  const { drivers, guestUser, guestUids, migration } = config
   const hooks = config.hooks ?? join(dirname(directories.config), 'hooks')
-  const users = { ...(guestUser !== undefined && { guestUser }), ...(guestUids && { guestUids }) }
+  const users = {
+    ...(guestUser !== undefined && { guestUser }),
+    ...(guestUids && { guestUids }),
+    ...(migration && { migration }),
+    connect: connectPeer(directories),
+  }
   const opened = await openDrivers({ drivers, mode, hooks, ...places, ...users, store, log })
   const connection = combineDrivers(opened, settings, log)
   undo.push(() => connection.close())
@@ -150,6 +163,11 @@ async function listen({ config, directories, tcp }: Settings, app: RestApp, log:
     tokenFile: tokenFile(directories.state),
   }
   return { fronts, presence }
+}
+
+/** How drivers reach other hosts. Without a token of theirs, none is sent: ours is nobody else's business. */
+function connectPeer(directories: Settings['directories']): NonNullable<OpenOptions['connect']> {
+  return async (uri, { token = '' }) => connect(uri, { token, directories })
 }
 
 async function stop({ settings, log, notifier, ...parts }: Parts, background: Promise<void>): Promise<void> {

@@ -5,6 +5,7 @@ import {
   type GuestUserOptions,
   type Log,
   type Member,
+  type OpenOptions,
   type OperationName,
   type Store,
   supportedOperations,
@@ -12,7 +13,7 @@ import {
 import { loadDriver } from '../drivers/index.ts'
 import { type Capabilities, notFound, toVisorError, VisorError } from '../model/index.ts'
 
-export interface OpenDriversOptions extends GuestUserOptions {
+export interface OpenDriversOptions extends GuestUserOptions, Pick<OpenOptions, 'connect' | 'migration'> {
   /** Schemes, or whole addresses. */
   readonly drivers: readonly string[]
   readonly mode: string

@@ -18,13 +18,19 @@ import type {
   Image,
   Job,
   keyCodesets,
+  MigrationSummary,
   Progress,
   Timeline,
   Volume,
 } from '../model/index.ts'
 import type { Agent } from './parts/agent.ts'
 import type { Blocks } from './parts/blocks.ts'
-import type { Migrations } from './parts/migrations.ts'
+import type {
+  AdjustMigrationOptions,
+  MigrateOptions,
+  Migrations,
+  SettleMigrationOptions,
+} from './parts/migrations.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
 
@@ -193,7 +199,11 @@ export interface Domains {
     options: { readonly undefine?: boolean; readonly start?: boolean } & CallOptions,
   ): Promise<void>
   /** Moves it to another host; it runs there when this resolves, and here still when this fails. */
-  migrate?(domain: string, options: MigrateOptions): Promise<void>
+  migrate?(domain: string, options: MigrateOptions): Promise<MigrationSummary>
+  /** Changes a migration under way. */
+  adjustMigration?(domain: string, options: AdjustMigrationOptions): Promise<void>
+  /** Decides where a domain runs whose migration was cut off when it was handed over. */
+  settleMigration?(domain: string, options?: SettleMigrationOptions): Promise<Domain>
 }
 
 /** Whether a change is of the running machine, of the definition for the next start, or both; of what runs, else of the definition, without either. */
@@ -226,10 +236,6 @@ export interface CoreDumpOptions extends CallOptions {
   readonly file: string
   readonly format?: 'elf' | 'kdump-zlib' | 'kdump-lzo' | 'kdump-snappy'
   readonly afterwards?: 'resume' | 'destroy' | 'reset'
-}
-export interface MigrateOptions extends CallOptions {
-  /** URI of the other host's visord, as `visor --connect` takes it. */
-  readonly to: string
 }
 
 export interface Picture {

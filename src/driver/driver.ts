@@ -3,6 +3,7 @@ import type { Connection } from './connection.ts'
 import type { Log } from './log.ts'
 import type { OperationName } from './operations.ts'
 import type { Store } from './store.ts'
+import type { CompleteConnection } from './supports.ts'
 
 /** Who guests run as, where a driver runs them as processes of this host and is root. */
 export interface GuestUserOptions {
@@ -12,8 +13,19 @@ export interface GuestUserOptions {
   readonly guestUids?: { readonly first: number; readonly count: number }
 }
 
+/** How a driver moves domains to other hosts and receives them. */
+export interface MigrationSettings {
+  /** Ports to listen on. */
+  readonly ports?: { readonly first: number; readonly last: number }
+  /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem. */
+  readonly certificates?: string
+}
+
 /** What a driver needs from whoever opens it. */
 export interface OpenOptions extends GuestUserOptions {
+  /** Opens another visord; without it, domains cannot be moved. */
+  readonly connect?: (uri: string, options: { readonly token?: string }) => Promise<CompleteConnection>
+  readonly migration?: MigrationSettings
   /** Where what survives a power cut is kept; the driver makes its own folder in it. */
   readonly stateDirectory: string
   /** Where what lives as long as the boot is kept. */

@@ -15,6 +15,7 @@ import {
   Image,
   Job,
   keyCodesets,
+  MigrationSummary,
   schema as s,
   Timeline,
   Volume,
@@ -23,7 +24,7 @@ import type { Connection } from './connection.ts'
 import type { Operation, PartTable } from './operation.ts'
 import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
-import { migrationOperations } from './parts/migrations.ts'
+import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
 
@@ -287,10 +288,23 @@ export const operations = {
       access: 'admin',
       doc: 'Moves a domain to another host.',
       key: 'domain',
-      options: s.object('MigrateDomain', 'Where to and how', {
-        to: s.string("URI of the other host's visord", { maxLength: 1024 }),
-      }),
+      options: MigrateDomain,
+      result: MigrationSummary,
       long: true,
+    },
+    adjustMigration: {
+      access: 'admin',
+      doc: 'Changes a migration under way.',
+      key: 'domain',
+      options: AdjustMigration,
+      lane: 'control',
+    },
+    settleMigration: {
+      access: 'admin',
+      doc: 'Decides where a domain runs whose migration was cut off.',
+      key: 'domain',
+      options: SettleMigration,
+      result: Domain,
     },
   },
   snapshots: snapshotOperations,

@@ -444,7 +444,8 @@ function parseRecord(value: unknown): GuestRecord | undefined {
 }
 
 let boot: string | undefined
-function bootId(): string {
+/** Which boot of this host it is (random(4)). */
+export function bootId(): string {
   boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
   return boot
 }

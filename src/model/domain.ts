@@ -31,6 +31,8 @@ export const domainStateReasons = [
   'crashed',
   'saved',
   'failed',
+  'migrating',
+  'migrated',
 ] as const
 
 export const Domain = s.object('Domain', 'A virtual machine or container, as it is now', {

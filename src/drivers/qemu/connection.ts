@@ -31,6 +31,7 @@ import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { followChanges, liveChanges, settleChanges } from './live/index.ts'
+import { openMigrations } from './migration/index.ts'
 import { observation } from './observe.ts'
 import { driverPaths, type GuestPaths } from './paths.ts'
 import { policies } from './policies.ts'
@@ -69,6 +70,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   await registry.adopt()
   await Promise.all([...registry.machines()].map(([, machine]) => settleChanges(context, machine)))
   const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
+  const basics = lifecycle(context, registry)
   const powerParts = power(context, registry)
   for (const [, machine] of registry.machines()) {
     // Not waited for: a guest that does not answer must not hold up the others.
@@ -87,6 +89,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   }
   const work = diskWork(context, registry, await openTrees(options.store))
   await settleAll(work)
+  // The files of a domain that has left are in use where it is.
+  const moves = await openMigrations({ context, registry, undefine: basics.undefine })
   const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
   const { watchReboot: _, ...powerOperations } = powerParts
   return {
@@ -96,7 +100,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       capabilities: async () => [await describeCapabilities(context)],
     },
     domains: {
-      ...keepingSnapshots(work, lifecycle(context, registry)),
+      ...keepingSnapshots(work, basics),
+      ...moves.domains,
       ...powerOperations,
       ...observation(context, registry),
       ...timelines(registry),
@@ -117,9 +122,11 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     blocks: blockOperations(work),
     agent: guestAgent(context, registry),
     templates,
+    migrations: moves.migrations,
     events: (eventOptions) => hub.listen(eventOptions),
     async close() {
       clearInterval(trimming)
+      moves.close()
       await closeTemplates()
       registry.close()
       hub.close()
@@ -158,6 +165,8 @@ async function openContext(options: OpenOptions): Promise<Context> {
     frozen: new Map(),
     confinement,
     hooks,
+    connect: options.connect,
+    migration: options.migration ?? {},
     async findEmulator(arch, path) {
       const program = path ?? found.find((one) => one.arch === arch)?.path
       if (program === undefined || arch !== 'x86_64') return undefined

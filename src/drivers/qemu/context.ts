@@ -1,5 +1,5 @@
 /** What the parts of an open driver share. */
-import type { Log, Store } from '../../driver/index.ts'
+import type { Log, OpenOptions, Store } from '../../driver/index.ts'
 import type { CgroupHierarchy } from '../../host/index.ts'
 import type { Confinement } from './confinement.ts'
 import type { Emulator } from './emulator.ts'
@@ -18,6 +18,8 @@ export interface Context {
   readonly frozen: Map<string, string>
   readonly confinement: Confinement
   readonly hooks: Hooks
+  readonly connect: OpenOptions['connect']
+  readonly migration: NonNullable<OpenOptions['migration']>
   /** The emulator for an architecture or a program; undefined when there is none. */
   findEmulator(arch: string, path?: string): Promise<Emulator | undefined>
   kvm(emulator: Emulator): Promise<KvmState>

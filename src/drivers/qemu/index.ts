@@ -12,8 +12,6 @@ const absent: readonly string[] = [
   'domains.attachDevice',
   'domains.detachDevice',
   'domains.updateDevice',
-  'domains.migrate',
-  'migrations',
 ]
 
 export const driver: Driver = {

@@ -23,9 +23,11 @@ export interface LaunchOptions {
   readonly tell: (event: StateEvent, machine: Machine) => void
   /** A state to go on from. */
   readonly incoming?: IncomingState
+  /** Makes it listen for what another host sends; it is not run then. */
+  readonly listen?: (machine: Machine) => Promise<void>
   readonly memory?: MemoryFile
   /** More that a later daemon must know of it. */
-  readonly details?: Pick<GuestDetails, 'template'>
+  readonly details?: Pick<GuestDetails, 'template' | 'arriving'>
   /** Changes the arguments of QEMU. */
   readonly arrange?: (args: readonly string[]) => readonly string[]
   /** Files that QEMU opens beyond those of the definition. */
@@ -81,7 +83,7 @@ async function launchAs(
   options: LaunchOptions,
   user: GuestUser | undefined,
 ): Promise<Machine> {
-  const { definition, id, paused, incoming, signal, memory, arrange } = options
+  const { definition, id, paused, incoming, listen, signal, memory, arrange } = options
   const clock = startClock()
   const paths = context.paths.of(definition.uuid)
   const emulator = await context.findEmulator(definition.os.arch ?? 'x86_64', definition.devices.emulator)
@@ -92,7 +94,7 @@ async function launchAs(
   refuseFrozen(context, definition)
   const [images] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),
-    makeConsoleLogs(definition, paths, { fresh: !incoming, user }),
+    makeConsoleLogs(definition, paths, { fresh: !incoming && !listen, user }),
     makePortFiles(definition),
     memory ? makeFile(memory.file, 'memory') : undefined,
   ])
@@ -110,7 +112,7 @@ async function launchAs(
   }
   const args = buildCommandLine({
     ...{ definition, emulator, paths, images, memory },
-    incoming: incoming !== undefined,
+    incoming: incoming !== undefined || listen !== undefined,
   })
   const guest = await spawnGuest({
     directory: paths.directory,
@@ -152,6 +154,11 @@ async function launchAs(
     // Written while QEMU comes up.
     const recorded = machine.record({})
     recorded.catch(() => {})
+    if (listen) {
+      await recorded
+      await listen(machine)
+      return machine
+    }
     if (incoming) await receive(machine, monitor, incoming, options)
     await Promise.all([
       ...prepare(definition, monitor, signal),

@@ -54,6 +54,26 @@ export interface GuestDetails {
   }
   /** A template is being made of it; whether it goes on when that failed. */
   readonly capturing?: { readonly resume: boolean }
+  /** It comes from another host by this migration, and does not run before it was handed over. */
+  readonly arriving?: { readonly id: string }
+  /** It goes to another host. */
+  readonly leaving?: Leaving
+}
+
+/** A migration to another host under way; the phases stand above `migration/leave.ts`. */
+export interface Leaving {
+  readonly id: string
+  /** URI of the other host's visord, and the token it wants. */
+  readonly to: string
+  readonly token?: string
+  readonly phase: 'preparing' | 'sending' | 'handed-over' | 'gone'
+  /** Whether it goes on here when this fails. */
+  readonly resume: boolean
+  /** Left stopped there. */
+  readonly paused: boolean
+  readonly postcopy: boolean
+  /** Forgotten here afterwards. */
+  readonly undefine: boolean
 }
 
 /** Absent changes nothing, undefined removes. */

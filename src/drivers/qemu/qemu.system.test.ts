@@ -331,6 +331,8 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
       log: silentLog,
       cgroups: await findCgroupHierarchies(),
       frozen: new Map(),
+      connect: undefined,
+      migration: {},
       confinement: openConfinement({}),
       hooks: openHooks(undefined, silentLog),
       findEmulator: async () => emulator,

@@ -30,6 +30,10 @@ export interface Registry {
   readonly clones: Map<string, string>
   /** Copies of templates that were found waiting in a pool; whoever takes them sees to them. */
   takeSpares(): Machine[]
+  /** Machines that were found on their way from another host; whoever takes them sees to them. */
+  takeArrivals(): Machine[]
+  /** Keeps the place of a machine that arrives: nothing else is started in it. */
+  hold(uuid: string, machine: Machine): void
   /** Takes in a machine that was started, and tells. */
   admit(uuid: string, machine: Machine, event: StateEvent): void
   /** What goes on the record when a start failed. */
@@ -50,6 +54,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
   const watchers = new Set<(machine: Machine) => void>()
   const clones = new Map<string, string>()
   const spares: Machine[] = []
+  const arrivals: Machine[] = []
   const { paths, log } = context
   let lastId = 0
   let closed = false
@@ -97,11 +102,12 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     tell,
     tellFrom,
     machine: (uuid) => machines.get(uuid),
-    machines: () => machines.entries(),
+    machines: () => [...machines].filter(([, { details }]) => !details.arriving),
     running(uuid, states = ['running', 'paused', 'pmsuspended', 'shutdown', 'crashed']) {
       const { name } = definition(uuid)
       const machine = machines.get(uuid)
       const state = machine?.state.state ?? 'shutoff'
+      if (machine) refuseMigrating(machine, states)
       if (machine && states.includes(state)) return machine
       throw new VisorError(
         'invalid-state',
@@ -134,6 +140,13 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     nextId: () => ++lastId,
     clones,
     takeSpares: () => spares.splice(0),
+    takeArrivals: () => arrivals.splice(0),
+    hold(uuid, machine) {
+      machines.set(uuid, machine)
+      void machine.ended.then(() => {
+        if (machines.get(uuid) === machine && machine.details.arriving) machines.delete(uuid)
+      })
+    },
     admit(uuid, machine, event) {
       ends.delete(uuid)
       watch(uuid, machine)
@@ -195,7 +208,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     const isDomain = template?.role !== 'capture' && template?.role !== 'spare'
     const unfinished = template?.pending && !defined.find(live.uuid)
     // Such as with a store from before it was defined: the guest must not be lost for that.
-    if (isDomain && !unfinished && !defined.find(live.uuid))
+    if (isDomain && !unfinished && !details.arriving && !defined.find(live.uuid))
       await defined.put({ definition: live, autostart: false })
     lastId = Math.max(lastId, details.id)
     context.confinement.note(live.uuid, guest.user)
@@ -211,6 +224,11 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     if (template?.role === 'capture' || (isDomain && unfinished)) return machine.kill('failed')
     const monitor = await reach(machine, paths.of(live.uuid).monitor)
     if (template?.role === 'spare') return adoptSpare(machine, monitor)
+    if (details.arriving) {
+      if (monitor) machine.useMonitor(monitor)
+      arrivals.push(machine)
+      return
+    }
     if (monitor) {
       machine.useMonitor(monitor)
       const status = await monitor.execute('query-status').catch(() => undefined)
@@ -270,6 +288,25 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
   }
 
   return registry
+}
+
+/** While nobody knows on which of two hosts it runs, it must not be run, nor saved so that it could be. */
+function refuseMigrating({ details }: Machine, states: readonly DomainState[]): void {
+  const { arriving, leaving, definition } = details
+  // What works on machines in any state, such as a destroy, does not run one.
+  if (states.includes('shutdown') || (!arriving && leaving?.phase !== 'handed-over')) return
+  throw new VisorError(
+    'invalid-state',
+    arriving
+      ? `Domain '${definition.name}' is on its way here from another host, and was not handed over yet.`
+      : `Domain '${definition.name}' was handed over to ${leaving?.to}, which has not said whether it runs it.`,
+    {
+      object: { kind: 'domain', name: definition.name },
+      remedy: arriving
+        ? 'Wait for the migration, or destroy the domain here: it goes on at its source.'
+        : `Ask again: 'visor migrate ${definition.name} --settle'.`,
+    },
+  )
 }
 
 /** The monitor of a guest that may still be coming up; undefined when it does not answer. */

@@ -1,0 +1,127 @@
+/** The disks of a domain that arrives: those both hosts see are looked at, those that are copied are made. */
+import { open, rm, stat, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { PrepareMigrationOptions } from '../../../driver/index.ts'
+import { runChecked, unlessMissing } from '../../../host/index.ts'
+import { type Disk, VisorError } from '../../../model/index.ts'
+
+export interface ArrivingDisk {
+  readonly disk: Disk
+  readonly path: string
+  readonly asked: PrepareMigrationOptions['disks'][number]
+}
+
+/** Pairs what the source says with what the definition wants here. */
+export function pairDisks({ definition, disks }: PrepareMigrationOptions): ArrivingDisk[] {
+  return disks.flatMap((asked) => {
+    const disk = definition.devices.disks.find(({ target }) => target === asked.target)
+    const path = disk?.file ?? disk?.block
+    return disk && path !== undefined ? [{ disk, path, asked }] : []
+  })
+}
+
+/**
+ * Fails when a disk that is shared is not, `already-exists` when one that is copied would replace a file, and
+ * `failed` when there is no room for it. Changes nothing.
+ */
+export async function checkDisks(
+  arriving: readonly ArrivingDisk[],
+  sameHost: boolean,
+  unsafe: boolean,
+): Promise<void> {
+  const needed = new Map<string, number>()
+  for (const { disk, path, asked } of arriving) {
+    if (asked.copy === 'none') await checkShared(disk, path, asked, sameHost, unsafe)
+    else {
+      await checkFree(path)
+      const folder = dirname(path)
+      needed.set(folder, (needed.get(folder) ?? 0) + asked.allocatedBytes)
+    }
+  }
+  for (const [folder, bytes] of needed) await checkRoom(folder, bytes)
+}
+
+async function checkShared(
+  { readonly, device, cache, target }: Disk,
+  path: string,
+  { inode, device: fileSystem }: ArrivingDisk['asked'],
+  sameHost: boolean,
+  unsafe: boolean,
+): Promise<void> {
+  // One that nobody writes to may be a copy.
+  if (readonly || device !== 'disk') return
+  const there = await unlessMissing(stat(path))
+  const same = there?.isBlockDevice() || (there?.ino === inode && (!sameHost || there?.dev === fileSystem))
+  if (inode !== undefined && !same)
+    throw new VisorError(
+      'unsupported-config',
+      there
+        ? `The disk '${target}' is not shared: '${path}' at the destination is another file than at the source.`
+        : `The disk '${target}' is not shared: there is no '${path}' at the destination.`,
+      {
+        path: `devices.disks[${target}]`,
+        remedy: "Copy it: 'visor migrate --copy-storage all'; or have both hosts see the same file there.",
+      },
+    )
+  if (cache === 'unsafe' && !unsafe && !sameHost)
+    throw new VisorError(
+      'unsupported-config',
+      `The disk '${target}' has the cache mode 'unsafe': what the guest wrote may not be in the file when it goes on at the destination.`,
+      { remedy: "Change its cache mode, or say '--unsafe'." },
+    )
+}
+
+async function checkFree(path: string): Promise<void> {
+  if (await unlessMissing(stat(path)))
+    throw new VisorError('already-exists', `There is already a file '${path}' at the destination.`, {
+      object: { kind: 'file', name: path },
+      remedy:
+        "Remove it, or choose another place there: 'visor migrate --copy-to FOLDER', or '--disk TARGET=FILE'.",
+    })
+}
+
+async function checkRoom(folder: string, bytes: number): Promise<void> {
+  const room = await statfs(folder).catch((cause) => {
+    throw new VisorError('not-found', `There is no folder '${folder}' at the destination.`, {
+      cause,
+      remedy: "Make it, or choose another one: 'visor migrate --copy-to FOLDER'.",
+    })
+  })
+  const free = room.bavail * room.bsize
+  if (free < bytes)
+    throw new VisorError(
+      'failed',
+      `The disks need ${Math.ceil(bytes / 2 ** 20)} MiB in '${folder}' at the destination, which has ${Math.floor(free / 2 ** 20)} MiB left.`,
+      { remedy: "Make room, or choose another place: 'visor migrate --copy-to FOLDER'." },
+    )
+}
+
+/** Makes the files of disks that are copied; removes those it made when one fails. */
+export async function makeDisks(arriving: readonly ArrivingDisk[]): Promise<void> {
+  const made: string[] = []
+  try {
+    for (const { disk, path, asked } of arriving) {
+      if (asked.copy === 'none') continue
+      const file = await open(path, 'wx', 0o600)
+      made.push(path)
+      try {
+        if (disk.format === 'raw') await file.truncate(asked.sizeBytes)
+      } finally {
+        await file.close()
+      }
+      if (disk.format !== 'raw') await formatDisk(path, disk.format, asked)
+    }
+  } catch (error) {
+    await removeDisks(made)
+    throw error
+  }
+}
+
+function formatDisk(path: string, format: string, { copy, base, sizeBytes }: ArrivingDisk['asked']) {
+  const onBase = copy === 'inc' && base ? ['-b', base.file, '-F', base.format] : []
+  return runChecked('qemu-img', ['create', '-q', '-f', format, ...onBase, '--', path, String(sizeBytes)])
+}
+
+export async function removeDisks(files: readonly string[]): Promise<void> {
+  for (const file of files) await rm(file, { force: true })
+}

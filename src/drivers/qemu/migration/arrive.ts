@@ -63,7 +63,7 @@ export async function openArrivals(context: Context, registry: Registry): Promis
   /** Told, and no more known of it: it was cut short here, and has left its source. */
   async function keepDomain(record: ArrivalRecord): Promise<void> {
     const { definition, autostart, uuid } = record
-    if (!registry.defined.find(uuid)) await registry.defined.put({ ...registry.defined.find(uuid), definition, autostart })
+    if (!registry.defined.find(uuid)) await registry.defined.put({ definition, autostart })
     await records.put({ ...record, done: true })
   }
 

@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { explainRefusal, holdGrants, planAccess, revokeGrants } from './file-access.ts'
+import { holdGrants, planAccess, revokeGrants } from './file-access.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'only root may let another user at files'
 const guest = { uid: 0x7123_4567, gid: 0x7123_4567 }
@@ -101,12 +101,23 @@ describe('access to files', { skip }, () => {
   })
 
   test('a refusal names the component', async () => {
-    const refused = await explainRefusal(guest, { path: image, what: 'disk image' })
-    assert.equal(refused?.code, 'denied')
-    assert.match(
-      refused?.message ?? '',
-      new RegExp(`disk image '${image}'.*the folder '${top}' cannot be entered`, 'u'),
-    )
+    // A file system without lists.
+    const bare = join(top, 'bare')
+    await mkdir(bare)
+    execFileSync('mount', ['-t', 'ramfs', 'none', bare])
+    try {
+      await chmod(bare, 0o700)
+      const path = join(bare, 'disk.raw')
+      await writeFile(path, '')
+      const message = new RegExp(`disk '${path}'.*the folder '${bare}' cannot be entered`, 'u')
+      await assert.rejects(planAccess(guest, [{ path, what: 'disk' }]), { code: 'denied', message })
+      await chmod(bare, 0o711)
+      await chmod(path, 0o600)
+      const closed = { code: 'denied', message: /: it cannot be read \(it belongs to uid 0/u }
+      await assert.rejects(planAccess(guest, [{ path }]), closed)
+    } finally {
+      execFileSync('umount', [bare])
+    }
     await assert.rejects(planAccess(guest, [{ path: join(folder, 'none'), what: 'kernel' }]), {
       code: 'not-found',
       message: `The kernel '${join(folder, 'none')}' does not exist.`,

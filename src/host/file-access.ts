@@ -5,7 +5,17 @@
  * Every entry is known before it is made, so that its owner can record it first. Paths are looked at at once,
  * without waiting in between: what was found still holds when it is changed.
  */
-import { closeSync, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  type Stats,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { VisorError } from '../model/index.ts'
 import { errorNumber } from './files.ts'
@@ -140,18 +150,6 @@ export async function revokeGrants(
     }
   }
   return failed
-}
-
-/**
- * Why `user` cannot use a file, as a sentence naming the component that refuses; undefined when nothing on the
- * way does.
- */
-export async function explainRefusal(user: FileUser, file: FileAccess): Promise<VisorError | undefined> {
-  const calls = await loadCalls()
-  for (const step of stepsOf([file]))
-    if (refusedRights(step.stats, readAcl(calls, step.path), user, step.need) !== 0)
-      return refusal(step, user, undefined)
-  return undefined
 }
 
 function holderKey({ uid }: FileUser, path: string): string {
@@ -371,4 +369,18 @@ export function findUser(name: string): FileUser | undefined {
       return { uid: Number(uid), gid: Number(gid) }
   }
   return number === undefined ? undefined : { uid: number, gid: number }
+}
+
+/** The folder on the way to a file that we may not enter; the file itself when it is none of them. */
+export function findRefusing(path: string): string {
+  const names = path.split('/').slice(1, -1)
+  for (let count = 0; count <= names.length; count++) {
+    const folder = `/${names.slice(0, count).join('/')}`
+    try {
+      accessSync(folder, constants.X_OK)
+    } catch {
+      return folder
+    }
+  }
+  return path
 }

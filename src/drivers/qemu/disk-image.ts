@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, resolve } from 'node:path'
-import { errorNumber } from '../../host/index.ts'
+import { errorNumber, findRefusing } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
 
 /** An image and what it is based on. */
@@ -71,13 +71,26 @@ export function cannotOpen(path: string, cause: unknown, what: string): VisorErr
       remedy: 'Make it, or correct the path in the definition.',
       object: { kind: 'file', name: path },
     })
-  if (number === 'EACCES' || number === 'EPERM')
-    return new VisorError('denied', `The ${what} '${path}' cannot be opened: permission denied.`, {
-      cause,
-      remedy: 'Let the user that visor runs as read and write it, and enter the folders above it.',
-    })
+  if (number === 'EACCES' || number === 'EPERM') return refused(path, cause, what)
   const reason = cause instanceof Error ? cause.message : String(cause)
   return new VisorError('failed', `The ${what} '${path}' cannot be opened: ${reason}.`, { cause })
+}
+
+function refused(path: string, cause: unknown, what: string): VisorError {
+  const component = findRefusing(path)
+  const isFile = component === path
+  const where = isFile ? 'it is not open' : `the folder '${component}' cannot be entered`
+  return new VisorError(
+    'denied',
+    `The ${what} '${path}' cannot be opened: ${where} to uid ${process.getuid?.()}.`,
+    {
+      cause,
+      remedy: isFile
+        ? 'Let the user that visor runs as read it, and write it if the guest shall.'
+        : `Let the user that visor runs as enter it ('chmod o+x ${component}'), or keep the ${what} elsewhere.`,
+      object: { kind: 'file', name: component },
+    },
+  )
 }
 
 interface Header {

@@ -237,7 +237,7 @@ async function pull(
       backing: image.node,
     })
     undo.push(() => removeNodes(machine, [node]))
-    const frozen = bitmap === undefined ? undefined : `visor-bitmap-${target}`
+    const frozen = bitmap === undefined ? undefined : `backup-${target}`
     if (bitmap !== undefined && frozen !== undefined)
       actions.push(...frozenBitmap(node, frozen, image, bitmap))
     const id = newName(`back.${target}`)

@@ -58,6 +58,20 @@ export const commands: readonly CommandEntry[] = [
   ),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
+  entry(
+    'snapshot',
+    'Keep machines as they are, and take them back',
+    machines,
+    () => import('./commands/snapshot.ts'),
+  ),
+  entry('block', 'Move, join, copy and enlarge disks', machines, () => import('./commands/block.ts')),
+  entry('backup', 'Copy disks while they are in use', machines, () => import('./commands/backup.ts')),
+  entry(
+    'checkpoint',
+    'Remember what is written, for backups',
+    machines,
+    () => import('./commands/checkpoint.ts'),
+  ),
 
   entry('start', 'Start a machine', running, () => import('./commands/start.ts')),
   entry('stop', 'Ask a machine to power off, and wait for it', running, () => import('./commands/stop.ts')),

@@ -31,7 +31,11 @@ export function parseXmlDocument<S extends s.Schema>(
   text: string,
   limits: XmlLimits = {},
 ): s.Output<S> {
-  const document = parseXml(text, limits)
+  return readXmlDocument(schema, parseXml(text, limits))
+}
+
+/** As {@link parseXmlDocument}, of XML that is a tree already. */
+export function readXmlDocument<S extends s.Schema>(schema: S, document: XmlDocument): s.Output<S> {
   const { root } = document
   const name = schema.options.xml
   if (root.name !== name) {

@@ -33,7 +33,7 @@ export interface Change {
   /** The definition with the change made. */
   edit(definition: DomainDefinition): DomainDefinition
   /** Changes the machine and what is recorded of it; leaves both as they were when it fails. */
-  apply(machine: Machine): Promise<void>
+  apply(machine: Machine): Promise<unknown>
 }
 
 /**

@@ -8,11 +8,11 @@ export interface Unplugged {
   readonly device: string
   /** For messages: "processor 3". */
   readonly what: string
-  /** Slot that ACPI knows it by; devices without an id are named by it alone. */
-  readonly slot: string
+  /** For a processor: its slot, which ACPI knows it by where it has no id. */
+  readonly slot?: string
   readonly signal?: AbortSignal | undefined
-  /** Whether it is gone; asked whenever something was heard. Events alone will not do: not all processors have one. */
-  isGone(): Promise<boolean>
+  /** Whether it is gone, for what has no event of its own, as some processors: asked whenever something was heard. */
+  isGone?(): Promise<boolean>
 }
 
 /** As long as a slow guest takes; one that does not listen never does. */
@@ -31,9 +31,10 @@ export async function unplug(machine: Machine, unplugged: Unplugged): Promise<vo
   const { name } = details.definition
   const done = Promise.withResolvers<void>()
   done.promise.catch(() => {})
-  const look = () => void unplugged.isGone().then((isGone) => isGone && done.resolve(), done.reject)
+  const look = () => void unplugged.isGone?.().then((isGone) => isGone && done.resolve(), done.reject)
   const intercept = (event: QmpEvent) => {
     if (isRefusal(event, unplugged)) done.reject(refused(name, what))
+    else if (event.event === 'DEVICE_DELETED' && isNamed(event, device)) done.resolve()
     else if (event.event === 'DEVICE_DELETED' || event.event === 'ACPI_DEVICE_OST') look()
     return false
   }
@@ -53,8 +54,12 @@ export async function unplug(machine: Machine, unplugged: Unplugged): Promise<vo
   }
 }
 
+function isNamed({ data }: Pick<QmpEvent, 'data'>, device: string): boolean {
+  return data.device === device || data.path === device
+}
+
 function isRefusal({ event, data }: QmpEvent, { device, slot }: Unplugged): boolean {
-  if (event === 'DEVICE_UNPLUG_GUEST_ERROR') return data.device === device || data.path === device
+  if (event === 'DEVICE_UNPLUG_GUEST_ERROR' || event === 'MEM_UNPLUG_ERROR') return isNamed({ data }, device)
   if (event !== 'ACPI_DEVICE_OST' || !isRecord(data.info)) return false
   const { slot: told, 'slot-type': kind, source, status } = data.info
   return kind === 'CPU' && told === slot && source === ejection && !accepted.includes(Number(status))

@@ -10,7 +10,7 @@ import { connectMonitor, type GuestDetails, type Machine, type MachineEnd, openM
 import { fromStatus, type StateEvent } from './machine-state.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
 import { identifySavedState } from './saved-state.ts'
-import { settleCapture } from './templates/capture.ts'
+import { adoptSource } from './templates/capture.ts'
 
 export interface Registry {
   readonly defined: DefinedDomains
@@ -262,7 +262,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       await rm(dumping.partial, { force: true })
       await machine.record({ dumping: undefined })
     }
-    if (capturing) await settleCapture(machine)
+    if (capturing) await adoptSource(defined, machine)
     const file = paths.of(live.uuid).saved
     if (restoring !== undefined && (await identifySavedState(file)) === restoring) {
       // It has run on from the saved state, which must not be used again.

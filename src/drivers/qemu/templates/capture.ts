@@ -13,7 +13,7 @@ import type { Machine } from '../machine.ts'
 import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { cloneDefinition, type FrozenDisk } from './clone-definition.ts'
-import { freezeDisks, writableDisks } from './freeze-disks.ts'
+import { findOverlays, freezeDisks, writableDisks } from './freeze-disks.ts'
 import { connectHook, hookAlias } from './guest-hook.ts'
 import { fileMark, type TemplateFiles, type TemplateRecord } from './record.ts'
 
@@ -87,13 +87,13 @@ async function openHook(context: Context, source: Machine) {
 async function freeze(registry: Registry, source: Machine, name: string): Promise<readonly FrozenDisk[]> {
   const live = await writableDisks(source)
   const after = await freezeDisks(source, live, name)
-  await recordDisks(registry, source, after)
+  await recordDisks(registry.defined, source, after)
   return live.map(({ alias, file, format, sizeBytes }) => ({ alias, file, format, sizeBytes }))
 }
 
 /** Both definitions have the disks that the machine writes to now. */
 async function recordDisks(
-  registry: Registry,
+  defined: Registry['defined'],
   source: Machine,
   after: Awaited<ReturnType<typeof freezeDisks>>,
 ): Promise<void> {
@@ -110,8 +110,8 @@ async function recordDisks(
   })
   const { definition } = source.details
   await source.record({ definition: change(definition) })
-  const entry = registry.defined.get(definition.uuid)
-  await registry.defined.put({ ...entry, definition: change(entry.definition as CompleteDefinition) })
+  const entry = defined.get(definition.uuid)
+  await defined.put({ ...entry, definition: change(entry.definition as CompleteDefinition) })
 }
 
 interface Receiving extends Capture {
@@ -181,8 +181,14 @@ async function sendState(source: Machine, socket: string, sending: Sending): Pro
   }
 }
 
+/** Settles what a daemon before did to the source of a template. */
+export async function adoptSource(defined: Registry['defined'], source: Machine): Promise<void> {
+  await recordDisks(defined, source, await findOverlays(source))
+  await settleCapture(source)
+}
+
 /** Lets the source of a template go on, whatever became of that. */
-export async function settleCapture(source: Machine): Promise<void> {
+async function settleCapture(source: Machine): Promise<void> {
   const { monitor, details } = source
   await monitor.execute('migrate_cancel').catch(() => {})
   for (let tries = 0; tries < 500; tries++) {

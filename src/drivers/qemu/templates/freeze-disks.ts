@@ -10,6 +10,9 @@ import { createOverlay } from '../qcow2-overlay.ts'
 import { isRecord } from '../qmp/index.ts'
 import { type FrozenDisk, onOverlay } from './clone-definition.ts'
 
+/** Names of the nodes of overlays. */
+const overlayNode = /^frozen\d+-/u
+
 interface LiveDisk extends FrozenDisk {
   readonly disk: Disk
   /** The node that the device reads and writes. */
@@ -64,7 +67,7 @@ export async function freezeDisks(
       made.push(path)
       await grantAccess(machine, [{ path, write: true, what: 'disk image' }])
       const disk = onOverlay(one.disk, path)
-      const node = `over${index}-${Date.now().toString(36)}`
+      const node = `frozen${index}-${Date.now().toString(36)}`
       await monitor.execute('blockdev-add', {
         ...blockNode(disk, { path, format: 'qcow2' }, node, false),
         backing: null,
@@ -80,4 +83,27 @@ export async function freezeDisks(
     for (const path of made) await rm(path, { force: true })
     throw error
   }
+}
+
+/**
+ * The disks that a machine writes to by now but whose definition still names what is below: their overlays
+ * were put there, and nobody lived to write that down.
+ */
+export async function findOverlays({ monitor, details }: Machine): Promise<ReadonlyMap<string, Disk>> {
+  const [blocks, nodes] = await Promise.all(
+    ['query-block', 'query-named-block-nodes'].map(async (command) => {
+      const answer = await monitor.execute(command)
+      return Array.isArray(answer) ? answer.filter(isRecord) : []
+    }),
+  )
+  const found = new Map<string, Disk>()
+  for (const disk of details.definition.devices.disks) {
+    const { alias = '' } = disk
+    const block = blocks?.find(({ qdev }) => typeof qdev === 'string' && qdev.split('/').includes(alias))
+    const node = isRecord(block?.inserted) ? block.inserted['node-name'] : undefined
+    if (typeof node !== 'string' || !overlayNode.test(node)) continue
+    const file = nodes?.find((one) => one['node-name'] === `${node}-file`)?.file
+    if (typeof file === 'string' && file !== disk.file) found.set(alias, onOverlay(disk, file))
+  }
+  return found
 }

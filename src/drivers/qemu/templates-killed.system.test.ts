@@ -1,0 +1,162 @@
+/** Templates and clones when the daemon or a QEMU is killed in the middle, and when the disk is full. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { CompleteConnection } from '../../driver/index.ts'
+import { findProgram } from './emulator.ts'
+import { openTestDriver } from './test-daemon.ts'
+import { testDefinition, writeTestDisk } from './test-guest.ts'
+
+const skip = (await findProgram('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
+
+describe('Templates when something dies', { skip }, () => {
+  let directory = ''
+  let connection: CompleteConnection
+  let source = ''
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'visor-killed-'))
+    const disk = join(directory, 'disk.raw')
+    await writeTestDisk(disk)
+    await writeFile(join(directory, 'data.raw'), Buffer.alloc(65_536))
+    connection = await openTestDriver(directory)
+    const devices = {
+      disks: [
+        { file: disk, target: 'vda', readonly: true },
+        { file: join(directory, 'data.raw'), target: 'vdb' },
+      ],
+    }
+    const { uuid } = await connection.domains.define(testDefinition('web', disk, devices))
+    await connection.domains.start(uuid)
+    await hear(uuid, 'ready')
+    source = uuid
+  })
+  after(async () => {
+    for (const { uuid, state } of await connection.domains.list())
+      if (state !== 'shutoff') await connection.domains.destroy(uuid)
+    await connection.close()
+    assert.deepEqual(await guestProcesses(directory), [])
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  async function hear(uuid: string, text: string): Promise<void> {
+    const console = await connection.domains.openConsole(uuid, { scrollback: true })
+    let said = ''
+    for await (const bytes of console) {
+      said += Buffer.from(bytes).toString('latin1')
+      if (said.includes(text)) return console.close()
+    }
+    assert.fail(`The console ended without '${text}': ${said}`)
+  }
+
+  /** The guest counts characters since its boot: that it goes on counting shows that it was not started anew. */
+  async function count(uuid: string): Promise<number> {
+    const console = await connection.domains.openConsole(uuid)
+    await console.write(Buffer.from('a'))
+    let said = ''
+    for await (const bytes of console) {
+      said += Buffer.from(bytes).toString('latin1')
+      const found = /:([0-9a-f]{4})a/u.exec(said)?.[1]
+      if (found === undefined) continue
+      await console.close()
+      return Number.parseInt(found, 16)
+    }
+    assert.fail('The console ended without an answer.')
+  }
+
+  test('whenever the daemon is killed, the source goes on and nothing is orphaned', async () => {
+    let counted = await count(source)
+    for (let rounds = 0; rounds < 14; rounds++) {
+      await connection.close()
+      const last = await killedCloner(rounds * 60)
+      connection = await openTestDriver(directory)
+      const now = await count(source)
+      assert.equal(now, counted + 1, `after ${last}`)
+      counted = now
+      await judge(last)
+      for (const { uuid, state } of await connection.domains.list()) {
+        if (uuid === source) continue
+        if (state !== 'shutoff') await connection.domains.destroy(uuid)
+        await connection.domains.undefine(uuid)
+      }
+      for (const { name } of await connection.templates.list()) await connection.templates.remove(name)
+      assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] }, last)
+    }
+  })
+
+  /** Lets another daemon work, and kills it some time after it has begun. */
+  async function killedCloner(delayMs: number): Promise<string> {
+    const program = join(import.meta.dirname, 'test-cloner.ts')
+    const daemon = spawn(process.execPath, [program, directory, source], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    daemon.stdout.on('data', (chunk) => {
+      said += String(chunk)
+    })
+    while (!said.includes('begin') && daemon.exitCode === null)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, delayMs))
+    const gone = new Promise((resolve) => daemon.once('close', resolve))
+    daemon.kill('SIGKILL')
+    await gone
+    return said.trim().split('\n').at(-1) ?? ''
+  }
+
+  /** What is there is whole: each template can be cloned, each clone runs, each process is accounted for. */
+  async function judge(last: string): Promise<void> {
+    const domains = await connection.domains.list()
+    const templates = await connection.templates.list()
+    assert.deepEqual(
+      domains.filter(({ state }) => state !== 'running' && state !== 'shutoff'),
+      [],
+      last,
+    )
+    assert.ok(templates.length <= 1, last)
+    for (const uuid of templates.flatMap(({ clones }) => clones))
+      assert.ok(
+        domains.some((domain) => domain.uuid === uuid),
+        last,
+      )
+    for (const { uuid, state } of domains) if (state === 'running' && uuid !== source) await count(uuid)
+    for (const { name } of templates) {
+      await connection.templates.setPool(name, { size: 0 })
+      const [clone] = await connection.templates.clone(name, { name: 'after' })
+      assert.ok(clone)
+      await count(clone.uuid)
+    }
+    const running = (await connection.domains.list({ states: ['running'] })).map(({ pid }) => pid)
+    assert.deepEqual((await guestProcesses(directory)).sort(), running.sort(), last)
+    const { devices } = await connection.domains.describe(source)
+    const { devices: next } = await connection.domains.describe(source, { inactive: true })
+    assert.equal(next.disks[1]?.file, devices.disks[1]?.file)
+    assert.ok((await openFiles(source)).includes(devices.disks[1]?.file ?? ''), last)
+  }
+
+  async function openFiles(uuid: string): Promise<string[]> {
+    const { pid } = await connection.domains.get(uuid)
+    const names = await readdir(`/proc/${pid}/fd`)
+    return Promise.all(names.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+  }
+
+  async function leftovers() {
+    const [templates, clones, guests] = await Promise.all(
+      ['state/qemu/templates', 'state/qemu/clones', 'run/qemu'].map((part) => readdir(join(directory, part))),
+    )
+    return { templates, clones, guests }
+  }
+})
+
+/** Processes whose command line names something in this directory: guests of this test. */
+async function guestProcesses(directory: string): Promise<number[]> {
+  const found: number[] = []
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/u.test(pid)) continue
+    const line = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')
+    if (line.includes('qemu-system') && line.includes(`${directory}/run`)) found.push(Number(pid))
+  }
+  return found
+}

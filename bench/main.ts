@@ -7,6 +7,7 @@
  */
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { clone } from './benchmarks/clone.ts'
 import { define } from './benchmarks/define.ts'
 import { destroy } from './benchmarks/destroy.ts'
 import { fleet, guestMemory, statsLoad } from './benchmarks/fleet.ts'
@@ -22,6 +23,7 @@ import { atWorkbench } from './workbench.ts'
 
 const benchmarks: readonly Benchmark[] = [
   start,
+  clone,
   destroy,
   define,
   list,

@@ -74,6 +74,12 @@ until [ -n "$port" ]; do
   [ -n "$port" ] || sleep 1
 done
 exec 3<>"$port"
+# It waits: a program that is started takes longer.
+if [ -x /sbin/reseed ]; then
+  mkfifo /run/reseed.in /run/reseed.out
+  reseed </run/reseed.in >/run/reseed.out &
+  exec 4>/run/reseed.in 5</run/reseed.out
+fi
 links=
 while true; do
   while read -r -n 512 word first second <&3; do
@@ -86,15 +92,20 @@ while true; do
     machine-id) echo "$first" >/etc/machine-id ;;
     time) date -s "@$first" >/dev/null ;;
     entropy)
-      echo "$first" >/dev/urandom
-      reseed
+      if [ -p /run/reseed.in ]; then
+        echo "$first" >&4
+        read -r line <&5
+      else
+        echo "$first" >/dev/urandom
+      fi
       ;;
     mac)
       for link in /sys/class/net/*; do
         read -r address <"$link/address"
         [ "$address" = "$first" ] || continue
         link=\${link##*/}
-        ip link set dev "$link" address "$second" && links="$links $link"
+        case " $links " in *" $link "*) ;; *) links="$links $link" ;; esac
+        ip link set dev "$link" address "$second"
       done
       ;;
     network)
@@ -102,7 +113,7 @@ while true; do
       read -r name </proc/sys/kernel/hostname
       for link in $links; do
         ip address flush dev "$link"
-        udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 3>&- &
+        udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 3>&- 4>&- 5<&- &
       done
       links=
       ;;

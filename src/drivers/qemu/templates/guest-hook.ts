@@ -78,7 +78,8 @@ function guestHook(socket: Socket, name: string): GuestHook {
         () => false,
       ),
     post: (line) => void socket.write(`${line}\n`),
-    close: () => void socket.destroy(),
+    // What was posted still goes out.
+    close: () => void socket.end(() => socket.destroy()),
   }
 }
 

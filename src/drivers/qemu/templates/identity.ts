@@ -26,27 +26,35 @@ export function setLinks(
   )
 }
 
-/** All that makes it another machine than its template, but for what it has from its name. */
-export function identityLines({ definition, before }: Identity): string[] {
+/**
+ * All that makes it another machine than its template, in the order of urgency: what it does must be random
+ * by itself before anything else, and takes a moment; the clock and the addresses take longer.
+ */
+export function identityLines({ definition, before }: Identity): { first: string[]; later: string[] } {
   const macs = definition.devices.interfaces.flatMap(({ mac = '', alias }) => {
     const old = before.devices.interfaces.find((one) => one.alias === alias)?.mac
     return old === undefined ? [] : [`mac ${old} ${mac}`]
   })
-  return [
-    `entropy ${randomBytes(32).toString('hex')}`,
-    `machine-id ${definition.uuid.replaceAll('-', '')}`,
-    ...macs,
-    ...nameLines(definition),
-  ]
+  return {
+    first: [
+      `entropy ${randomBytes(32).toString('hex')}`,
+      `machine-id ${definition.uuid.replaceAll('-', '')}`,
+      hostnameLine(definition),
+    ],
+    later: [timeLine(), ...macs],
+  }
 }
 
 /** What is left to say to one that waited in the pool. */
-export function nameLines({ name }: CompleteDefinition): string[] {
-  return [`time ${Math.round(Date.now() / 1000)}`, `hostname ${hostname(name)}`]
+export function nameLines(definition: CompleteDefinition): string[] {
+  return [timeLine(), hostnameLine(definition)]
 }
 
+const timeLine = () => `time ${Math.round(Date.now() / 1000)}`
+const hostnameLine = ({ name }: CompleteDefinition) => `hostname ${hostname(name)}`
+
 /** Names of machines may be more than RFC 1123 allows a host to be called. */
-export function hostname(name: string): string {
+function hostname(name: string): string {
   const sound = name.replaceAll(/[^a-z0-9-]+/giu, '-').replaceAll(/^-+|-+$/gu, '')
   return sound.slice(0, 63).replace(/-+$/u, '') || 'clone'
 }

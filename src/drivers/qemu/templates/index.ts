@@ -146,9 +146,11 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     const { machine } = spare
     const { uuid } = machine.details.definition
     try {
-      await become(record, spare, name)
-      if (paused) await machine.monitor.execute('stop')
-      await machine.record({ paused, template: { id: record.id, role: 'clone' } })
+      const { settled } = await become(record, spare, name)
+      if (paused) {
+        await settled
+        await machine.monitor.execute('stop')
+      }
       if (signal?.aborted) throw new VisorError('cancelled', `The clone '${name}' was cancelled.`)
       return registry.domain(uuid)
     } catch (error) {
@@ -157,8 +159,12 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     }
   }
 
-  /** Makes a domain of a copy and lets it run. */
-  async function become(record: TemplateRecord, spare: Spare, name: string): Promise<void> {
+  /** Makes a domain of a copy and lets it run; `settled` resolves when the guest has all of its identity. */
+  async function become(
+    record: TemplateRecord,
+    spare: Spare,
+    name: string,
+  ): Promise<{ settled: Promise<void> }> {
     const { machine } = spare
     const { uuid } = machine.details.definition
     const directory = paths.of(uuid).clone
@@ -173,7 +179,18 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     registry.clones.set(uuid, record.id)
     registry.tell(uuid, { type: 'defined', reason: 'cloned' })
     registry.admit(uuid, machine, { type: 'started', reason: 'cloned' })
-    await Promise.all([defined, wake(record, spare)])
+    const [{ settled }] = await Promise.all([wake(record, spare), defined])
+    return { settled: whenSettled(record, machine, settled) }
+  }
+
+  function whenSettled(record: TemplateRecord, machine: Machine, settled: Promise<void>): Promise<void> {
+    return settled
+      .then(() => machine.record({ template: { id: record.id, role: 'clone' } }))
+      .catch((error: unknown) => {
+        const { name } = machine.details.definition
+        if (registry.machine(machine.details.definition.uuid) === machine)
+          log.warn({ domain: name, error: String(error) }, 'A clone could not be given its addresses.')
+      })
   }
 
   async function undoClone(machine: Machine): Promise<void> {
@@ -306,10 +323,11 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     if (!record) return
     machine.setState({ state: 'running', reason: 'restored' })
     const spare = { machine, hook: await hookOf(machine), warm: false }
-    await wake(record, spare).catch((error: unknown) =>
-      log.warn({ domain: definition.name, error: String(error) }, 'A clone could not be told who it is.'),
-    )
-    await machine.record({ template: { id: record.id, role: 'clone' } })
+    await wake(record, spare)
+      .then(({ settled }) => whenSettled(record, machine, settled))
+      .catch((error: unknown) =>
+        log.warn({ domain: definition.name, error: String(error) }, 'A clone could not be told who it is.'),
+      )
   }
 
   await adopt()

@@ -9,13 +9,15 @@ import type { TemplateRecord } from './record.ts'
 import type { Spare } from './spare.ts'
 
 const retryMs = 30_000
+/** Whoever takes a copy works with it first. */
+const restMs = 500
 
 export interface Pools {
   ready(id: string): number
   /** One that is ready; undefined when none is. Another is made later. */
   take(id: string): Spare | undefined
   add(id: string, spare: Spare): void
-  /** Brings all pools to their size, in the background. */
+  /** Brings all pools to their size, in the background, a moment later. */
   fill(): void
   /** Ends all copies of a template, or those beyond `keep`. */
   drain(id: string, keep?: number): Promise<void>
@@ -48,7 +50,7 @@ export function openPools({ context, templates, busy, make }: PoolsOptions): Poo
         of(id).filter((other) => other !== spare),
       )
       await removeOwnFiles(context, spare.machine)
-      retry ??= setTimeout(fill, retryMs).unref()
+      retry ??= setTimeout(fillNow, retryMs).unref()
     })
   }
 
@@ -68,6 +70,10 @@ export function openPools({ context, templates, busy, make }: PoolsOptions): Poo
 
   function fill(): void {
     clearTimeout(retry)
+    retry = closed ? undefined : setTimeout(fillNow, restMs).unref()
+  }
+
+  function fillNow(): void {
     retry = undefined
     again = true
     if (filling || closed) return
@@ -75,11 +81,11 @@ export function openPools({ context, templates, busy, make }: PoolsOptions): Poo
     filling = fillAll()
       .catch((error: unknown) => {
         context.log.warn({ error: String(error) }, 'A copy for the pool of a template could not be made.')
-        if (!closed) retry ??= setTimeout(fill, retryMs).unref()
+        if (!closed) retry ??= setTimeout(fillNow, retryMs).unref()
       })
       .finally(() => {
         filling = undefined
-        if (again && !retry) fill()
+        if (again && !retry) fillNow()
       })
   }
 

@@ -95,23 +95,37 @@ export async function warmUp(record: TemplateRecord, spare: Spare): Promise<Spar
   const { machine, hook } = spare
   if (!hook) return spare
   const { definition } = machine.details
+  const { first, later } = identityLines({ definition, before: record.definition })
   await machine.monitor.execute('cont')
-  await tellIdentity(hook, identityLines({ definition, before: record.definition }))
+  await tellIdentity(hook, [...first, ...later])
   await machine.monitor.execute('stop')
   return { ...spare, warm: true }
 }
 
-/** Lets it run as a machine of its own. Resolves when it has said that it knows who it is. */
-export async function wake(record: TemplateRecord, { machine, hook, warm }: Spare): Promise<void> {
+/**
+ * Lets it run as a machine of its own. Resolves when it has said that it knows who it is; `settled` then
+ * resolves when it has its clock and addresses too, and its cards are plugged in.
+ */
+export async function wake(record: TemplateRecord, spare: Spare): Promise<{ settled: Promise<void> }> {
+  const { machine, hook, warm } = spare
   const { definition } = machine.details
-  await machine.monitor.execute('cont')
-  if (hook) {
-    const lines = warm ? nameLines(definition) : identityLines({ definition, before: record.definition })
-    await tellIdentity(hook, lines)
+  const whole = identityLines({ definition, before: record.definition })
+  const { first, later } = warm ? { first: nameLines(definition), later: [] } : whole
+  await Promise.all([machine.monitor.execute('cont'), hook && tellIdentity(hook, first)])
+  const settled = settle(spare, later)
+  settled.catch(() => {})
+  return { settled }
+}
+
+async function settle({ machine, hook }: Spare, lines: readonly string[]): Promise<void> {
+  const { definition } = machine.details
+  try {
+    if (hook && lines.length > 0) await tellIdentity(hook, lines)
+    if (hook || isolated(definition)) await setLinks(machine, definition, true)
+    hook?.post('network')
+  } finally {
+    hook?.close()
   }
-  if (hook || isolated(definition)) await setLinks(machine, definition, true)
-  hook?.post('network')
-  hook?.close()
 }
 
 /** Whether its cards are in networks of its own, where nobody else can have its address. */

@@ -72,7 +72,7 @@ export const microArchitectures = Object.keys(architectures)
 /** Digest of all that this file and its neighbours add to the packages. */
 export const microRecipe = createHash('sha256')
   .update(
-    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 3']),
+    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 4']),
   )
   .digest('hex')
 

@@ -74,6 +74,7 @@ until [ -n "$port" ]; do
   [ -n "$port" ] || sleep 1
 done
 exec 3<>"$port"
+trap '' PIPE
 # It waits: a program that is started takes longer.
 if [ -x /sbin/reseed ]; then
   mkfifo /run/reseed.in /run/reseed.out

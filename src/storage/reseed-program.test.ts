@@ -14,17 +14,13 @@ test('the programs are of their architecture', () => {
 
 const noX86 = process.arch === 'x64' ? false : 'the processor here is no x86-64'
 
-test('it asks the kernel, which does it for root', { skip: noX86 }, () => {
+test('it answers when it has asked the kernel', { skip: noX86 }, () => {
   const directory = mkdtempSync(join(tmpdir(), 'visor-reseed-'))
   try {
     const path = join(directory, 'reseed')
     writeFileSync(path, reseedProgram('x86_64') ?? '', { mode: 0o755 })
-    const { status, error, stdout } = spawnSync(path, { input: 'some entropy\n' })
-    assert.equal(error, undefined)
-    // Who is not root is refused: EPERM, 1.
-    const root = process.getuid?.() === 0
-    assert.equal(status, root ? 0 : 256 - 1)
-    assert.equal(stdout.toString(), root ? '\n' : '')
+    const { status, error, stdout } = spawnSync(path, { input: `${'5a'.repeat(32)}\n` })
+    assert.deepEqual([error, status, stdout.toString()], [undefined, 0, '\n'])
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }

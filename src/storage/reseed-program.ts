@@ -1,27 +1,29 @@
 /**
- * A program for the micro guest that makes the kernel's random generator start from its entropy pool at once,
- * which busybox cannot: ioctl RNDRESEEDCRNG on /dev/urandom, random(4). Without it, copies of one running
- * guest give the same random numbers for up to a minute. It waits for entropy on its standard input, a line at
- * a time, and answers each with an empty line when it is in force: a program that waits is there sooner than
- * one that is started. Its exit code is 0 when its input ends.
+ * A program for the micro guest that makes the kernel's random generator start from new entropy at once, which
+ * busybox cannot: ioctls RNDADDENTROPY and RNDRESEEDCRNG on /dev/urandom, random(4). Without it, copies of one
+ * running guest give the same random numbers for up to a minute. It waits for entropy on its standard input, a
+ * line of hexadecimal digits at a time, and answers each with an empty line when it is in force: a program that
+ * waits is there sooner than one that is started. Its exit code is 0 when its input ends.
  *
- * An ELF file with one segment (System V ABI, chapters 4 and 5) and some thirty machine
- * instructions, by the kernel's numbers of these calls.
+ * An ELF file with one segment (System V ABI, chapters 4 and 5) and some thirty machine instructions, by the
+ * kernel's numbers of these calls.
  */
 
 /**
- * fd = openat(AT_FDCWD, path, O_RDWR); while ((n = read(0, buffer, 128)) > 0) { write(fd, buffer, n);
- * if (ioctl(fd, 0x5207) != 0) break; write(1, "\\n", 1) } exit(the last result); path and newline.
+ * fd = openat(AT_FDCWD, path, O_RDWR); while ((n = read(0, bytes, 128)) > 0) { ioctl(fd, RNDADDENTROPY, { 4 * n bits,
+ * n, bytes }); ioctl(fd, RNDRESEEDCRNG); write(1, "\\n", 1) } exit(the last result); path and newline.
  */
 const x86_64 =
-  'bf9cffffff488d3565000000ba02000000b8010100000f0589c331ff488db42400ffffffba8000000031c00f0585c07e3789' +
-  'c289dfb8010000000f0589dfbe07520000b8100000000f0585c0751abf01000000488d3524000000ba01000000b801000000' +
-  '0f05ebb289c7b83c0000000f052f6465762f7572616e646f6d000a'
+  'bf9cffffff488d3581000000ba02000000b8010100000f0589c331ff488db42408ffffffba8000000031c00f0585c07e538d' +
+  '0c8500000000898c2400ffffff89842404ffffff89dfbe03520840488d942400ffffffb8100000000f0589dfbe07520000b8' +
+  '100000000f05bf01000000488d3524000000ba01000000b8010000000f05eb9689c7b83c0000000f052f6465762f7572616e' +
+  '646f6d000a'
 /** The same; a call over the path leaves its address. */
 const i686 =
-  'e80d0000002f6465762f7572616e646f6d005bb902000000b805000000cd8089c631db8d8c2400ffffffba80000000b80300' +
-  '0000cd8085c07e3f89c289f3b804000000cd8089f3b907520000b836000000cd8085c07522c6842400ffffff0abb01000000' +
-  '8d8c2400ffffffba01000000b804000000cd80eba889c3b801000000cd80'
+  'e80d0000002f6465762f7572616e646f6d005bb902000000b805000000cd8089c631db8d8c2408ffffffba80000000b80300' +
+  '0000cd8085c07e5a8d0c8500000000898c2400ffffff89842404ffffff89f3b9035208408d942400ffffffb836000000cd80' +
+  '89f3b907520000b836000000cd80c6842400ffffff0abb010000008d8c2400ffffffba01000000b804000000cd80eb8d89c3' +
+  'b801000000cd80'
 
 /** Where the file is mapped. */
 const address = 0x400000

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../driver/index.ts'
 import { findProgram } from './emulator.ts'
+import { clonerProgram } from './test-cloner.ts'
 import { openTestDriver } from './test-daemon.ts'
 import { testDefinition, writeTestDisk } from './test-guest.ts'
 
@@ -89,8 +90,7 @@ describe('Templates when something dies', { skip }, () => {
 
   /** Lets another daemon work, and kills it some time after it has begun. */
   async function killedCloner(delayMs: number): Promise<string> {
-    const program = join(import.meta.dirname, 'test-cloner.ts')
-    const daemon = spawn(process.execPath, [program, directory, source], {
+    const daemon = spawn(process.execPath, [clonerProgram, directory, source], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     let said = ''

@@ -26,5 +26,8 @@ async function cloneForEver(directory: string, domain: string): Promise<void> {
   }
 }
 
+/** This program: its arguments are the directory and the domain. */
+export const clonerProgram = import.meta.filename
+
 const [, , directory, domain] = process.argv
-if (directory && domain) await cloneForEver(directory, domain)
+if (import.meta.main && directory && domain) await cloneForEver(directory, domain)

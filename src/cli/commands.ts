@@ -56,6 +56,12 @@ export const commands: readonly CommandEntry[] = [
     machines,
     () => import('./commands/protect.ts'),
   ),
+  entry(
+    'limits',
+    'Set limits on what a machine takes of its host',
+    machines,
+    () => import('./commands/limits.ts'),
+  ),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
   entry(

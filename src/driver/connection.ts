@@ -184,6 +184,8 @@ export interface Domains {
   updateDevice?(domain: string, options: DeviceOptions & { readonly force?: boolean }): Promise<void>
   setVcpus?(domain: string, options: SetVcpusOptions): Promise<void>
   setMemory?(domain: string, options: SetMemoryOptions): Promise<void>
+  /** Holds it to other limits on what it takes of its host; what is not named stays as it is. */
+  setLimits?(domain: string, options: SetLimitsOptions): Promise<void>
   /** Presses keys together, and lets them go. */
   sendKey?(domain: string, options: SendKeyOptions): Promise<void>
   injectNmi?(domain: string, options?: CallOptions): Promise<void>
@@ -224,6 +226,20 @@ export interface SetMemoryOptions extends AffectOptions {
   readonly memoryKiB: number
   /** The most there can be, not what there is; only of the definition. */
   readonly maximum?: boolean
+}
+export interface SetLimitsOptions extends AffectOptions {
+  /** Weight against others. */
+  readonly cpuShares?: number
+  /** Processor time of the whole machine in each period, microseconds; -1 for all. */
+  readonly cpuQuotaUs?: number
+  readonly cpuPeriodUs?: number
+  /** Of memory; -1 takes the limit away. */
+  readonly hardLimitKiB?: number
+  readonly softLimitKiB?: number
+  /** Of memory and swap together. */
+  readonly swapHardLimitKiB?: number
+  /** Share of the host's disks against others. */
+  readonly ioWeight?: number
 }
 export interface SendKeyOptions extends CallOptions {
   /** Names such as `KEY_LEFTCTRL`, or numbers in the codeset. */

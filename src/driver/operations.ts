@@ -55,6 +55,8 @@ const strings = <const D extends string>(doc: D) => s.array(doc, s.string('text'
 
 const live = s.boolean('of the running machine; what runs without either', { optional: true })
 const config = s.boolean('of the definition for the next start', { optional: true })
+const limit = <const D extends string>(doc: D, min: number, max: number) =>
+  s.integer(doc, { optional: true, min, max })
 const oneDevice = s.field(Devices, {})
 
 export const operations = {
@@ -237,6 +239,22 @@ export const operations = {
       options: s.object('SetMemory', 'How much', {
         memoryKiB: s.integer('how much', { min: 1, max: 2 ** 43 }),
         maximum: s.boolean('the most there can be, not what there is', { optional: true }),
+        live,
+        config,
+      }),
+    },
+    setLimits: {
+      access: 'admin',
+      doc: 'Sets limits on what the machine takes of its host.',
+      key: 'domain',
+      options: s.object('SetLimits', 'Which', {
+        cpuShares: limit('weight against others', 1, 262_144),
+        cpuQuotaUs: limit('processor time in each period, microseconds; -1 for all', -1, 2 ** 53 - 1),
+        cpuPeriodUs: limit('period of the quota, microseconds', 1000, 1_000_000),
+        hardLimitKiB: limit('the most memory; -1 for all', -1, 2 ** 43),
+        softLimitKiB: limit('memory when the host is short; -1 for all', -1, 2 ** 43),
+        swapHardLimitKiB: limit('the most memory and swap together; -1 for all', -1, 2 ** 43),
+        ioWeight: limit("share of the host's disks against others", 10, 1000),
         live,
         config,
       }),

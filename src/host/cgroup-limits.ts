@@ -86,7 +86,11 @@ function settingsOf(limits: CgroupLimits): (readonly [string, Setting[], Setting
     value === undefined
       ? []
       : [{ what, file, value: String(value), ...(otherFile === undefined ? {} : { otherFile }) }]
-  const swap = memorySwapBytes === undefined ? undefined : Math.max(0, memorySwapBytes - (memoryBytes ?? 0))
+  const swap =
+    memorySwapBytes === undefined || memorySwapBytes < 0
+      ? memorySwapBytes
+      : Math.max(0, memorySwapBytes - Math.max(0, memoryBytes ?? 0))
+  const orMax = (value: number | undefined) => (value === -1 ? 'max' : value)
   const max =
     cpuQuotaUs === undefined && cpuPeriodUs === undefined
       ? undefined
@@ -109,9 +113,9 @@ function settingsOf(limits: CgroupLimits): (readonly [string, Setting[], Setting
         ...one('limit with swap', 'memory.memsw.limit_in_bytes', memorySwapBytes),
       ],
       [
-        ...one('hard limit', 'memory.max', memoryBytes),
-        ...one('soft limit', 'memory.high', memorySoftBytes),
-        ...one('limit with swap', 'memory.swap.max', swap),
+        ...one('hard limit', 'memory.max', orMax(memoryBytes)),
+        ...one('soft limit', 'memory.high', orMax(memorySoftBytes)),
+        ...one('limit with swap', 'memory.swap.max', orMax(swap)),
       ],
     ],
     [
@@ -207,6 +211,25 @@ export async function applyLimits(settings: readonly CgroupSetting[]): Promise<v
           },
         )
       })
+}
+
+/** As {@link applyLimits}, of groups that have other limits: memory with swap is never less than memory, whichever moves first. */
+export async function changeLimits(settings: readonly CgroupSetting[]): Promise<void> {
+  await applyLimits(settings).catch((error: unknown) => {
+    if (settings.length < 2) throw error
+    return applyLimits([...settings].reverse())
+  })
+}
+
+export function noGroups(): VisorError {
+  return new VisorError(
+    'unsupported-config',
+    'It has no control group of its own, so it cannot be limited.',
+    {
+      remedy:
+        "Give visord a service with 'Delegate=yes' (packaging/visord.service), and start the machine anew.",
+    },
+  )
 }
 
 /** Makes a group that can have limits, as far as those above it pass them on. */

@@ -18,11 +18,18 @@ import { randomUUID } from 'node:crypto'
 import { chownSync, mkdirSync, readFileSync } from 'node:fs'
 import { open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createConnection, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { VisorError } from '../model/index.ts'
 import { type CgroupHierarchy, cgroupPaths, enterCgroups, removeCgroups, usualHierarchies } from './cgroup.ts'
-import { applyLimits, type CgroupLimits, type CgroupSetting, limitSettings } from './cgroup-limits.ts'
+import {
+  applyLimits,
+  type CgroupLimits,
+  type CgroupSetting,
+  changeLimits,
+  limitSettings,
+  noGroups,
+} from './cgroup-limits.ts'
 import { type FileAccess, type Grant, holdGrants, planAccess, revokeGrants } from './file-access.ts'
 import { errorNumber, listDirectory, readJsonFile, writeFileAtomic } from './files.ts'
 import { type ProcessLimits, withLimits } from './limits.ts'
@@ -83,6 +90,8 @@ export interface GuestProcess {
   grant(files: readonly FileAccess[]): Promise<void>
   /** Takes back what was granted of exactly these files; folders on the way stay open to it until its end. */
   revoke(paths: readonly string[]): Promise<void>
+  /** Holds it to other limits from now on. Fails with `unsupported-config` for what its groups cannot limit. */
+  limit(hierarchies: readonly CgroupHierarchy[], limits: CgroupLimits): Promise<void>
   /** Looks at once whether it is gone, for adopted guests, which are otherwise looked at every second. */
   check(): void
   /** Ends it with SIGKILL; resolves when it is gone. */
@@ -291,6 +300,8 @@ function guestProcess(
   let current = record
   let written: Promise<void> = Promise.resolve()
   let released = false
+  /** Groups it has got since it was started. */
+  const added: string[] = []
   /** One after another, so that the last one stays. */
   const write = (): Promise<void> => {
     written = written.catch(() => {}).then(() => (released ? undefined : writeRecord(directory, current)))
@@ -312,7 +323,8 @@ function guestProcess(
       return current.cgroups
     },
     async confirm(details) {
-      const cgroups = await entering
+      const entered = await entering
+      const cgroups = [...new Set([...entered, ...added])]
       current = { ...current, phase: 'running', cgroups, details }
       await write()
     },
@@ -340,6 +352,22 @@ function guestProcess(
       current = { ...current, grants: grants.filter((grant) => !gone.includes(grant)) }
       await write()
     },
+    async limit(hierarchies, limits) {
+      await entering
+      const [known] = current.cgroups
+      if (known === undefined) throw noGroups()
+      const all = usualHierarchies(hierarchies, true)
+      const paths = cgroupPaths(all, basename(known))
+      const settings = limitSettings(all, paths, limits)
+      const more = [...new Set(settings.map(({ path }) => path))].filter(
+        (path) => !current.cgroups.includes(path),
+      )
+      added.push(...more)
+      current = { ...current, cgroups: [...current.cgroups, ...more] }
+      if (more.length > 0) await write()
+      await changeLimits(settings)
+      await enterCgroups(more, identity.pid)
+    },
     async kill() {
       hold()
       signalProcess(identity, 'SIGKILL')
@@ -356,7 +384,7 @@ function guestProcess(
       // A record that is being written would be left behind in its folder.
       released = true
       await Promise.allSettled([entering, written])
-      await removeCgroups(record.cgroups)
+      await removeCgroups([...new Set([...record.cgroups, ...current.cgroups])])
       const failed = user ? await revokeGrants(user, current.grants ?? []) : []
       await rm(directory, { recursive: true, force: true })
       if (failed[0]) throw failed[0]

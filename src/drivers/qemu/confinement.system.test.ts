@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
@@ -238,9 +238,39 @@ describe('confinement', { skip }, () => {
     assert.equal(await read('memory', 'memory.limit_in_bytes'), String(512 * 2 ** 20))
     assert.equal(await read('memory', 'memory.soft_limit_in_bytes'), String(256 * 2 ** 20))
     assert.equal(await read('pids', 'pids.max'), '4096')
+    const changes = { cpuQuotaUs: -1, hardLimitKiB: 600 * 1024, live: true, config: true }
+    await domains.setLimits(uuid, changes)
+    assert.equal(await read('cpu', 'cpu.cfs_quota_us'), '-1')
+    assert.equal(await read('memory', 'memory.limit_in_bytes'), String(600 * 2 ** 20))
+    for (const inactive of [false, true]) {
+      const { memtune, cputune } = await domains.describe(uuid, { inactive })
+      assert.deepEqual([memtune?.hardLimitKiB, memtune?.softLimitKiB], [600 * 1024, 256 * 1024])
+      assert.deepEqual([cputune?.globalQuotaUs, cputune?.shares], [-1, 2048])
+    }
+    await domains.setLimits(uuid, { hardLimitKiB: -1 })
+    assert.ok(Number(await read('memory', 'memory.limit_in_bytes')) > 2 ** 50)
     await domains.destroy(uuid)
     for (const controller of ['cpu', 'memory', 'pids'])
       await assert.rejects(read(controller, 'cgroup.procs'), { code: 'ENOENT' })
+  })
+
+  test('limits come to one that was started without, and go with it', async (context) => {
+    const hierarchies = await findCgroupHierarchies()
+    const cpu = hierarchies.find(({ controller }) => controller.split(',').includes('cpu'))
+    if (!cpu) return context.skip('this host has no v1 controller cpu')
+    const uuid = await started('unlimited')
+    const groups = async () =>
+      (await readdir(join(cpu.parent, 'visor-guests')).catch(() => [])).filter((name) => name.includes(uuid))
+    assert.deepEqual(await groups(), [])
+    await domains.setLimits(uuid, { cpuShares: 100 })
+    const [group = ''] = await groups()
+    const own = join(cpu.parent, 'visor-guests', group)
+    const { pid } = await domains.get(uuid)
+    assert.equal((await readFile(join(own, 'cpu.shares'), 'utf8')).trim(), '100')
+    assert.equal((await readFile(join(own, 'cgroup.procs'), 'utf8')).trim(), String(pid))
+    await assert.rejects(domains.setLimits(uuid, {}), { code: 'invalid-argument' })
+    await domains.destroy(uuid)
+    assert.deepEqual(await groups(), [])
   })
 
   test('a user of one’s own choice, and one that there is not', async () => {

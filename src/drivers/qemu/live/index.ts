@@ -3,16 +3,21 @@ import type { Domains } from '../../../driver/index.ts'
 import type { Context } from '../context.ts'
 import type { Machine } from '../machine.ts'
 import type { Registry } from '../registry.ts'
+import { settingLimits } from './limits.ts'
 import { noteMemory, settingMemory } from './memory.ts'
 import { noteProcessors, settingVcpus } from './vcpus.ts'
 
-type Changes = Required<Pick<Domains, 'setVcpus' | 'setMemory'>>
+type Changes = Required<Pick<Domains, 'setVcpus' | 'setMemory' | 'setLimits'>>
 
 /** What a monitor that works needs to answer. */
 const answerMs = 2_000
 
 export function liveChanges(context: Context, registry: Registry): Changes {
-  return { setVcpus: settingVcpus(context, registry), setMemory: settingMemory(context, registry) }
+  return {
+    setVcpus: settingVcpus(context, registry),
+    setMemory: settingMemory(context, registry),
+    setLimits: settingLimits(context, registry),
+  }
 }
 
 /** Sees to what the guest does later than it was asked to. */

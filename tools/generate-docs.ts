@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Config } from '../src/daemon/config.ts'
 import { DomainDefinition, formatReference } from '../src/model/index.ts'
+import { formatCommandLinePage } from './command-line-page.ts'
 import { formatSupportPage } from './support-page.ts'
 
 interface Page {
@@ -32,6 +33,7 @@ const pages: readonly Page[] = [
     file: 'docs/reference/visord.md',
     content: () => formatReference(Config, 'Configuration of visord', aboutConfiguration),
   },
+  { file: 'docs/qemu-command-line.md', content: formatCommandLinePage },
   { file: 'docs/support.md', content: formatSupportPage },
 ]
 

@@ -15,6 +15,7 @@ const packages = [
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },
+  { name: 'libvirt-daemon-driver-qemu', program: 'virt-qemu-run', for: ['test'], peer: true },
   { name: 'chromium', program: 'chromium', for: ['test'], peer: true },
 ]
 

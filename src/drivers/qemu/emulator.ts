@@ -18,7 +18,7 @@ export interface Emulator {
   readonly version: string
   readonly machines: readonly MachineType[]
   readonly cpuModels: readonly string[]
-  /** Devices it has, of those that not every build has. */
+  /** All devices it has. */
   readonly devices: readonly string[]
   /** Whether it can give up system calls it does not need (seccomp). */
   readonly sandbox: boolean
@@ -37,7 +37,7 @@ const programs = { x86_64: 'qemu-system-x86_64' } as const
 
 /** The oldest QEMU whose monitor and options are used here. */
 export const oldestVersion = '6.0'
-const format = 2
+const format = 3
 const timeoutMs = 20_000
 
 /** The program in PATH; undefined when there is none. */
@@ -116,14 +116,13 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
     ])
     answers.catch(() => {})
     const [{ version }, machines, cpus, devices] = await Promise.race([answers, failed])
-    const optional = ['qxl-vga', 'virtio-vga', 'bochs-display', 'ramfb', 'cirrus-vga']
     return {
       arch,
       path,
       version: `${version.major}.${version.minor}.${version.micro}`,
       machines: records(machines).flatMap(readMachineType),
       cpuModels: names(cpus).sort(),
-      devices: names(devices).filter((name) => optional.includes(name)),
+      devices: names(devices),
     }
   } finally {
     monitor.close()

@@ -1,0 +1,59 @@
+/** The cases: definitions in libvirt's XML with what libvirt made of them, and what we make of them. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseDefinition } from '../../../model/index.ts'
+import { buildCommandLine } from '../command-line.ts'
+import { completeDefinition } from '../definition.ts'
+import type { DiskImage } from '../disk-image.ts'
+import type { Emulator } from '../emulator.ts'
+import { driverPaths } from '../paths.ts'
+import { compareCommandLines } from './compare.ts'
+
+export const goldenFolder = join(import.meta.dirname, '../../../../test/fixtures/golden')
+
+export interface GoldenCase {
+  readonly name: string
+  readonly xml: string
+  /** Where libvirt's command line is recorded, one argument a line. */
+  readonly recording: string
+}
+
+export function goldenCases(): GoldenCase[] {
+  return readdirSync(goldenFolder)
+    .filter((file) => file.endsWith('.xml'))
+    .sort()
+    .map((file) => ({
+      name: file.slice(0, -'.xml'.length),
+      xml: readFileSync(join(goldenFolder, file), 'utf8'),
+      recording: join(goldenFolder, file.replace(/xml$/u, 'argv')),
+    }))
+}
+
+/** The arguments of libvirt's QEMU, as recorded. */
+export const readRecording = ({ recording }: GoldenCase): string[] =>
+  readFileSync(recording, 'utf8').trimEnd().split('\n')
+
+/** Our arguments for a definition, with an emulator as it was recorded. */
+export async function ourArguments(xml: string): Promise<string[]> {
+  const recorded = JSON.parse(readFileSync(join(goldenFolder, 'emulator.json'), 'utf8')) as Emulator
+  const definition = await completeDefinition(parseDefinition(xml, 'xml'), {
+    findEmulator: async (arch) =>
+      arch === recorded.arch ? recorded : { ...recorded, arch, path: `/usr/bin/qemu-system-${arch}` },
+    kvm: async () => ({ works: true, detail: '' }),
+  })
+  const paths = driverPaths('/var/lib/visor', '/run/visor').of(definition.uuid)
+  const images = new Map(
+    definition.devices.disks.flatMap((disk): [string, DiskImage][] => {
+      const path = disk.file ?? disk.block
+      return path === undefined
+        ? []
+        : [[disk.alias ?? disk.target, { path, format: disk.format as DiskImage['format'] }]]
+    }),
+  )
+  return buildCommandLine({ definition, emulator: recorded, paths, images })
+}
+
+/** What differs in a case. */
+export async function differencesOf(one: GoldenCase): Promise<string[]> {
+  return compareCommandLines(readRecording(one), await ourArguments(one.xml))
+}

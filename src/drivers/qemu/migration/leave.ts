@@ -116,7 +116,7 @@ export function openDepartures({ context, registry, undefine }: DeparturesOption
         memoryBytes: last.transferred,
         diskBytes: sent.diskBytes,
         passes: last.passes,
-        postcopy: sent.status === 'postcopy-active',
+        postcopy: watch.postcopied,
       }
     } finally {
       watch.close()

@@ -8,6 +8,8 @@ export interface Watch {
   next(timeoutMs: number): Promise<void>
   /** When the processors stopped last, as performance.now(); undefined while they run. */
   readonly stoppedAt: number | undefined
+  /** Whether it was let run at the destination before all of its memory had gone. */
+  readonly postcopied: boolean
   /** Whoever waits, now or next, fails with this. */
   fail(error: VisorError): void
   close(): void
@@ -19,6 +21,7 @@ const kept = /^(MIGRATION|MIGRATION_PASS|STOP|RESUME)$/u
 
 export function watchMigration(machine: Machine, signal: AbortSignal | undefined): Watch {
   let stoppedAt: number | undefined
+  let postcopied = false
   let news = false
   let failure: VisorError | undefined
   let wake = () => {}
@@ -26,8 +29,9 @@ export function watchMigration(machine: Machine, signal: AbortSignal | undefined
     news = true
     wake()
   }
-  const intercept = ({ event }: QmpEvent): boolean => {
+  const intercept = ({ event, data }: QmpEvent): boolean => {
     if (!telling.test(event)) return false
+    if (event === 'MIGRATION' && data.status === 'postcopy-active') postcopied = true
     if (event === 'STOP') stoppedAt = performance.now()
     if (event === 'RESUME') stoppedAt = undefined
     rouse()
@@ -37,6 +41,9 @@ export function watchMigration(machine: Machine, signal: AbortSignal | undefined
   signal?.addEventListener('abort', rouse, { once: true })
   void machine.ended.then(rouse)
   return {
+    get postcopied() {
+      return postcopied
+    },
     get stoppedAt() {
       return stoppedAt
     },

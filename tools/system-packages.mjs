@@ -12,6 +12,7 @@ const packages = [
   { name: 'seabios', file: '/usr/share/seabios/bios.bin', for: ['start', 'start-v86', 'test', 'bench'] },
   { name: 'python3', program: 'python3', for: ['test'] },
   { name: 'acl', program: 'setfacl', for: ['test'], peer: true },
+  { name: 'openssl', program: 'openssl', for: ['test'], peer: true },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },

@@ -13,6 +13,7 @@ import { destroy } from './benchmarks/destroy.ts'
 import { fleet, guestMemory, statsLoad } from './benchmarks/fleet.ts'
 import { list } from './benchmarks/list.ts'
 import { memory } from './benchmarks/memory.ts'
+import { migrate, migrateDowntime } from './benchmarks/migrate.ts'
 import { ready } from './benchmarks/ready.ts'
 import { rest } from './benchmarks/rest.ts'
 import { start } from './benchmarks/start.ts'
@@ -34,6 +35,8 @@ const benchmarks: readonly Benchmark[] = [
   fleet,
   statsLoad,
   guestMemory,
+  migrate,
+  migrateDowntime,
 ]
 const defaultRounds = 11
 

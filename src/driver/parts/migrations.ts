@@ -160,7 +160,8 @@ export interface Migrations {
 
 export type { MigrationSummary }
 
-export const migrationOperations = {
+// Said, not inferred: the definition of a domain in it is too much for the compiler to write down.
+export const migrationOperations: PartTable<Migrations> = {
   list: {
     access: 'read',
     doc: 'All domains on their way to this host.',
@@ -181,4 +182,4 @@ export const migrationOperations = {
     options: s.object('FinishMigration', 'How', { paused: flag('leave it stopped') }),
   },
   cancel: { access: 'admin', doc: 'Gives up receiving a domain.', key: 'migration' },
-} as const satisfies PartTable<Migrations>
+}

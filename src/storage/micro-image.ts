@@ -8,7 +8,15 @@ import { type Progress, VisorError } from '../model/index.ts'
 import { type CpioEntry, formatCpio } from './cpio.ts'
 import { collectModules, formatModuleIndex, type KernelModule } from './kernel-modules.ts'
 import { extractKernel } from './kernel-payload.ts'
-import { dhcpScript, endScript, guestScript, initScript, powerButtonScript, profile } from './micro-init.ts'
+import {
+  dhcpScript,
+  endScript,
+  guestScript,
+  initScript,
+  powerButtonScript,
+  profile,
+  ueventScript,
+} from './micro-init.ts'
 import { moduleName } from './modinfo.ts'
 import { type DownloadedPackage, type PackageIndex, withPackages } from './packages.ts'
 import { reseedProgram } from './reseed-program.ts'
@@ -245,6 +253,7 @@ function files(busybox: Buffer, arch: string): CpioEntry[] {
     ...(['poweroff', 'reboot', 'halt'] as const).map((name) => script(`sbin/${name}`, endScript(name))),
     script('etc/udhcpc.script', dhcpScript),
     script('sbin/visor-guest', guestScript),
+    script('sbin/visor-uevent', ueventScript),
     ...(reseed ? [{ path: 'sbin/reseed', type: 'file', mode: 0o755, content: reseed } as const] : []),
     script('etc/acpi/PWRF/00000080', powerButtonScript),
   ]

@@ -57,7 +57,18 @@ cat >>/etc/inittab <<END
 ::ctrlaltdel:/sbin/reboot
 END
 [ -d /sys/class/virtio-ports ] && echo "::once:/sbin/visor-guest" >>/etc/inittab
+echo "::respawn:/bin/uevent /sbin/visor-uevent" >>/etc/inittab
 exec /bin/init
+`
+
+/** Called for each event of the kernel's: loads the driver of what is plugged in, and brings up its links. */
+export const ueventScript = `#!/bin/busybox sh
+export PATH=/sbin:/bin
+[ "$ACTION" = add ] || exit 0
+[ -n "$MODALIAS" ] && modprobe -q "$MODALIAS"
+[ "$SUBSYSTEM" = net ] && [ "$INTERFACE" != lo ] || exit 0
+ip link set "$INTERFACE" up
+udhcpc -b -S -i "$INTERFACE" -s /etc/udhcpc.script >/dev/null 2>&1 &
 `
 
 /**

@@ -16,9 +16,14 @@ export interface Chosen {
   readonly uuid: string
   readonly machine: string
   readonly emulator: Emulator
+  /** The machine runs: what has no place yet is plugged in. */
+  readonly isRunning?: boolean | undefined
 }
 
-export function completeDevices({ devices }: DomainDefinition, { uuid, machine, emulator }: Chosen): Devices {
+export function completeDevices(
+  { devices }: DomainDefinition,
+  { uuid, machine, emulator, isRunning }: Chosen,
+): Devices {
   const family = familyOf(machine)
   const disks = devices.disks.map((disk) => ({ ...disk, bus: disk.bus ?? chooseBus(disk, family) }))
   const { serials, consoles } = completeConsoles(devices)
@@ -63,7 +68,7 @@ export function completeDevices({ devices }: DomainDefinition, { uuid, machine, 
     rngs: named(devices.rngs, (_, index) => `rng${index}`),
   } as Devices
   const layout = pciLayout(family)
-  return layout ? assignPciAddresses(complete, layout) : complete
+  return layout ? assignPciAddresses(complete, layout, isRunning) : complete
 }
 
 /** Those that are named, with their numbers, and those that devices need. */
@@ -93,12 +98,19 @@ function completeControllers({ controllers, ...devices }: Devices, disks: readon
   })
 }
 
-/** Each with a name in the hypervisor. */
+/** Each with a name in the hypervisor, of its own even where others have gone before. */
 function named<T extends { alias?: string }>(
   items: readonly T[],
   name: (item: T, index: number) => string,
 ): T[] {
-  return items.map((item, index) => ({ ...item, alias: item.alias ?? name(item, index) }))
+  const taken = new Set(items.map(({ alias }) => alias))
+  return items.map((item, index) => {
+    if (item.alias !== undefined) return { ...item }
+    let [alias, next] = [name(item, index), index]
+    while (taken.has(alias)) alias = name(item, ++next)
+    taken.add(alias)
+    return { ...item, alias }
+  })
 }
 
 function chooseBus({ device, target }: Disk, family: 'q35' | 'pc' | 'other'): NonNullable<Disk['bus']> {

@@ -30,6 +30,7 @@ import { openHooks } from './hooks.ts'
 import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
+import { deviceChanges, followUnplugs, settleDevices } from './live/devices.ts'
 import { followChanges, liveChanges, settleChanges } from './live/index.ts'
 import { openMigrations } from './migration/index.ts'
 import { observation } from './observe.ts'
@@ -67,8 +68,13 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     })
   })
   registry.watchers.add(followChanges(context, registry))
+  registry.watchers.add(followUnplugs(context, registry))
   await registry.adopt()
   await Promise.all([...registry.machines()].map(([, machine]) => settleChanges(context, machine)))
+  for (const [, machine] of registry.machines())
+    await settleDevices(context, registry, machine).catch((error: unknown) =>
+      options.log.warn({ error: String(error) }, 'A device that was plugged in or out could not be settled.'),
+    )
   const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
   const basics = lifecycle(context, registry)
   const powerParts = power(context, registry)
@@ -108,6 +114,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       ...dumping(registry),
       ...keyboard(registry),
       ...liveChanges(context, registry),
+      ...deviceChanges(context, registry),
       save: saving(context, registry),
       list: async (filter) => listDomains(registry, filter),
       get: async (uuid) => registry.domain(uuid),

@@ -6,6 +6,7 @@ import {
   DomainDefinition,
   type DomainDefinitionInput,
   parse,
+  VisorError,
 } from '../../model/index.ts'
 import { checkAliases, completeDevices } from './complete-devices.ts'
 import type { Emulator } from './emulator.ts'
@@ -22,6 +23,8 @@ export interface CompleteOptions {
   findEmulator(arch: string, path: string | undefined): Promise<Emulator | undefined>
   /** Whether KVM works with it; asked only when the definition wants KVM. */
   kvm(emulator: Emulator): Promise<KvmState>
+  /** The machine runs: what is new is plugged in. */
+  readonly isRunning?: boolean
 }
 
 /**
@@ -56,7 +59,12 @@ export async function completeDefinition(
     uuid,
     os: { ...definition.os, arch, machine: chosen.machine },
     features: chosen.features,
-    devices: completeDevices(definition, { uuid, machine: chosen.machine, emulator }),
+    devices: completeDevices(definition, {
+      uuid,
+      machine: chosen.machine,
+      emulator,
+      isRunning: options.isRunning,
+    }),
   }
   checkProcessors(complete, emulator)
   checkAliases(complete.devices)
@@ -102,4 +110,16 @@ function checkProcessors({ vcpus, os, cpu, clock }: CompleteDefinition, emulator
     if (present !== undefined && name !== 'hpet' && !present)
       throw unsupported('clock.timers', `the timer '${name}' cannot be left out`)
   }
+}
+
+/** The emulator of a complete definition. Fails with `unavailable` when it is no longer there. */
+export async function machineEmulator(
+  { findEmulator }: Pick<CompleteOptions, 'findEmulator'>,
+  { name, os, devices }: CompleteDefinition,
+): Promise<Emulator> {
+  const emulator = await findEmulator(os.arch ?? 'x86_64', devices.emulator)
+  if (emulator) return emulator
+  throw new VisorError('unavailable', `The emulator of domain '${name}' is not installed.`, {
+    remedy: `Install '${devices.emulator}', or change the definition.`,
+  })
 }

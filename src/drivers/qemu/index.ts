@@ -9,9 +9,6 @@ const foreign = ['jobs', 'images', 'volumes']
 const absent: readonly string[] = [
   // QEMU has no command that reads the screen as text.
   'domains.screenText',
-  'domains.attachDevice',
-  'domains.detachDevice',
-  'domains.updateDevice',
 ]
 
 export const driver: Driver = {

@@ -6,7 +6,7 @@ import { type Progress, VisorError } from '../../model/index.ts'
 import { filesAtStart } from './access.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from './command-line.ts'
 import type { Context } from './context.ts'
-import type { CompleteDefinition } from './definition.ts'
+import { type CompleteDefinition, machineEmulator } from './definition.ts'
 import { type Emulator, isAtLeast } from './emulator.ts'
 import { guestEnvironment, makeConsoleLogs, makeFile, makePortFiles } from './guest-files.ts'
 import { hostLimits } from './host-limits.ts'
@@ -86,11 +86,7 @@ async function launchAs(
   const { definition, id, paused, incoming, listen, signal, memory, arrange } = options
   const clock = startClock()
   const paths = context.paths.of(definition.uuid)
-  const emulator = await context.findEmulator(definition.os.arch ?? 'x86_64', definition.devices.emulator)
-  if (!emulator)
-    throw new VisorError('unavailable', `The emulator of domain '${definition.name}' is not installed.`, {
-      remedy: `Install '${definition.devices.emulator}', or change the definition.`,
-    })
+  const emulator = await machineEmulator(context, definition)
   refuseFrozen(context, definition)
   const [images] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),

@@ -39,6 +39,10 @@ export interface GuestDetails {
   readonly restarting?: boolean
   /** Its processors stand still only while its disks change over to other files. */
   readonly still?: boolean
+  /** A device that is being plugged in: what the machine is when it is there. */
+  readonly plugging?: { readonly definition: CompleteDefinition }
+  /** Devices that the guest was asked to let go, by alias. */
+  readonly unplugging?: readonly string[]
   /** A core dump under way: the file to remove when nobody finishes it. */
   readonly dumping?: { readonly partial: string }
   /** How its start went. */

@@ -10,7 +10,7 @@
  * A few root ports stay free, for what is plugged in later. Source: QEMU's docs/pcie.txt, libvirt's
  * pci-addresses, whose habits these are.
  */
-import type { Controller, Devices, Disk, VisorError } from '../../model/index.ts'
+import { type Controller, type Devices, type Disk, VisorError } from '../../model/index.ts'
 import type { MachineFamily } from './machine-type.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -48,8 +48,11 @@ interface Device {
   place(address: Address): void
 }
 
-/** The devices with an address for each that is on PCI, and the root ports that takes. Given addresses stay. */
-export function assignPciAddresses(given: Devices, layout: PciLayout): Devices {
+/**
+ * The devices with an address for each that is on PCI, and the root ports that takes. Given addresses stay.
+ * With `isRunning`, what has no address yet is plugged in later, and no port is added: none can be plugged in.
+ */
+export function assignPciAddresses(given: Devices, layout: PciLayout, isRunning = false): Devices {
   const devices: Mutable = structuredClone(given)
   const map = slotMap(layout)
   addControllersOfBuses(devices, layout)
@@ -58,17 +61,24 @@ export function assignPciAddresses(given: Devices, layout: PciLayout): Devices {
   const bridges = devices.controllers.filter(isBridge)
   for (const bridge of bridges) if (bridge.address) map.keepBridge(bridge, bridge.address)
   for (const bridge of bridges) bridge.address ??= map.placeBridge(bridge)
-  for (const device of all) if (!device.address) device.place(choosePlace(device, devices, map, layout))
-  if (layout.root === 'pcie') while (map.freePorts().length < sparePorts) addPort(devices, map)
+  for (const device of all)
+    if (!device.address) device.place(choosePlace(device, devices, map, { ...layout, isRunning }))
+  if (layout.root === 'pcie' && !isRunning) while (map.freePorts().length < sparePorts) addPort(devices, map)
   return devices as Devices
 }
 
-function choosePlace(device: Device, devices: Mutable, map: SlotMap, { root, screen }: PciLayout): Address {
+function choosePlace(
+  device: Device,
+  devices: Mutable,
+  map: SlotMap,
+  { root, screen, isRunning }: PciLayout & { readonly isRunning: boolean },
+): Address {
   const isScreen = device.path === 'devices.videos[0]' && screen !== undefined
   if (isScreen && map.isFree(0, screen)) return map.take(0, screen, device.alias)
-  if (root !== 'pcie' || !device.isPluggable) return map.takeSlot(device)
-  const [bus = addPort(devices, map)] = map.freePorts()
-  return map.take(bus, 0, device.alias)
+  if (root !== 'pcie' || !(device.isPluggable || isRunning)) return map.takeSlot(device)
+  const [free] = map.freePorts()
+  if (free === undefined && isRunning) throw noPort(device)
+  return map.take(free ?? addPort(devices, map), 0, device.alias)
 }
 
 type Mutable = { -readonly [K in keyof Devices]: Devices[K] }
@@ -221,6 +231,14 @@ function slotMap({ root, taken, screen }: PciLayout): SlotMap {
 }
 
 const key = (...place: number[]): string => place.join(':')
+
+function noPort({ path, alias }: Device): VisorError {
+  return new VisorError('invalid-state', `There is no free port to plug '${alias}' in.`, {
+    path,
+    remedy:
+      "Unplug something, or change it for the next start only (config): then there are free ports again. More come with controllers of type 'pci', model 'pcie-root-port'.",
+  })
+}
 
 function full(path: string, alias: string): VisorError {
   return unsupported(

@@ -1,0 +1,210 @@
+/**
+ * Plugs devices into machines and out of them.
+ *
+ *   plug in:   marked --add behind--> --device_add--> --record--> there
+ *                 '---- refused, or found so by a later daemon: taken back ----'
+ *   unplug:    marked --device_del--> asked --the guest lets go--> --remove behind--> --record--> gone
+ *                 '-- refused: still there --'      '-- late: when it does, also by a later daemon --'
+ */
+import type { DeviceOptions, Domains } from '../../../driver/index.ts'
+import { type Devices, type DomainDefinition, VisorError } from '../../../model/index.ts'
+import { filesOfImage, grantAccess, isWritten, revokeAccess } from '../access.ts'
+import type { Context } from '../context.ts'
+import { type CompleteDefinition, completeDefinition } from '../definition.ts'
+import type { Machine } from '../machine.ts'
+import { preflight } from '../preflight.ts'
+import type { Registry } from '../registry.ts'
+import { changeDomain } from './affect.ts'
+import { type DeviceKind, findDevice, type OneDevice, onlyDevice, withDevice, without } from './one-device.ts'
+import { findNodes, listPeripherals, partsBetween, plugIn, pullOut, removeBackends } from './plug.ts'
+import { updating } from './update-device.ts'
+
+export function deviceChanges(
+  context: Context,
+  registry: Registry,
+): Required<Pick<Domains, 'attachDevice' | 'detachDevice' | 'updateDevice'>> {
+  return {
+    async attachDevice(uuid: string, options: DeviceOptions) {
+      const given = onlyDevice(options.device)
+      await changeDomain(context, registry, uuid, options, {
+        reason: 'device-added',
+        edit: (definition) => withDevice(definition, given),
+        apply: (machine) => attach(context, machine, given),
+      })
+    },
+    async detachDevice(uuid: string, options: DeviceOptions) {
+      const given = onlyDevice(options.device)
+      await changeDomain(context, registry, uuid, options, {
+        reason: 'device-removed',
+        edit: (definition) => without(definition, findDevice(definition, given)),
+        apply: (machine) => detach(context, machine, given, options.signal),
+      })
+    },
+    updateDevice: updating(context, registry),
+  }
+}
+
+async function attach(context: Context, machine: Machine, given: OneDevice): Promise<void> {
+  const before = machine.details.definition
+  const after = await completeDefinition(withDevice(structuredClone(before), given), {
+    ...context,
+    isRunning: true,
+  })
+  const added = findAdded(before, after, given.kind)
+  const images = await preflight(only(after, given.kind, added), context.paths.of(after.uuid))
+  const parts = await partsBetween(context, { more: after, less: before, images })
+  if (parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
+  await machine.record({ plugging: { definition: after } })
+  try {
+    for (const [alias, image] of images) {
+      const disk = after.devices.disks.find((one) => one.alias === alias)
+      await grantAccess(machine, filesOfImage(image, { write: disk !== undefined && isWritten(disk) }))
+    }
+    await plugIn(machine, parts)
+    await machine.record({ definition: after, plugging: undefined })
+  } catch (error) {
+    await machine.record({ plugging: undefined }).catch(() => {})
+    throw error
+  }
+}
+
+async function detach(
+  context: Context,
+  machine: Machine,
+  given: OneDevice,
+  signal?: AbortSignal,
+): Promise<void> {
+  const before = machine.details.definition
+  const found = findDevice(before, given)
+  const after = without(before, found) as CompleteDefinition
+  const parts = await partsBetween(context, { more: before, less: after })
+  if (!parts.some(({ option }) => option === 'device')) throw notWhileRunning(before, given.kind)
+  await machine.record({ unplugging: [...(machine.details.unplugging ?? []), String(found.device.alias)] })
+  try {
+    await pullOut(machine, parts, signal)
+  } catch (error) {
+    // What was asked may still come: the mark stays for whoever sees it.
+    if (!(error instanceof VisorError) || error.code !== 'timeout') await unmark(machine, found)
+    throw error
+  }
+  await forget(machine, found)
+}
+
+async function unmark(machine: Machine, { device }: OneDevice): Promise<void> {
+  const unplugging = machine.details.unplugging?.filter((alias) => alias !== device.alias)
+  await machine.record({ unplugging: unplugging?.length ? unplugging : undefined })
+}
+
+/** It is gone: so it is from the record, and its files are no longer the machine's. */
+async function forget(machine: Machine, found: OneDevice): Promise<void> {
+  const { definition, unplugging = [] } = machine.details
+  const rest = unplugging.filter((alias) => alias !== found.device.alias)
+  await machine.record({
+    definition: without(definition, found) as CompleteDefinition,
+    unplugging: rest.length > 0 ? rest : undefined,
+  })
+  const file = found.device.file ?? found.device.block
+  const isShared = machine.details.definition.devices.disks.some((disk) => (disk.file ?? disk.block) === file)
+  if (typeof file === 'string' && !isShared) await revokeAccess(machine, [file])
+}
+
+/** Sees to devices that guests let go later than they were asked to. */
+export function followUnplugs(context: Context, registry: Registry): (machine: Machine) => void {
+  return (machine) => {
+    machine.interceptors.add(({ event, data }) => {
+      const alias = String(data.device ?? '')
+      const isLate = event === 'DEVICE_DELETED' && machine.details.unplugging?.includes(alias)
+      // Whoever waits for it has it recorded first; what is still marked afterwards nobody waited for.
+      if (isLate) setTimeout(() => void settleOne(context, registry, machine, alias), lateMs)
+      return false
+    })
+  }
+}
+
+/** Longer than whoever waits for a device takes to clear up behind it. */
+const lateMs = 2_000
+
+async function settleOne(context: Context, registry: Registry, machine: Machine, alias: string) {
+  if (!machine.details.unplugging?.includes(alias)) return
+  const { definition } = machine.details
+  const found = findByAlias(definition, alias)
+  if (!found) return
+  try {
+    const parts = await partsBetween(context, {
+      more: definition,
+      less: without(definition, found) as CompleteDefinition,
+    })
+    const nodes = parts.flatMap((part) =>
+      part.option === 'blockdev' ? [String(part.node['node-name'])] : [],
+    )
+    await removeBackends(machine, parts, nodes)
+    await forget(machine, found)
+    registry.tell(definition.uuid, { type: 'changed', reason: 'device-removed' })
+  } catch (error) {
+    context.log.warn({ domain: definition.name, error: String(error) }, 'A device could not be cleared up.')
+  }
+}
+
+/** Finishes or takes back what a daemon before had begun: QEMU says which devices there are. */
+export async function settleDevices(context: Context, registry: Registry, machine: Machine): Promise<void> {
+  const { plugging, unplugging = [], definition: before } = machine.details
+  if (!plugging && unplugging.length === 0) return
+  const there = await listPeripherals(machine)
+  for (const alias of unplugging) if (!there.has(alias)) await settleOne(context, registry, machine, alias)
+  if (!plugging) return
+  const after = plugging.definition
+  const parts = await partsBetween(context, { more: after, less: before })
+  const devices = parts.flatMap((part) => (part.option === 'device' ? [String(part.fields.id)] : []))
+  const isWhole = devices.length > 0 && devices.every((id) => there.has(id))
+  if (isWhole) return machine.record({ definition: after, plugging: undefined })
+  const nodes = [...new Set(after.devices.disks.map(({ target }) => target))].filter(
+    (target) => !before.devices.disks.some((disk) => disk.target === target),
+  )
+  await removeBackends(machine, parts, [...(await findNodes(machine, devices)), ...nodes])
+  await machine.record({ plugging: undefined })
+}
+
+function findByAlias({ devices }: DomainDefinition, alias: string): OneDevice | undefined {
+  for (const [kind, list] of Object.entries(devices))
+    if (Array.isArray(list))
+      for (const device of list as { alias?: string }[])
+        if (device.alias === alias) return { kind: kind as DeviceKind, device: device as OneDevice['device'] }
+  return undefined
+}
+
+/** The one that the definition after has and that before has not. */
+function findAdded(
+  before: CompleteDefinition,
+  after: CompleteDefinition,
+  kind: DeviceKind,
+): OneDevice['device'] {
+  const known = new Set((before.devices[kind] as readonly { alias?: string }[]).map(({ alias }) => alias))
+  const added = (after.devices[kind] as readonly OneDevice['device'][]).find(({ alias }) => !known.has(alias))
+  if (!added) throw new VisorError('internal', 'The new device has no name of its own.')
+  return added
+}
+
+/** The definition with this device alone, to look at what it needs of the host. */
+function only(
+  definition: CompleteDefinition,
+  kind: DeviceKind,
+  device: OneDevice['device'],
+): CompleteDefinition {
+  const { memballoon: _, ...lists } = definition.devices
+  const empty = Object.fromEntries(
+    Object.entries(lists).map(([key, value]) => [key, Array.isArray(value) ? [] : value]),
+  )
+  const { kernel: _kernel, initrd: _initrd, ...os } = definition.os
+  return { ...definition, os, devices: { ...empty, [kind]: [device] } as unknown as Devices }
+}
+
+function notWhileRunning({ name }: DomainDefinition, kind: DeviceKind): VisorError {
+  return new VisorError(
+    'unsupported-config',
+    `Domain '${name}' runs, and its ${kind} stay as they are meanwhile.`,
+    {
+      remedy: 'Change it for the next start only (config).',
+      path: `devices.${kind}`,
+    },
+  )
+}

@@ -1,0 +1,149 @@
+/** Changes what can be changed of a device while its machine runs: media, cables, passwords. */
+import type { DeviceOptions, Domains } from '../../../driver/index.ts'
+import {
+  type Devices,
+  Disk,
+  type DomainDefinition,
+  diffValues,
+  Graphics,
+  Interface,
+  type schema as s,
+  VisorError,
+} from '../../../model/index.ts'
+import { filesOfImage, grantAccess, revokeAccess } from '../access.ts'
+import type { Context } from '../context.ts'
+import { type CompleteDefinition, completeDefinition } from '../definition.ts'
+import { blockNode } from '../disks.ts'
+import type { Machine } from '../machine.ts'
+import { preflight } from '../preflight.ts'
+import type { Registry } from '../registry.ts'
+import { changeDomain } from './affect.ts'
+import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-device.ts'
+import { findNodes } from './plug.ts'
+
+/** What may differ, by kind of device; everything else needs a new start. */
+const changeable: Readonly<Record<string, readonly string[]>> = {
+  disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy'],
+  interfaces: ['link'],
+  graphics: ['password', 'passwordValidTo'],
+}
+const schemas: Readonly<Record<string, s.Schema>> = { disks: Disk, interfaces: Interface, graphics: Graphics }
+
+type UpdateOptions = DeviceOptions & { readonly force?: boolean }
+
+export function updating(context: Context, registry: Registry): NonNullable<Domains['updateDevice']> {
+  return async (uuid: string, options: UpdateOptions) => {
+    const given = onlyDevice(options.device)
+    await changeDomain(context, registry, uuid, options, {
+      reason: 'device-updated',
+      edit: (definition) => replaced(definition, given),
+      apply: (machine) => update(context, machine, given, options.force ?? false),
+    })
+  }
+}
+
+/** What the given description leaves open stays as it is, but the medium of a drive, which is what is given. */
+function replaced<D extends DomainDefinition>(definition: D, given: OneDevice): D {
+  const { kind } = given
+  const { device } = findDevice(definition, given)
+  const isDrive = kind === 'disks'
+  const { file: _file, block: _block, ...kept } = device as AnyDevice & { block?: string }
+  const next = { ...(isDrive ? kept : device), ...given.device }
+  const list = (definition.devices as unknown as Record<string, readonly AnyDevice[]>)[kind] ?? []
+  const changed = list.map((one) => (one === device ? next : one))
+  return { ...definition, devices: { ...definition.devices, [kind]: changed } as unknown as Devices }
+}
+
+async function update(context: Context, machine: Machine, given: OneDevice, force: boolean) {
+  const before = machine.details.definition
+  const after = await completeDefinition(replaced(structuredClone(before), given), context)
+  const [old, next] = [findDevice(before, given).device, findDevice(after, given).device]
+  checkChangeable(before, given, old, next)
+  await apply(context, machine, { kind: given.kind, old, next, after }, force)
+  await machine.record({ definition: after })
+}
+
+function checkChangeable(
+  { name }: DomainDefinition,
+  { kind }: OneDevice,
+  old: AnyDevice,
+  next: AnyDevice,
+): void {
+  const schema = schemas[kind]
+  const allowed = changeable[kind] ?? []
+  const isDisk = kind === 'disks' && (old as Disk).device === 'disk'
+  const different = schema ? diffValues(schema, old as never, next as never) : []
+  const [refused] = different.filter(({ path }) => isDisk || !allowed.includes(path.split(/[.[]/u)[0] ?? ''))
+  if (schema && !refused) return
+  const what = refused ? `'${refused.path}' of ` : ''
+  throw new VisorError(
+    'unsupported-config',
+    `Domain '${name}' runs, so ${what}'${old.alias}' stays as it is meanwhile.`,
+    { remedy: 'Change it for the next start only (config).', path: `devices.${kind}` },
+  )
+}
+
+interface Change {
+  readonly kind: string
+  readonly old: AnyDevice
+  readonly next: AnyDevice
+  readonly after: CompleteDefinition
+}
+
+async function apply(context: Context, machine: Machine, change: Change, force: boolean): Promise<void> {
+  const { kind, next } = change
+  if (kind === 'disks') return changeMedium(context, machine, change, force)
+  if (kind === 'interfaces') {
+    const up = (next as Interface).link !== 'down'
+    await machine.monitor.execute('set_link', { name: next.alias, up })
+  }
+}
+
+/**
+ * Opens the tray, takes the old medium out, puts the new one in. Fails with `invalid-state` when the guest
+ * has locked the tray, unless forced; the old medium stays in then.
+ */
+async function changeMedium(
+  context: Context,
+  machine: Machine,
+  { old, next, after }: Change,
+  force: boolean,
+): Promise<void> {
+  const { monitor } = machine
+  const id = String(next.alias)
+  const disk = next as Disk
+  const images = await preflight(
+    { ...after, devices: { ...after.devices, disks: [disk] } },
+    context.paths.of(after.uuid),
+  )
+  const image = images.get(disk.alias ?? disk.target)
+  const nodes = await findNodes(machine, [id])
+  if (image)
+    await grantAccess(machine, filesOfImage(image, { write: !(disk.readonly || disk.device === 'cdrom') }))
+  await openTray(machine, id, force)
+  await monitor.execute('blockdev-remove-medium', { id })
+  for (const node of nodes) await monitor.execute('blockdev-del', { 'node-name': node }).catch(() => {})
+  if (image) {
+    const node = disk.target
+    await monitor.execute(
+      'blockdev-add',
+      blockNode(disk, image, node, disk.readonly || disk.device === 'cdrom'),
+    )
+    await monitor.execute('blockdev-insert-medium', { id, 'node-name': node })
+  }
+  await monitor.execute('blockdev-close-tray', { id })
+  const { file } = old as Disk
+  if (file !== undefined && file !== disk.file) await revokeAccess(machine, [file])
+}
+
+async function openTray({ monitor, details }: Machine, id: string, force: boolean): Promise<void> {
+  const opened = monitor.execute('blockdev-open-tray', { id, force })
+  await opened.catch((error: unknown) => {
+    if (!(error instanceof VisorError) || !/locked/u.test(error.message)) throw error
+    throw new VisorError(
+      'invalid-state',
+      `The guest of domain '${details.definition.name}' has locked the tray of '${id}'.`,
+      { cause: error, remedy: 'Unmount it in the guest, or force it.' },
+    )
+  })
+}

@@ -26,6 +26,7 @@ export const domainStateReasons = [
   'saving',
   'dumping',
   'io-error',
+  'watchdog',
   'shutdown',
   'destroyed',
   'crashed',

@@ -26,6 +26,15 @@ test('a power-off is told as stopping, and is why it ends', () => {
   assert.deepEqual([state.state, state.ending, told], ['shutdown', 'shutdown', ['stopping']])
 })
 
+test('a watchdog pauses it, or is only told of', () => {
+  const paused = after(running, ['WATCHDOG', { action: 'pause' }], ['STOP'])
+  assert.deepEqual([paused.state.state, paused.state.reason], ['paused', 'watchdog'])
+  assert.deepEqual(paused.told, ['suspended'])
+  const reset = after(running, ['WATCHDOG', { action: 'reset' }])
+  assert.equal(reset.state.state, 'running')
+  assert.deepEqual(reset.told, ['watchdog'])
+})
+
 test('a panic is why it ends, also when it powers off afterwards', () => {
   const { state, told } = after(running, ['GUEST_PANICKED'], ['SHUTDOWN', { reason: 'guest-panic' }])
   assert.deepEqual([state.ending, told], ['crashed', ['crashed']])

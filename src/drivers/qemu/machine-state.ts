@@ -55,6 +55,8 @@ export function afterEvent(
         state: { ...to(before, 'crashed', 'crashed', 'The guest panicked.'), ending: 'crashed' },
         tell: { type: 'crashed', reason: 'panicked', message: 'The guest panicked.' },
       }
+    case 'WATCHDOG':
+      return watchdog(before, String(data.action))
     case 'BLOCK_IO_ERROR':
       return ioError(before, data)
     case 'BALLOON_CHANGE':
@@ -75,6 +77,16 @@ function shutdown(before: MachineState, data: QmpEvent['data']): ReturnType<type
   return {
     state: { ...to(before, 'shutdown', 'shutdown'), ending: 'shutdown' },
     tell: { type: 'stopping', reason: data.guest === true ? 'guest' : 'user' },
+  }
+}
+
+/** The rest of what a watchdog does, QEMU tells as it does it. */
+function watchdog(before: MachineState, action: string): ReturnType<typeof afterEvent> {
+  const message = 'A watchdog found that the guest hangs.'
+  if (action !== 'pause') return { state: before, tell: { type: 'watchdog', reason: action, message } }
+  return {
+    state: to(before, 'paused', 'watchdog', message),
+    tell: { type: 'suspended', reason: 'watchdog', message },
   }
 }
 
@@ -118,6 +130,7 @@ const statuses: Readonly<Record<string, readonly [DomainState, DomainStateReason
   prelaunch: ['paused', 'starting'],
   suspended: ['pmsuspended', 'unknown'],
   'io-error': ['paused', 'io-error'],
+  watchdog: ['paused', 'watchdog'],
   shutdown: ['shutdown', 'shutdown'],
   'guest-panicked': ['crashed', 'crashed'],
 }

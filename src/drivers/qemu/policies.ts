@@ -11,7 +11,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { actionsOf, type LifecycleAction, policyOf } from './actions.ts'
+import { actionsOf, type LifecycleAction, policyOf, watchdogOf } from './actions.ts'
 import type { Context } from './context.ts'
 import { dumping } from './dump.ts'
 import { explainIoError, watchIoErrors } from './io-errors.ts'
@@ -58,6 +58,15 @@ export function policies(context: Context, registry: Registry): Policies {
     }
   }
 
+  /** Of a guest that hung: its memory is kept, and it gets another chance. */
+  async function dumpAndGoOn({ details, monitor }: Machine): Promise<void> {
+    const { uuid, name } = details.definition
+    await dumpCore(uuid, name)
+    await monitor.execute('cont').catch((error: unknown) => {
+      context.log.warn({ domain: name, error: String(error) }, 'A guest that hung could not go on.')
+    })
+  }
+
   return {
     watch(machine) {
       watchIoErrors(machine, registry)
@@ -66,8 +75,11 @@ export function policies(context: Context, registry: Registry): Policies {
         if (rebooting) return false
         if (event.event === 'GUEST_PANICKED') {
           const { onCrash } = definition
-          if (onCrash !== 'destroy') setImmediate(() => void follow(machine, onCrash, 'crashed'))
+          const endsByItself = onCrash === 'destroy' && actionsOf(definition).shutdown === 'poweroff'
+          if (!endsByItself) setImmediate(() => void follow(machine, onCrash, 'crashed'))
         }
+        if (event.event === 'WATCHDOG' && watchdogOf(definition) === 'dump')
+          setImmediate(() => void dumpAndGoOn(machine))
         if (event.event !== 'SHUTDOWN' || machine.state.ending !== undefined) return false
         const action = policyOf(event, definition)
         if (isStartingAgain(machine) || action === undefined) return false

@@ -134,7 +134,8 @@ function defaultBus(device: DiskSpec['device'], virtio: boolean): NonNullable<Di
   return device === 'cdrom' ? 'sata' : 'virtio'
 }
 
-function buildInterface(network: string, virtio: boolean): Interface[] {
+/** The card that `--network` asks for; none for 'none'. */
+export function buildInterface(network: string, virtio: boolean): Interface[] {
   const [kind = '', ...rest] = network.split('=')
   const name = rest.join('=')
   const model = virtio ? ({ model: 'virtio' } as const) : {}

@@ -89,6 +89,56 @@ export const commands: readonly CommandEntry[] = [
   entry('discard-saved', 'Drop a saved state', running, () => import('./commands/discard-saved.ts')),
   entry('migrate', 'Move a machine to another host', running, () => import('./commands/migrate.ts')),
   entry('migrate-set', 'Change a migration under way', running, () => import('./commands/migrate-set.ts')),
+  entry('attach', 'Plug devices in, also while it runs', running, () => import('./commands/attach.ts')),
+  entry('detach', 'Unplug devices', running, () => import('./commands/detach.ts')),
+  entry('change-media', 'Change the medium of a drive', running, () => import('./commands/change-media.ts')),
+  entry('setvcpus', 'Set the number of processors', running, () => import('./commands/setvcpus.ts')),
+  entry('setmem', 'Give the guest more or less memory', running, () => import('./commands/setmem.ts')),
+  hidden('setmaxmem', 'Set the most memory', running, () => import('./commands/setmaxmem.ts')),
+  hidden(
+    'attach-device',
+    'Plug in what a file describes',
+    running,
+    () => import('./commands/attach-device.ts'),
+  ),
+  hidden(
+    'detach-device',
+    'Unplug what a file describes',
+    running,
+    () => import('./commands/detach-device.ts'),
+  ),
+  hidden(
+    'update-device',
+    'Change a device as a file describes it',
+    running,
+    () => import('./commands/update-device.ts'),
+  ),
+  hidden('attach-disk', 'Plug a disk in', running, () => import('./commands/attach-disk.ts')),
+  hidden('detach-disk', 'Unplug a disk', running, () => import('./commands/detach-disk.ts')),
+  hidden(
+    'attach-interface',
+    'Plug a network card in',
+    running,
+    () => import('./commands/attach-interface.ts'),
+  ),
+  hidden(
+    'detach-interface',
+    'Unplug a network card',
+    running,
+    () => import('./commands/detach-interface.ts'),
+  ),
+  hidden(
+    'domif-setlink',
+    'Pull the cable of a network card, or plug it in',
+    running,
+    () => import('./commands/domif-setlink.ts'),
+  ),
+  hidden(
+    'blkdeviotune',
+    'Show or set the limits of a disk',
+    running,
+    () => import('./commands/blkdeviotune.ts'),
+  ),
   entry('reset', 'Press the reset button', running, () => import('./commands/reset.ts')),
   entry('destroy', 'Take the power away', running, () => import('./commands/destroy.ts')),
 
@@ -123,4 +173,14 @@ export const commands: readonly CommandEntry[] = [
 
 function entry(name: string, summary: string, group: string, load: () => Promise<CommandFile>): CommandEntry {
   return { name, summary, group, load }
+}
+
+/** What virsh calls it; the overview shows our own word for it. */
+function hidden(
+  name: string,
+  summary: string,
+  group: string,
+  load: () => Promise<CommandFile>,
+): CommandEntry {
+  return { ...entry(name, summary, group, load), hidden: true }
 }

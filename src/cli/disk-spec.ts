@@ -76,6 +76,6 @@ function oneOf<T extends string>(
 }
 
 /** By the name alone: a guest that writes a header into a raw disk must not change what it is. */
-function guessFormat(source: string, isNew: boolean): (typeof diskFormats)[number] {
+export function guessFormat(source: string, isNew: boolean): (typeof diskFormats)[number] {
   return isNew || extname(source).toLowerCase() === '.qcow2' ? 'qcow2' : 'raw'
 }

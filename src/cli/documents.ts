@@ -54,14 +54,21 @@ async function expand(path: string): Promise<string[]> {
 }
 
 async function loadFile(file: string): Promise<DefinitionDocument[]> {
-  const text = file === '-' ? await readAll(process.stdin) : await readText(file)
-  const format = formats[extname(file).toLowerCase()] ?? guessFormat(text)
-  const name = file === '-' ? 'standard input' : file
+  const { text, format, name } = await loadText(file)
   try {
     return parseDefinitions(text, format).map((definition) => ({ file: name, definition }))
   } catch (error) {
     throw inFile(error, name)
   }
+}
+
+/** A text in whichever notation, and what to call where it is from; `-` is standard input. */
+export async function loadText(
+  file: string,
+): Promise<{ readonly text: string; readonly format: DefinitionFormat; readonly name: string }> {
+  const text = file === '-' ? await readAll(process.stdin) : await readText(file)
+  const format = formats[extname(file).toLowerCase()] ?? guessFormat(text)
+  return { text, format, name: file === '-' ? 'standard input' : file }
 }
 
 async function readText(file: string): Promise<string> {

@@ -39,7 +39,7 @@ export function formatOverview(entries: readonly CommandEntry[], { colours, colu
     ({ group }) => group,
   )
   const sections = [...groups].map(([group, members]) => {
-    const lines = members.map(({ name, summary }) => `  ${cyan(padText(name, 11))} ${summary}`)
+    const lines = members.map(({ name, summary }) => `  ${cyan(padText(name, 13))} ${summary}`)
     return `${bold(group)}\n${lines.join('\n')}\n`
   })
   const rule = (columns ?? 80) < 50 ? '' : ' Runs and manages virtual machines and containers.'

@@ -41,7 +41,7 @@ test('aliases stand for commands there are, and for words that are none', () => 
   assert.deepEqual(expandAlias(['constructor']), ['constructor'])
   assert.equal(findCommand(['--json', '--token', 'list', 'show']), 3)
   assert.equal(findCommand(['--json']), -1)
-  assert.match(virshRemedy('setmem') ?? '', /visor edit/u)
+  assert.match(virshRemedy('domrename') ?? '', /visor edit/u)
   assert.equal(virshRemedy('toString'), undefined)
 })
 

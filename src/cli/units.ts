@@ -62,6 +62,17 @@ export function parseSize(text: string, what: string, bareUnit: 'MiB' | 'B' = 'B
   return bytes
 }
 
+/** KiB of a size as {@link parseSize} takes it; a bare number counts KiB, as in virsh. */
+export function parseKiB(text: string, what: string): number {
+  const bytes = parseSize(/^\d+$/u.test(text.trim()) ? `${text.trim()}KiB` : text, what)
+  return Math.max(1, Math.round(bytes / 1024))
+}
+
+/** A limit: 0 for none, a count, or a size. */
+export function parseLimit(text: string, what: string): number {
+  return text.trim() === '0' ? 0 : parseSize(text, what)
+}
+
 /** Whether the text looks like a size rather than a path. */
 export function isSize(text: string): boolean {
   return sizePattern.test(text.trim())

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Domain, type DomainDefinition, DomainDefinition as description, parse } from '../model/index.ts'
 import type { Domains, Volumes } from './connection.ts'
+import type { Templates } from './index.ts'
 import { keepUsedVolumes } from './keep-used-volumes.ts'
 
 const define = (name: string, ...files: string[]) =>
@@ -52,6 +53,17 @@ test('a disk that a machine has, or has at its next start, is not removed', asyn
   await kept.remove?.('d')
   await kept.remove?.('b', { force: true })
   assert.deepEqual(removed, ['d', 'b'])
+})
+
+test('a disk that a template keeps is not removed', async () => {
+  const { volumes, removed } = volumesThatRecord()
+  const templates = { list: async () => [{ name: 'gold', disks: ['/volumes/a'] }] } as unknown as Templates
+  const kept = keepUsedVolumes(volumes, [
+    { domains: domainsOf(define('web', '/volumes/b')) as Domains, templates },
+  ])
+  await assert.rejects(async () => kept.remove?.('a'), { code: 'invalid-state', message: /'gold'/u })
+  await kept.remove?.('c')
+  assert.deepEqual(removed, ['c'])
 })
 
 test('volumes that cannot be removed stay so', () => {

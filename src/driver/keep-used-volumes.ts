@@ -6,7 +6,7 @@ import type { Connection, Volumes } from './connection.ts'
  * unless forced: `invalid-state`. */
 export function keepUsedVolumes(
   volumes: Volumes,
-  members: readonly Pick<Connection, 'domains' | 'snapshots'>[],
+  members: readonly Pick<Connection, 'domains' | 'snapshots' | 'templates'>[],
 ): Volumes {
   const { remove } = volumes
   if (!remove) return volumes
@@ -15,6 +15,16 @@ export function keepUsedVolumes(
     async remove(name, options) {
       if (options?.force) return remove.call(volumes, name, options)
       const { path } = await volumes.get(name)
+      const keepers = (await Promise.all(members.map(({ templates }) => templatesOn(path, templates)))).flat()
+      if (keepers.length > 0)
+        throw new VisorError(
+          'invalid-state',
+          `The disk '${name}' is kept by the template ${keepers.map(quote).join(', ')}.`,
+          {
+            remedy: `Remove the template first: visor template remove ${keepers[0]}`,
+            object: { kind: 'volume', name },
+          },
+        )
       const users = (await Promise.all(members.map((member) => usersOf(path, member)))).flat()
       if (users.length > 0)
         throw new VisorError(
@@ -52,6 +62,11 @@ async function usersOf(
     }
   }
   return users
+}
+
+/** Names of the templates whose clones have this file below their disks. */
+async function templatesOn(path: string, templates: Connection['templates']): Promise<string[]> {
+  return ((await templates?.list()) ?? []).flatMap(({ name, disks }) => (disks.includes(path) ? [name] : []))
 }
 
 /** A domain that went away meanwhile has no disk; one that cannot be asked may have it. */

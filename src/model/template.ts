@@ -11,6 +11,7 @@ export const Template = s.object('Template', 'A booted machine that running copi
   pinned: s.boolean('whether it is protected from removal'),
   pool: s.integer('copies that are kept ready'),
   ready: s.integer('copies that are ready now'),
+  disks: s.array('files that it keeps as they are', s.string('file on the host')),
   clones: s.array('uuids of the domains that depend on it', s.string('uuid')),
 })
 export type Template = s.Output<typeof Template>

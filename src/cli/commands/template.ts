@@ -128,13 +128,14 @@ async function showTemplate({ connected, output }: Context, name: string): Promi
   })
   output.print(template, () => {
     const { colours } = output
-    const { domain, createdAt, memoryKiB, sizeBytes, pinned, pool, ready } = template
+    const { domain, createdAt, memoryKiB, sizeBytes, pinned, pool, ready, disks } = template
     return [
       `${colours.bold(safe(template.name) ?? '')}  a template of ${safe(domain)}\n`,
       formatSection(colours, '', [
         ['memory', formatKiB(memoryKiB)],
         ['on host', formatBytes(sizeBytes)],
         ['made', `${formatAgo(createdAt)} ${colours.dim(`(${createdAt})`)}`],
+        ['disks', disks.length === 0 ? undefined : disks.map(safe).join(', ')],
         ['pinned', pinned ? 'yes' : 'no'],
         ['pool', pool === 0 ? 'none' : `${ready} of ${pool} ready`],
         ['clones', names.length === 0 ? 'none' : names.map(safe).join(', ')],

@@ -125,5 +125,6 @@ export function describeTemplate(record: TemplateRecord, use: TemplateUse): Temp
   return {
     ...{ name, driver: 'qemu', domain, createdAt, memoryKiB: definition.memoryKiB },
     ...{ sizeBytes: use.sizeBytes, pinned, pool, ready: use.ready, clones: [...use.clones] },
+    disks: record.disks.map(({ file }) => file),
   }
 }

@@ -1,11 +1,13 @@
 /** Templates and clones when the daemon or a QEMU is killed in the middle, and when the disk is full. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../driver/index.ts'
+import { run } from '../../host/index.ts'
 import { findProgram } from './emulator.ts'
 import { clonerProgram } from './test-cloner.ts'
 import { openTestDriver } from './test-daemon.ts'
@@ -70,9 +72,9 @@ describe('Templates when something dies', { skip }, () => {
 
   test('whenever the daemon is killed, the source goes on and nothing is orphaned', async () => {
     let counted = await count(source)
-    for (let rounds = 0; rounds < 14; rounds++) {
+    for (let rounds = 0; rounds < 10; rounds++) {
       await connection.close()
-      const last = await killedCloner(rounds * 60)
+      const last = await killedCloner(rounds * 90)
       connection = await openTestDriver(directory)
       const now = await count(source)
       assert.equal(now, counted + 1, `after ${last}`)
@@ -85,6 +87,114 @@ describe('Templates when something dies', { skip }, () => {
       }
       for (const { name } of await connection.templates.list()) await connection.templates.remove(name)
       assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] }, last)
+    }
+  })
+
+  test('when making a template is cancelled, or the QEMU that takes its memory dies, the source goes on', async () => {
+    for (const delayMs of [0, 20, 60, 120]) {
+      const before = await count(source)
+      const signal = AbortSignal.timeout(delayMs)
+      const made = await connection.templates.create('given-up', { domain: source, signal }).then(
+        () => true,
+        (error: { code: string }) => {
+          assert.equal(error.code, 'cancelled')
+          return false
+        },
+      )
+      assert.equal(await count(source), before + 1)
+      if (made) await connection.templates.remove('given-up')
+      assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] })
+    }
+    const before = await count(source)
+    let killed = false
+    const making = assert.rejects(
+      connection.templates.create('holder', {
+        domain: source,
+        progress({ phase }) {
+          if (phase === 'copying memory' && !killed) killed = killOther()
+        },
+      }),
+      { code: 'failed' },
+    )
+    await making
+    assert.equal(await count(source), before + 1)
+    assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] })
+  })
+
+  /** Kills the QEMU that is not the source's, as soon as there is one. */
+  function killOther(): boolean {
+    const guests = join(directory, 'run', 'qemu')
+    for (const uuid of readdirSync(guests).filter((name) => name !== source)) {
+      const file = join(guests, uuid, 'record.json')
+      const record = existsSync(file) ? readFileSync(file, 'latin1') : ''
+      const { pid } = /"pid":(?<pid>\d+)/u.exec(record)?.groups ?? {}
+      if (pid === undefined) continue
+      process.kill(Number(pid), 'SIGKILL')
+      return true
+    }
+    return false
+  }
+
+  test('a clone whose QEMU dies at its start is not there; one that dies later is off', async () => {
+    await connection.templates.create('gold', { domain: source })
+    const cloning = assert.rejects(connection.templates.clone('gold', { name: 'dies' }), { code: 'failed' })
+    while (!killOther()) await new Promise((resolve) => setTimeout(resolve, 1))
+    await cloning
+    assert.deepEqual(
+      (await connection.domains.list()).map(({ name }) => name),
+      ['web'],
+    )
+    assert.deepEqual((await leftovers()).clones, [])
+    const [clone] = await connection.templates.clone('gold', { name: 'later' })
+    assert.ok(clone?.pid)
+    await count(clone.uuid)
+    process.kill(clone.pid, 'SIGKILL')
+    while ((await connection.domains.get(clone.uuid)).state !== 'shutoff')
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal((await connection.domains.get(clone.uuid)).reason, 'crashed')
+    assert.deepEqual((await connection.templates.get('gold')).clones, [clone.uuid])
+    await connection.domains.start(clone.uuid)
+    await hear(clone.uuid, 'ready')
+    await connection.domains.destroy(clone.uuid)
+    await connection.domains.undefine(clone.uuid)
+    await connection.templates.remove('gold')
+    assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] })
+  })
+
+  test('twelve clones at once are all there, each with its own disk', async () => {
+    await connection.templates.create('many', { domain: source })
+    const clones = await connection.templates.clone('many', { count: 12 })
+    assert.equal(new Set(clones.map(({ pid }) => pid)).size, 12)
+    const disks = new Set<string | undefined>()
+    for (const { uuid, state } of clones) {
+      assert.equal(state, 'running')
+      await count(uuid)
+      disks.add((await connection.domains.describe(uuid)).devices.disks[1]?.file)
+    }
+    assert.equal(disks.size, 12)
+    for (const { uuid } of clones) {
+      await connection.domains.destroy(uuid)
+      await connection.domains.undefine(uuid)
+    }
+    await connection.templates.remove('many')
+  })
+
+  test('a template that has no room is not begun', async (context) => {
+    const place = join(directory, 'state', 'qemu', 'templates')
+    const mounted = await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', place]).catch(
+      () => undefined,
+    )
+    if (mounted?.code !== 0) return context.skip('no file system can be mounted here')
+    try {
+      const before = await count(source)
+      await assert.rejects(connection.templates.create('big', { domain: source }), {
+        code: 'failed',
+        message: /room/u,
+      })
+      assert.equal(await count(source), before + 1)
+      assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] })
+    } finally {
+      await run('umount', [place])
     }
   })
 

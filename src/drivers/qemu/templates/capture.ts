@@ -1,6 +1,6 @@
 /** Makes the files of a template from a machine that runs, which goes on. */
 import { randomUUID } from 'node:crypto'
-import { open, rm } from 'node:fs/promises'
+import { open, readFile, rm, statfs } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import type { CallOptions } from '../../../driver/index.ts'
 import { syncDirectory } from '../../../host/index.ts'
@@ -44,6 +44,7 @@ export async function capture(
   { name, files, signal, progress }: Capture,
 ): Promise<Captured> {
   const { definition } = source.details
+  await checkRoom(source, files.directory, name)
   const hook = await openHook(context, source)
   const identity = hook && (await hook.ping(hookTimeoutMs)) ? 'hook' : undefined
   let disks: readonly FrozenDisk[] = []
@@ -66,6 +67,21 @@ export async function capture(
     hook?.close()
     if (holder) await endHolder(context, holder)
   }
+}
+
+/** A QEMU whose memory has no room in its file dies of it. What the source has resident is what will be written. */
+async function checkRoom({ guest, details }: Machine, directory: string, name: string): Promise<void> {
+  const [{ bavail, bsize }, status] = await Promise.all([
+    statfs(directory),
+    readFile(`/proc/${guest.identity.pid}/status`, 'latin1').catch(() => ''),
+  ])
+  const residentKiB = Number(/^VmRSS:\s+(\d+)/mu.exec(status)?.[1] ?? 0)
+  const needed = Math.min(residentKiB, details.definition.memoryKiB) * 1024
+  if (bavail * bsize >= needed) return
+  throw new VisorError('failed', `There is no room for the template '${name}' in '${directory}'.`, {
+    object: { kind: 'template', name },
+    remedy: `It takes up to ${Math.ceil(needed / 2 ** 20)} MiB; free as much there.`,
+  })
 }
 
 async function endHolder({ paths }: Context, holder: Machine): Promise<void> {

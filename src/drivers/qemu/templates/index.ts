@@ -123,7 +123,8 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     } catch (error) {
       await removeTemplateFiles(files)
       await records.remove(id)
-      throw error
+      if (!signal?.aborted) throw error
+      throw new VisorError('cancelled', `Making the template '${name}' was cancelled.`, { cause: error })
     }
     freeze()
     tell('created', name)

@@ -32,6 +32,7 @@ export function cloneDefinition(
     ...template,
     uuid,
     name,
+    ...(template.genid === undefined ? {} : { genid: generationId(uuid) }),
     os: { ...os, ...(os.commandLine ? { commandLine: rename(os.commandLine, template.name, name) } : {}) },
     devices: {
       ...devices,
@@ -76,6 +77,14 @@ function rename(commandLine: string, from: string, to: string): string {
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/iu.test(to)) return commandLine
   const words = commandLine.split(' ')
   return words.map((word) => (word === `visor.hostname=${from}` ? `visor.hostname=${to}` : word)).join(' ')
+}
+
+/** Another than the template's, so that a guest that looks at it knows that it was copied; the same at each call. */
+function generationId(uuid: string): string {
+  const hex = createHash('sha256').update(`${uuid}/genid`).digest('hex')
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
+    '-',
+  )
 }
 
 function macAddress(uuid: string, index: number): string {

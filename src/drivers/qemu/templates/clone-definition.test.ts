@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { DomainDefinition, parse } from '../../../model/index.ts'
+import type { CompleteDefinition } from '../definition.ts'
+import { cloneDefinition } from './clone-definition.ts'
+import { chooseNames } from './names.ts'
+
+const template = parse(DomainDefinition, {
+  type: 'qemu',
+  name: 'gold',
+  uuid: '00000000-0000-4000-8000-000000000001',
+  genid: '00000000-0000-4000-8000-000000000002',
+  memoryKiB: 65_536,
+  os: { kernel: '/k', commandLine: 'quiet visor.hostname=gold' },
+  devices: {
+    disks: [
+      { file: '/disks/a.raw', target: 'vda', alias: 'disk0' },
+      { file: '/disks/cd.iso', target: 'sda', device: 'cdrom', readonly: true, alias: 'disk1' },
+    ],
+    interfaces: [{ type: 'user', mac: '52:54:00:00:00:01', alias: 'net0' }],
+    channels: [{ name: 'a', path: '/run/a.sock', alias: 'channel0' }],
+  },
+}) as CompleteDefinition
+const disks = [{ alias: 'disk0', file: '/disks/a.raw', format: 'raw', sizeBytes: 512 }] as const
+const cloneOf = (uuid: string, name: string) =>
+  cloneDefinition(template, disks, { uuid, name, directory: '/c' })
+
+test('a clone has all of its own that only one machine can have', () => {
+  const [a, b] = ['00000000-0000-4000-8000-00000000000a', '00000000-0000-4000-8000-00000000000b'] as const
+  const [one, two] = [cloneOf(a, 'one'), cloneOf(b, 'two')]
+  assert.deepEqual(cloneOf(a, 'one'), one)
+  assert.equal(one.os.commandLine, 'quiet visor.hostname=one')
+  assert.equal(one.devices.disks[0]?.file, '/c/disk0.qcow2')
+  assert.equal(one.devices.disks[1]?.file, '/disks/cd.iso')
+  assert.equal(one.devices.channels[0]?.path, undefined)
+  const macs = new Set([template, one, two].map(({ devices }) => devices.interfaces[0]?.mac))
+  const genids = new Set([template, one, two].map(({ genid }) => genid))
+  assert.deepEqual([macs.size, genids.size], [3, 3])
+  assert.doesNotThrow(() => parse(DomainDefinition, one))
+})
+
+test('clones take the name that was given, or the next numbers that are free', () => {
+  const taken = (name: string) => name === 'gold-2' || name === 'web'
+  const names = (count: number, name?: string) => chooseNames({ template: 'gold', count, name, taken })
+  assert.deepEqual(names(3), ['gold-1', 'gold-3', 'gold-4'])
+  assert.deepEqual(names(1, 'db'), ['db'])
+  assert.deepEqual(names(2, 'web'), ['web-1', 'web-2'])
+  assert.throws(() => names(1, 'web'), { code: 'already-exists' })
+})

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DomainDefinition, parse } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition.ts'
-import { cloneDefinition } from './clone-definition.ts'
+import { checkClonable, cloneDefinition } from './clone-definition.ts'
 import { chooseNames } from './names.ts'
 
 const template = parse(DomainDefinition, {
@@ -46,4 +46,15 @@ test('clones take the name that was given, or the next numbers that are free', (
   assert.deepEqual(names(1, 'db'), ['db'])
   assert.deepEqual(names(2, 'web'), ['web-1', 'web-2'])
   assert.throws(() => names(1, 'web'), { code: 'already-exists' })
+})
+
+test('what no copy can be made of is refused by its path', () => {
+  checkClonable(template)
+  const refused = (path: string, more: object) =>
+    assert.throws(() => checkClonable({ ...template, ...more }), { code: 'unsupported-config', path })
+  refused('os.firmware', { os: { ...template.os, firmware: 'efi' } })
+  refused('maxMemoryKiB', { maxMemoryKiB: 131_072 })
+  refused('devices.serials[0].path', {
+    devices: { ...template.devices, serials: [{ type: 'file', path: '/log', alias: 'serial0' }] },
+  })
 })

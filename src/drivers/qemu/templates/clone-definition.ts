@@ -92,8 +92,9 @@ function macAddress(uuid: string, index: number): string {
   return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
-/** Fails with `unsupported-config` for what no two machines can share and no copy can be made of. */
-export function checkClonable({ devices }: CompleteDefinition): void {
+/** Fails with `unsupported-config` for what no two machines can share and no copy is made of yet. */
+export function checkClonable(definition: CompleteDefinition): void {
+  const { devices, os, cpu, memoryBacking, maxMemoryKiB } = definition
   for (const [index, { type, path }] of [...devices.serials, ...devices.consoles].entries())
     if (type === 'file')
       throw unsupported(
@@ -101,4 +102,17 @@ export function checkClonable({ devices }: CompleteDefinition): void {
         `writes to '${path}', which clones cannot share`,
         "Use the type 'pty'.",
       )
+  const kept: Readonly<Record<string, boolean>> = {
+    'os.firmware': os.firmware === 'efi' || os.loaderType === 'pflash',
+    'devices.tpms': devices.tpms.length > 0,
+    'devices.filesystems': devices.filesystems.length > 0,
+    // The memory of a clone is one file.
+    'devices.memories': devices.memories.length > 0,
+    maxMemoryKiB: maxMemoryKiB !== undefined,
+    memoryBacking: memoryBacking !== undefined,
+    'cpu.numa': (cpu?.numa.length ?? 0) > 0,
+  }
+  for (const [path, there] of Object.entries(kept))
+    if (there)
+      throw unsupported(path, 'cannot be in a template yet', 'Make the template of a machine without it.')
 }

@@ -196,6 +196,23 @@ describe('migration', { skip }, () => {
     await Promise.all(files.map((file) => rm(copied(file))))
   })
 
+  test('what is above a base goes along, and finds the base there', async () => {
+    const base = join(directory, 'base.raw')
+    const top = join(directory, 'top.qcow2')
+    const content = randomBytes(8 << 20)
+    await writeFile(base, content)
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', base, top])
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x5a 1M 64k', top])
+    content.fill(0x5a, 1 << 20, (1 << 20) + (64 << 10))
+    const { uuid } = await started('above', [{ file: top, format: 'qcow2', target: 'vdb' }])
+    await migrate(uuid, { copyStorage: 'inc', copyTo: join(directory, 'there') })
+    await there.domains.destroy(uuid)
+    assert.ok((await stat(copied('top.qcow2'))).size < 2 << 20)
+    const whole = join(directory, 'whole.raw')
+    execFileSync('qemu-img', ['convert', '-O', 'raw', copied('top.qcow2'), whole])
+    assert.ok((await readFile(whole)).equals(content))
+  })
+
   test('given up midway, it goes on, and nothing is left', async () => {
     const { files, disks } = await makeDisks('midway')
     const { uuid } = await started('midway', disks)
@@ -368,6 +385,23 @@ describe('migration', { skip }, () => {
     await until(async () => (await state(here, uuid)).startsWith('running'))
     await stayed(uuid)
     await ask(here, uuid, 'a', '0001')
+  })
+
+  test('while nobody knows where it runs it stands still, and whoever knows decides', async () => {
+    const { uuid, moving } = await handedOver('nobody-knows')
+    await target.kill()
+    await assert.rejects(moving, code('unavailable'))
+    assert.equal(await state(here, uuid), 'paused migrating')
+    assert.match((await here.domains.get(uuid)).message ?? '', /--settle=here/u)
+    await assert.rejects(here.domains.resume(uuid), code('invalid-state'))
+    await assert.rejects(here.domains.save(uuid), code('invalid-state'))
+    await assert.rejects(here.domains.settleMigration(uuid), code('unavailable'))
+    await here.domains.settleMigration(uuid, { outcome: 'here' })
+    await ask(here, uuid, 'a', '0001')
+    await target.start()
+    there = await target.connect()
+    await stayed(uuid)
+    await assert.rejects(here.domains.settleMigration(uuid), code('invalid-state'))
   })
 
   test('kill -9 of the visord here when it is handed over: wherever it runs, it is one place', async () => {

@@ -96,7 +96,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   const work = diskWork(context, registry, await openTrees(options.store))
   await settleAll(work)
   // The files of a domain that has left are in use where it is.
-  const moves = await openMigrations({ context, registry, undefine: basics.undefine })
+  const snapshotsOf = (uuid: string) => work.trees.get(uuid).snapshots.length
+  const moves = await openMigrations({ context, registry, undefine: basics.undefine, snapshotsOf })
   const trimming = setInterval(() => void trimLogs(registry), trimIntervalMs).unref()
   const { watchReboot: _, ...powerOperations } = powerParts
   return {

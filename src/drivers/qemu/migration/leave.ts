@@ -35,6 +35,8 @@ export interface DeparturesOptions {
   readonly context: Context
   readonly registry: Registry
   readonly undefine: (uuid: string) => Promise<void>
+  /** How many snapshots a domain has; they stay here. */
+  readonly snapshotsOf: (uuid: string) => number
 }
 
 export interface Departures {
@@ -53,7 +55,8 @@ const contTimeoutMs = 60_000
 
 type Verdict = 'there' | 'here'
 
-export function openDepartures({ context, registry, undefine }: DeparturesOptions): Departures {
+export function openDepartures(options: DeparturesOptions): Departures {
+  const { context, registry, undefine, snapshotsOf } = options
   const closing = new AbortController()
 
   for (const [, machine] of registry.machines()) if (machine.details.leaving) void settleFound(machine)
@@ -66,6 +69,7 @@ export function openDepartures({ context, registry, undefine }: DeparturesOption
 
   async function migrate(uuid: string, options: MigrateOptions): Promise<MigrationSummary> {
     checkOptions(options)
+    refuseSnapshots(uuid, options)
     if (options.offline) return moveDefinition(uuid, options)
     const started = performance.now()
     const machine = registry.running(uuid, ['running', 'paused'])
@@ -75,6 +79,20 @@ export function openDepartures({ context, registry, undefine }: DeparturesOption
     } finally {
       await peer.close()
     }
+  }
+
+  /** What is kept of its snapshots here would be forgotten with it. */
+  function refuseSnapshots(uuid: string, { undefineSource = false }: MigrateOptions): void {
+    const { name } = registry.definition(uuid)
+    if (!undefineSource || snapshotsOf(uuid) === 0) return
+    throw new VisorError(
+      'invalid-state',
+      `Domain '${name}' has snapshots, which stay here and would be forgotten.`,
+      {
+        object: { kind: 'domain', name },
+        remedy: 'Remove its snapshots first, or leave --undefine-source out.',
+      },
+    )
   }
 
   async function move(

@@ -112,6 +112,14 @@ async function refuseBlocked({ monitor, details }: Machine): Promise<void> {
       'unsupported-config',
       `Domain '${details.definition.name}' cannot be migrated: ${reasons.join(' ').replace(/\.?$/u, '.')}`,
     )
+  const jobs = await monitor.execute('query-jobs')
+  const [job] = Array.isArray(jobs) ? jobs.filter(isRecord) : []
+  if (job)
+    throw new VisorError(
+      'invalid-state',
+      `Domain '${details.definition.name}' has work on its disks under way (${String(job.type)}, ${String(job.id)}).`,
+      { remedy: "Wait for it, or cancel it: 'visor jobs'." },
+    )
 }
 
 function copyOf(disk: Disk, { copyStorage = 'none', disks = [] }: MigrateOptions): 'none' | 'all' | 'inc' {

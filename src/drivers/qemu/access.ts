@@ -8,6 +8,7 @@ import { lchown } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { FileAccess } from '../../host/index.ts'
 import type { Disk } from '../../model/index.ts'
+import { hasVariables, variablesFile } from './board/firmware.ts'
 import type { CompleteDefinition } from './definition.ts'
 import type { DiskImage } from './disk-image.ts'
 import type { Machine } from './machine.ts'
@@ -45,6 +46,26 @@ export function isWritten({ readonly, device }: Disk): boolean {
   return !readonly && device !== 'cdrom'
 }
 
+function filesOfBoard(definition: CompleteDefinition, paths: GuestPaths): FileAccess[] {
+  const { os, sysinfo, devices } = definition
+  const { loader, loaderReadonly, deviceTree, acpiTable } = os
+  return [
+    ...(loader ? [{ path: loader, write: loaderReadonly === false, what: 'firmware' }] : []),
+    ...(hasVariables(definition)
+      ? [{ path: variablesFile(definition, paths), write: true, what: 'file of firmware variables' }]
+      : []),
+    ...[deviceTree, acpiTable, ...sysinfo.flatMap(({ files }) => files.map(({ file }) => file))].flatMap(
+      (path) => (path ? [{ path, what: 'file of the machine' }] : []),
+    ),
+    ...devices.memories.flatMap(({ path }) =>
+      path ? [{ path, write: true, what: 'module of memory' }] : [],
+    ),
+    ...devices.tpms.flatMap(({ backend, device }) =>
+      backend === 'passthrough' && device ? [{ path: device, write: true, what: 'device' }] : [],
+    ),
+  ]
+}
+
 /** What QEMU opens at its start. A new kind of device that opens files has its line here. */
 export function filesAtStart(
   definition: CompleteDefinition,
@@ -62,6 +83,7 @@ export function filesAtStart(
   return [
     ...(type === 'kvm' ? [{ path: '/dev/kvm', write: true, what: 'device' }] : []),
     ...[os.kernel, os.initrd].flatMap((path) => (path ? [{ path, what: 'kernel' }] : [])),
+    ...filesOfBoard(definition, paths),
     ...disks.flatMap((disk) => {
       const image = images.get(disk.alias ?? disk.target)
       return image ? filesOfImage(image, { write: isWritten(disk) }) : []

@@ -2,7 +2,7 @@
 import type { Channel, Devices } from '../../model/index.ts'
 import { type Place, pci } from './device-place.ts'
 import type { Fields } from './key-value.ts'
-import { chardev, device, type Part } from './parts.ts'
+import { atStart, chardev, device, type Part } from './parts.ts'
 import { isServed } from './paths.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -22,7 +22,7 @@ function characterBackend(
 }
 
 export function serialParts(serial: Devices['serials'][number], index: number, place: Place): Part[] {
-  const kind = serial.target ?? serial.model ?? 'isa-serial'
+  const kind = serial.target ?? serial.model ?? (place.family === 'virt' ? 'system-serial' : 'isa-serial')
   const fields: Fields = { id: serial.alias, chardev: `char${serial.alias}` }
   const port = serial.port ?? index
   if (kind === 'isa-serial' && port > 3)
@@ -31,6 +31,9 @@ export function serialParts(serial: Devices['serials'][number], index: number, p
       'a PC has the serial ports 0 to 3',
       "Use 'pci-serial'.",
     )
+  // A port of the board itself: it is there anyway, and can only be told what it is connected to.
+  if (kind === 'system-serial')
+    return [characterBackend(serial, place, true), atStart('-serial', `chardev:char${serial.alias}`)]
   return [
     characterBackend(serial, place, true),
     device(kind, {

@@ -8,8 +8,9 @@ import {
   VisorError,
 } from '../../model/index.ts'
 import type { Emulator } from './emulator.ts'
-import { familyOf } from './machine-type.ts'
+import { familyOf, type MachineFamily } from './machine-type.ts'
 import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
+import { completeTpms } from './tpm.ts'
 import { unsupported } from './unsupported.ts'
 
 export interface Chosen {
@@ -28,8 +29,10 @@ export function completeDevices(
   const disks = devices.disks.map((disk) => ({ ...disk, bus: disk.bus ?? chooseBus(disk, family) }))
   const { serials, consoles } = completeConsoles(devices)
   const needsVideo = devices.graphics.length > 0 && devices.videos.length === 0
-  const videos = needsVideo ? [{ model: 'vga' as const }] : devices.videos
-  checkVideos(videos, emulator)
+  const videos = needsVideo
+    ? [{ model: isPc(family) ? ('vga' as const) : ('virtio' as const) }]
+    : devices.videos
+  checkVideos(videos, emulator, family)
   checkDisks(disks, family)
   const complete = {
     ...devices,
@@ -37,7 +40,7 @@ export function completeDevices(
     disks: named(disks, (disk, index) =>
       disk.bus === 'virtio' ? `virtio-disk${index}` : `${disk.bus}${index}`,
     ),
-    controllers: completeControllers(devices, disks),
+    controllers: completeControllers(devices, disks, family),
     interfaces: named(
       devices.interfaces.map((one, index) => ({
         ...one,
@@ -56,7 +59,7 @@ export function completeDevices(
     inputs: named(
       devices.inputs.map((input) => ({
         ...input,
-        bus: input.bus ?? (input.type === 'tablet' ? 'usb' : 'ps2'),
+        bus: input.bus ?? inputBus(input.type, family),
       })),
       (_, index) => `input${index}`,
     ),
@@ -65,6 +68,8 @@ export function completeDevices(
       ...(devices.memballoon ?? { model: 'virtio' as const }),
       alias: devices.memballoon?.alias ?? 'balloon0',
     },
+    tpms: completeTpms({ devices }, machine),
+    memories: named(devices.memories, ({ model }, index) => `${model.replace('-', '')}${index}`),
     rngs: named(devices.rngs, (_, index) => `rng${index}`),
   } as Devices
   const layout = pciLayout(family)
@@ -72,10 +77,14 @@ export function completeDevices(
 }
 
 /** Those that are named, with their numbers, and those that devices need. */
-function completeControllers({ controllers, ...devices }: Devices, disks: readonly Disk[]): Controller[] {
+function completeControllers(
+  { controllers, ...devices }: Devices,
+  disks: readonly Disk[],
+  family: MachineFamily,
+): Controller[] {
   const has = (type: string) => controllers.some((one) => one.type === type)
   const usb =
-    devices.inputs.some(({ bus, type }) => (bus ?? (type === 'tablet' ? 'usb' : 'ps2')) === 'usb') ||
+    devices.inputs.some(({ bus, type }) => (bus ?? inputBus(type, family)) === 'usb') ||
     disks.some(({ bus }) => bus === 'usb') ||
     devices.serials.some(({ target }) => target === 'usb-serial')
   const serial = devices.channels.length > 0 || devices.consoles.some(({ target }) => target === 'virtio')
@@ -113,8 +122,13 @@ function named<T extends { alias?: string }>(
   })
 }
 
-function chooseBus({ device, target }: Disk, family: 'q35' | 'pc' | 'other'): NonNullable<Disk['bus']> {
-  const internal = family === 'q35' ? 'sata' : 'ide'
+/** Machines made for virtualization have no drives, screens and keyboards of PCs. */
+const isPc = (family: MachineFamily) => family === 'q35' || family === 'pc'
+
+const inputBus = (type: string, family: MachineFamily) => (type === 'tablet' || !isPc(family) ? 'usb' : 'ps2')
+
+function chooseBus({ device, target }: Disk, family: MachineFamily): NonNullable<Disk['bus']> {
+  const internal = family === 'q35' ? 'sata' : family === 'pc' ? 'ide' : 'scsi'
   if (device === 'cdrom') return internal
   if (target.startsWith('hd')) return internal
   if (target.startsWith('sd')) return family === 'q35' ? 'sata' : 'scsi'
@@ -151,7 +165,7 @@ function macAddress(uuid: string, index: number): string {
   return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
-function checkDisks(disks: readonly Disk[], family: 'q35' | 'pc' | 'other'): void {
+function checkDisks(disks: readonly Disk[], family: MachineFamily): void {
   for (const [index, disk] of disks.entries()) {
     const path = `devices.disks[${index}]`
     if (disk.io === 'native' && disk.cache !== 'none' && disk.cache !== 'directsync')
@@ -178,11 +192,15 @@ const videoDevices = {
 function checkVideos(
   videos: readonly { readonly model: string; readonly heads?: number }[],
   emulator: Emulator,
+  family: MachineFamily,
 ): void {
   for (const [index, { model, heads = 1 }] of videos.entries()) {
     if (heads > 1 && model !== 'virtio' && model !== 'qxl')
       throw unsupported(`devices.videos[${index}].heads`, `'${model}' has one screen only`, "Use 'virtio'.")
-    const device = videoDevices[model as keyof typeof videoDevices]
+    const device =
+      model === 'virtio' && !isPc(family)
+        ? 'virtio-gpu-pci'
+        : videoDevices[model as keyof typeof videoDevices]
     if (device && !emulator.devices.includes(device))
       throw unsupported(`devices.videos[${index}].model`, `${emulator.path} has no device '${device}'`)
   }
@@ -201,6 +219,8 @@ export function checkAliases(devices: Devices): void {
     devices.inputs,
     devices.videos,
     devices.rngs,
+    devices.tpms,
+    devices.memories,
     devices.memballoon ? [devices.memballoon] : [],
   ]
   for (const { alias = '' } of lists.flat()) {

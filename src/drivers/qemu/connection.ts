@@ -25,13 +25,21 @@ import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { dumping } from './dump.ts'
-import { type Emulator, findEmulators, findProgram, loadEmulator } from './emulator.ts'
+import {
+  type Emulator,
+  findEmulator,
+  findEmulators,
+  findProgram,
+  hostArchitecture,
+  loadEmulator,
+} from './emulator.ts'
 import { openHooks } from './hooks.ts'
 import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { deviceChanges, followUnplugs, settleDevices } from './live/devices.ts'
 import { followChanges, liveChanges, settleChanges } from './live/index.ts'
+import { defaultMachine } from './machine-type.ts'
 import { openMigrations } from './migration/index.ts'
 import { observation } from './observe.ts'
 import { driverPaths, type GuestPaths } from './paths.ts'
@@ -176,17 +184,18 @@ async function openContext(options: OpenOptions): Promise<Context> {
     connect: options.connect,
     migration: options.migration ?? {},
     async findEmulator(arch, path) {
-      const program = path ?? found.find((one) => one.arch === arch)?.path
-      if (program === undefined || arch !== 'x86_64') return undefined
+      const known = found.find((one) => one.arch === arch)?.path
+      const program = path ?? known ?? (await findEmulator(arch))
+      if (program === undefined) return undefined
       // Only a QEMU is run to be asked, whatever path a definition names.
       if (
-        !/^(?:qemu-system-x86_64|qemu-kvm|kvm)(?:[-.][\w.-]+)?$/u.test(
+        !/^(?:qemu-system-\w+|qemu-kvm|kvm)(?:[-.][\w.-]+)?$/u.test(
           program.slice(program.lastIndexOf('/') + 1),
         )
       )
         return undefined
       if (!(await findProgram(program, ''))) return undefined
-      return remember(emulators, program, () => loadEmulator(store, log, arch, program))
+      return remember(emulators, `${arch} ${program}`, () => loadEmulator(store, log, arch, program))
     },
     kvm: (emulator) => remember(kvm, emulator.path, () => loadKvm(store, emulator.path)),
   }
@@ -214,26 +223,28 @@ function listDomains(registry: Registry, { states, names, driver }: ListDomains 
 }
 
 async function describeCapabilities(context: Context): Promise<Capabilities> {
-  const emulator = await context.findEmulator('x86_64')
-  if (!emulator) throw notFound('emulator', 'qemu-system-x86_64')
-  const kvm = await context.kvm(emulator)
+  const emulators: Emulator[] = []
+  for (const { arch, path } of await findEmulators()) {
+    const emulator = await context.findEmulator(arch, path).catch((error: unknown) => {
+      context.log.warn({ emulator: path, error: String(error) }, 'A QEMU does not run.')
+      return undefined
+    })
+    if (emulator) emulators.push(emulator)
+  }
+  const own = hostArchitecture()
+  const [first] = emulators
+  if (!first) throw notFound('emulator', 'qemu-system')
+  const native = emulators.find(({ arch }) => arch === own)
+  const kvm = native
+    ? await context.kvm(native)
+    : { works: false, detail: `There is no QEMU for the host's own architecture, ${own}.` }
   const { flags } = readProcessor(hostFiles())
   return {
     driver: 'qemu',
-    version: emulator.version,
+    version: first.version,
     kind: kvm.works ? 'hardware-assisted' : 'emulation',
     hosting: 'hosted',
-    guests: [
-      {
-        arch: 'x86_64',
-        osType: 'hvm',
-        domainTypes: kvm.works ? ['kvm', 'qemu'] : ['qemu'],
-        emulator: emulator.path,
-        machines: emulator.machines.flatMap(({ name, alias }) => (alias ? [alias, name] : [name])),
-        defaultMachine: 'q35',
-        cpuModels: [...emulator.cpuModels],
-      },
-    ],
+    guests: emulators.map((emulator) => describeGuest(emulator, kvm.works && emulator.arch === own)),
     notes: [
       kvm.works ? kvm.detail : `Guests are emulated (TCG): ${kvm.detail}`,
       ...(context.cgroups.length === 0
@@ -241,6 +252,21 @@ async function describeCapabilities(context: Context): Promise<Capabilities> {
         : []),
       ...(flags.size === 0 ? ['The processor does not tell its features.'] : []),
     ],
+  }
+}
+
+function describeGuest(
+  { arch, path, machines, cpuModels }: Emulator,
+  kvm: boolean,
+): Capabilities['guests'][number] {
+  return {
+    arch,
+    osType: 'hvm',
+    domainTypes: kvm ? ['kvm', 'qemu'] : ['qemu'],
+    emulator: path,
+    machines: machines.flatMap(({ name, alias }) => (alias ? [alias, name] : [name])),
+    defaultMachine: defaultMachine(arch, false),
+    cpuModels: [...cpuModels],
   }
 }
 

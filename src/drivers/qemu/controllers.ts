@@ -2,6 +2,7 @@
 import type { Controller, Devices } from '../../model/index.ts'
 import { type Place, pci } from './device-place.ts'
 import type { Fields } from './key-value.ts'
+import { pciRoot } from './machine-type.ts'
 import { device, type Part } from './parts.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -61,7 +62,7 @@ export function impliedControllers(devices: Devices, { family }: Place): Part[] 
     devices.disks.some(({ bus }) => bus === 'usb') ||
     devices.serials.some(({ target }) => target === 'usb-serial')
   const serial = devices.channels.length > 0 || devices.consoles.some(({ target }) => target === 'virtio')
-  const bus = family === 'q35' ? 'pcie.0' : 'pci.0'
+  const bus = pciRoot(family)
   return [
     ...(usb && !has('usb') ? [device('qemu-xhci', { id: 'usb0', bus })] : []),
     ...(serial && !has('virtio-serial') ? [device('virtio-serial-pci', { id: 'virtio-serial0', bus })] : []),

@@ -8,11 +8,14 @@ import {
   parse,
   VisorError,
 } from '../../model/index.ts'
+import { checkBoard } from './check-board.ts'
+import { completeBoot } from './complete-boot.ts'
 import { checkAliases, completeDevices } from './complete-devices.ts'
-import type { Emulator } from './emulator.ts'
+import { type Emulator, hostArchitecture, installEmulator } from './emulator.ts'
+import { type Firmware, findFirmware } from './firmware-descriptors.ts'
 import { honoured } from './honoured.ts'
 import type { KvmState } from './kvm.ts'
-import { familyOf } from './machine-type.ts'
+import { checkTpms } from './tpm.ts'
 import { unsupported } from './unsupported.ts'
 
 /** A definition with its identity. */
@@ -25,6 +28,8 @@ export interface CompleteOptions {
   kvm(emulator: Emulator): Promise<KvmState>
   /** The machine runs: what is new is plugged in. */
   readonly isRunning?: boolean
+  /** The firmware there is; that of this host without. */
+  firmware?(): Promise<readonly Firmware[]>
 }
 
 /**
@@ -44,35 +49,33 @@ export async function completeDefinition(
   checkHonoured(DomainDefinition, definition, honoured, 'qemu')
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `'${definition.type}' is of another driver`, "Use type 'qemu' or 'kvm'.")
-  const arch = definition.os.arch ?? 'x86_64'
+  const arch = definition.os.arch ?? hostArchitecture()
   const emulator = await options.findEmulator(arch, definition.devices.emulator)
   if (!emulator)
     throw unsupported(
       'devices.emulator',
       `there is no QEMU for '${definition.devices.emulator ?? arch}' here`,
+      installEmulator(arch),
     )
-  await checkAccelerator(definition, emulator, options)
-  const chosen = chooseMachine(definition, emulator)
+  await checkAccelerator(definition, arch, emulator, options)
+  const boot = await completeBoot(definition, emulator, arch, options.firmware ?? findFirmware)
   const uuid = definition.uuid ?? randomUUID()
+  const machine = boot.os.machine ?? ''
   const complete: CompleteDefinition = {
     ...definition,
+    ...boot,
     uuid,
-    os: { ...definition.os, arch, machine: chosen.machine },
-    features: chosen.features,
-    devices: completeDevices(definition, {
-      uuid,
-      machine: chosen.machine,
-      emulator,
-      isRunning: options.isRunning,
-    }),
+    devices: completeDevices(definition, { uuid, machine, emulator, isRunning: options.isRunning }),
   }
-  checkProcessors(complete, emulator)
+  checkBoard(complete, emulator)
+  await checkTpms(complete)
   checkAliases(complete.devices)
   return complete
 }
 
 async function checkAccelerator(
   definition: DomainDefinition,
+  arch: string,
   emulator: Emulator,
   { kvm }: CompleteOptions,
 ): Promise<void> {
@@ -81,35 +84,20 @@ async function checkAccelerator(
       throw unsupported('cpu.mode', "'host-passthrough' needs type 'kvm'; 'maximum' is the most TCG can do")
     return
   }
+  const own = hostArchitecture()
+  if (arch !== own && !(own === 'x86_64' && arch === 'i686'))
+    throw unsupported(
+      'type',
+      `KVM runs machines of the host's own architecture, which is '${own}', not '${arch}'`,
+      "Use type 'qemu', which emulates.",
+    )
   const state = await kvm(emulator)
   if (!state.works)
-    throw unsupported('type', `'kvm' does not work here. ${state.detail}`, "Use type 'qemu', which emulates.")
-}
-
-function chooseMachine({ os, features, devices }: DomainDefinition, emulator: Emulator) {
-  // With a machine type of its own choice visor also chooses what every such machine has.
-  const given = os.machine !== undefined
-  const both = !given && !features.acpi && !features.apic ? { acpi: true, apic: true } : {}
-  const wanted = os.machine ?? (devices.disks.some(({ bus }) => bus === 'ide') ? 'pc' : 'q35')
-  const found = emulator.machines.find(({ name, alias }) => name === wanted || alias === wanted)
-  if (!found || familyOf(found.name) === 'other')
-    throw unsupported('os.machine', `'${wanted}' is not a PC machine type of ${emulator.path}`)
-  return { machine: found.name, features: { ...features, ...both } }
-}
-
-function checkProcessors({ vcpus, os, cpu, clock }: CompleteDefinition, emulator: Emulator): void {
-  const machine = emulator.machines.find(({ name }) => name === os.machine)
-  if (machine && vcpus > machine.maxCpus)
-    throw unsupported('vcpus', `'${machine.name}' takes at most ${machine.maxCpus} processors, not ${vcpus}`)
-  if (cpu?.mode === 'custom' && cpu.model !== undefined && !emulator.cpuModels.includes(cpu.model))
-    throw unsupported('cpu.model', `${emulator.path} does not know the processor '${cpu.model}'`)
-  for (const { name, present, tickPolicy } of clock.timers) {
-    const can = { rtc: ['catchup', 'delay'], pit: ['delay'], hpet: [] as string[] }[name as 'rtc'] ?? []
-    if (tickPolicy !== undefined && !can.includes(tickPolicy))
-      throw unsupported('clock.timers', `the timer '${name}' cannot have the tick policy '${tickPolicy}'`)
-    if (present !== undefined && name !== 'hpet' && !present)
-      throw unsupported('clock.timers', `the timer '${name}' cannot be left out`)
-  }
+    throw unsupported(
+      'type',
+      `'kvm' does not work here. ${state.detail}`,
+      `Use type 'qemu', which emulates.${state.remedy === undefined ? '' : ` To have KVM: ${state.remedy}`}`,
+    )
 }
 
 /** The emulator of a complete definition. Fails with `unavailable` when it is no longer there. */

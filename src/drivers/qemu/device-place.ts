@@ -1,11 +1,12 @@
 /** What all devices have to know of the machine they are put in. */
 import type { Disk } from '../../model/index.ts'
 import type { Fields } from './key-value.ts'
+import { type MachineFamily, pciRoot } from './machine-type.ts'
 import type { GuestPaths } from './paths.ts'
 import { unsupported } from './unsupported.ts'
 
 export interface Place {
-  readonly family: 'q35' | 'pc' | 'other'
+  readonly family: MachineFamily
   readonly paths: GuestPaths
   /** Where disks sit on the controller of the chip set. */
   readonly drives: ReadonlyMap<Disk, Fields>
@@ -14,11 +15,11 @@ export interface Place {
 type Address = Disk['address']
 
 /** Where on the PCI bus, when the definition says so; else QEMU takes the next place. */
-export function pci(address: Address, { family }: Place): Fields {
+export function pci(address: Address, { family }: Pick<Place, 'family'>): Fields {
   if (address?.type !== 'pci') return {}
   const { domain = '0', bus = '0', slot = '0', function: unit = '0' } = address
   if (Number(domain) !== 0) throw unsupported('address', 'only PCI domain 0 is there')
-  const root = family === 'q35' ? 'pcie.0' : 'pci.0'
+  const root = pciRoot(family)
   return {
     bus: Number(bus) === 0 ? root : `pci.${Number(bus)}`,
     addr: `0x${Number(slot).toString(16)}.0x${Number(unit).toString(16)}`,

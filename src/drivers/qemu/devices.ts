@@ -110,13 +110,16 @@ function videoParts(video: Video, index: number, place: Place): Part[] {
   const { model, vramKiB, heads, alias, address } = video
   const megabytes = vramKiB === undefined ? undefined : Math.max(1, 2 ** Math.ceil(Math.log2(vramKiB / 1024)))
   const fields: Fields = { id: alias, ...pci(address, place) }
+  const isPc = place.family === 'q35' || place.family === 'pc'
   switch (model) {
     case 'none':
       return []
     case 'vga':
       return [device(index === 0 ? 'VGA' : 'secondary-vga', { ...fields, vgamem_mb: megabytes })]
     case 'virtio':
-      return [device(index === 0 ? 'virtio-vga' : 'virtio-gpu-pci', { ...fields, max_outputs: heads })]
+      return [
+        device(index === 0 && isPc ? 'virtio-vga' : 'virtio-gpu-pci', { ...fields, max_outputs: heads }),
+      ]
     case 'bochs':
       return [
         device('bochs-display', { ...fields, vgamem: vramKiB === undefined ? undefined : `${vramKiB}k` }),

@@ -30,14 +30,59 @@ export interface MachineType {
   readonly maxCpus: number
   /** Name of its main memory; a backend of another name does not fit states that were saved with it. */
   readonly ramId?: string
+  /** Whether processors can be plugged into it. */
+  readonly hotplugCpus: boolean
 }
 
-/** Architectures of guests and the programs that run them. */
-const programs = { x86_64: 'qemu-system-x86_64' } as const
+/** Architectures whose program is named otherwise: libvirt's word, and QEMU's. */
+const otherNames: Readonly<Record<string, string>> = {
+  i686: 'i386',
+  armv7l: 'arm',
+  ppc64le: 'ppc64',
+}
+/** Those that are looked for; a definition may name any other that QEMU has. */
+const architectures = [
+  'x86_64',
+  'i686',
+  'aarch64',
+  'armv7l',
+  'riscv64',
+  'ppc64',
+  'ppc64le',
+  's390x',
+  'loongarch64',
+]
+
+const programName = (arch: string) => `qemu-system-${otherNames[arch] ?? arch}`
+
+/** The architecture of this host, in libvirt's words. */
+export function hostArchitecture(): string {
+  const words: Readonly<Record<string, string>> = {
+    x64: 'x86_64',
+    ia32: 'i686',
+    arm64: 'aarch64',
+    arm: 'armv7l',
+    ppc64: 'ppc64le',
+  }
+  return words[process.arch] ?? process.arch
+}
+
+/** What to do where there is no QEMU for an architecture. */
+export function installEmulator(arch: string): string {
+  const name = programName(arch).replace('qemu-system-', '')
+  const debian = /^(?:x86_64|i386)$/u.test(name)
+    ? 'x86'
+    : /^(?:aarch64|arm)$/u.test(name)
+      ? 'arm'
+      : /^ppc/u.test(name)
+        ? 'ppc'
+        : 'misc'
+  return `Install it: 'apt install qemu-system-${debian}' on Debian and Ubuntu, 'dnf install qemu-system-${name}' on Fedora.`
+}
 
 /** The oldest QEMU whose monitor and options are used here. */
 export const oldestVersion = '6.0'
-const format = 3
+const format = 4
 const timeoutMs = 20_000
 
 /** The program in PATH; undefined when there is none. */
@@ -58,14 +103,19 @@ export async function findProgram(
   return undefined
 }
 
-/** The programs there are, by architecture. */
+/** The program for an architecture; undefined when there is none. */
+export async function findEmulator(arch: string): Promise<string | undefined> {
+  if (!/^[a-z0-9_]+$/u.test(arch)) return undefined
+  const own = arch === hostArchitecture()
+  return (await findProgram(programName(arch))) ?? (own ? await findProgram('qemu-kvm') : undefined)
+}
+
+/** The programs there are, by architecture; that of the host comes first. */
 export async function findEmulators(): Promise<{ arch: string; path: string }[]> {
-  const found: { arch: string; path: string }[] = []
-  for (const [arch, name] of Object.entries(programs)) {
-    const path = (await findProgram(name)) ?? (await findProgram('qemu-kvm'))
-    if (path) found.push({ arch, path })
-  }
-  return found
+  const own = hostArchitecture()
+  const order = [own, ...architectures.filter((arch) => arch !== own)]
+  const found = await Promise.all(order.map(async (arch) => ({ arch, path: await findEmulator(arch) })))
+  return found.flatMap(({ arch, path }) => (path === undefined ? [] : [{ arch, path }]))
 }
 
 /** Identity of a program file: another one has another. */
@@ -76,7 +126,7 @@ export async function fingerprint(path: string): Promise<string> {
 
 /** As {@link inspectEmulator}, remembered in the store until the program changes. */
 export async function loadEmulator(store: Store, log: Log, arch: string, path: string): Promise<Emulator> {
-  const key = `qemu/emulator${path}`
+  const key = `qemu/emulator/${arch}${path}`
   const print = await fingerprint(path)
   const known = (await store.get(key))?.value as { print: string; emulator: Emulator } | undefined
   if (known?.print === print) return known.emulator
@@ -111,7 +161,10 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
     const answers = Promise.all([
       monitor.greeting,
       monitor.execute('query-machines', undefined, options),
-      monitor.execute('query-cpu-definitions', undefined, options),
+      // Not every architecture has it: then the types of its processors are asked for.
+      monitor
+        .execute('query-cpu-definitions', undefined, options)
+        .catch(() => monitor.execute('qom-list-types', { implements: 'cpu', abstract: false }, options)),
       monitor.execute('qom-list-types', { implements: 'device', abstract: false }, options),
     ])
     answers.catch(() => {})
@@ -121,7 +174,9 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
       path,
       version: `${version.major}.${version.minor}.${version.micro}`,
       machines: records(machines).flatMap(readMachineType),
-      cpuModels: names(cpus).sort(),
+      cpuModels: names(cpus)
+        .map((name) => name.replace(/-[a-z0-9_]+-cpu$/u, ''))
+        .sort(),
       devices: names(devices),
     }
   } finally {
@@ -131,13 +186,14 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
 }
 
 function readMachineType(machine: Record<string, unknown>): MachineType[] {
-  const { name, alias, 'cpu-max': maxCpus, 'default-ram-id': ramId } = machine
+  const { name, alias, 'cpu-max': maxCpus, 'default-ram-id': ramId, 'hotpluggable-cpus': plugs } = machine
   if (typeof name !== 'string' || name === 'none') return []
   return [
     {
       name,
       ...(typeof alias === 'string' ? { alias } : {}),
       maxCpus: Number(maxCpus) || 1,
+      hotplugCpus: plugs === true,
       ...(typeof ramId === 'string' ? { ramId } : {}),
     },
   ]

@@ -39,6 +39,12 @@ export async function makePortFiles({ devices }: CompleteDefinition): Promise<vo
   }
 }
 
+/** Files that are modules of memory, which QEMU makes as large as they shall be. */
+export async function makeMemoryFiles({ devices }: CompleteDefinition): Promise<void> {
+  for (const { path } of devices.memories)
+    if (path !== undefined && !path.startsWith('/dev/')) await makeFile(path, 'module of memory')
+}
+
 /** Makes a file that is not there, for QEMU to fill. */
 export async function makeFile(path: string, what: string): Promise<void> {
   const file = await open(path, 'a', 0o600).catch((cause) => {
@@ -48,12 +54,19 @@ export async function makeFile(path: string, what: string): Promise<void> {
 }
 
 /** What QEMU gets of our environment: nothing that is only ours. */
-export function guestEnvironment(paths: GuestPaths, user: GuestUser | undefined): Record<string, string> {
+export function guestEnvironment(
+  { clock }: CompleteDefinition,
+  paths: GuestPaths,
+  user: GuestUser | undefined,
+): Record<string, string> {
   const kept = ['PATH', 'LANG', 'LC_ALL', 'TMPDIR', 'LD_LIBRARY_PATH']
   const personal = user ? [] : ['HOME', 'XDG_RUNTIME_DIR']
   const taken = [...kept, ...personal].flatMap((key) => {
     const value = process.env[key]
     return value ? [[key, value] as const] : []
   })
-  return { ...Object.fromEntries(taken), ...(user ? { HOME: paths.folder } : {}) }
+  // QEMU takes its local time from there.
+  const zone: Record<string, string> =
+    clock.offset === 'timezone' && clock.timezone ? { TZ: clock.timezone } : {}
+  return { ...Object.fromEntries(taken), ...zone, ...(user ? { HOME: paths.folder } : {}) }
 }

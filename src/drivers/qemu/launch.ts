@@ -4,17 +4,21 @@ import { readFile } from 'node:fs/promises'
 import { type FileAccess, type GuestUser, spawnGuest } from '../../host/index.ts'
 import { type Progress, VisorError } from '../../model/index.ts'
 import { filesAtStart } from './access.ts'
+import { ensureVariables } from './board/firmware.ts'
+import { checkHostMemory } from './board/host-memory.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from './command-line.ts'
 import type { Context } from './context.ts'
 import { type CompleteDefinition, machineEmulator } from './definition.ts'
 import { type Emulator, isAtLeast } from './emulator.ts'
-import { guestEnvironment, makeConsoleLogs, makeFile, makePortFiles } from './guest-files.ts'
+import { guestEnvironment, makeConsoleLogs, makeFile, makeMemoryFiles, makePortFiles } from './guest-files.ts'
 import { hostLimits } from './host-limits.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
+import { placeThreads, plugProcessors } from './place-threads.ts'
 import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
 import { startClock, watchBoot } from './timeline.ts'
+import { endTpm, endTpmWith, startTpm } from './tpm.ts'
 
 export interface LaunchOptions {
   readonly definition: CompleteDefinition
@@ -88,8 +92,11 @@ async function launchAs(
   const paths = context.paths.of(definition.uuid)
   const emulator = await machineEmulator(context, definition)
   refuseFrozen(context, definition)
+  checkHostMemory(definition, user !== undefined || process.getuid?.() !== 0)
   const [images] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),
+    ensureVariables(definition, paths),
+    makeMemoryFiles(definition),
     makeConsoleLogs(definition, paths, { fresh: !incoming && !listen, user }),
     makePortFiles(definition),
     memory ? makeFile(memory.file, 'memory') : undefined,
@@ -110,30 +117,36 @@ async function launchAs(
     ...{ definition, emulator, paths, images, memory },
     incoming: incoming !== undefined || listen !== undefined,
   })
+  const tpm = await startTpm(context, definition, paths, user)
   const guest = await spawnGuest({
     directory: paths.directory,
     name: `qemu-${definition.uuid}`,
     program: emulator.path,
     args: arrange ? arrange(args) : args,
-    env: guestEnvironment(paths, user),
+    env: guestEnvironment(definition, paths, user),
     sockets: 1,
     files: typeof incoming?.source === 'object' ? [incoming.source.fd] : [],
     cgroups: context.cgroups,
     cgroupLimits: hostLimits(definition),
     owner: context.owner,
     user,
+    ...(definition.memoryBacking?.locked ? { limits: { lockedBytes: Number.POSITIVE_INFINITY } } : {}),
     access: [
       ...filesAtStart(definition, images, paths),
       ...(memory ? [memoryAccess(memory, emulator)] : []),
       ...(options.access ?? []),
     ],
     details,
+  }).catch(async (error: unknown) => {
+    if (tpm) await endTpm(tpm)
+    throw error
   })
   clock.mark('spawn')
   const state: MachineState = paused
     ? { state: 'paused', reason: 'user' }
     : { state: 'running', reason: incoming ? 'restored' : 'booted' }
   const machine = openMachine({ guest, details, state, paths, log: context.log, tell: options.tell })
+  if (tpm) endTpmWith(tpm, machine, context.log)
   try {
     const [socket] = guest.sockets
     if (!socket) throw new VisorError('internal', 'There is no socket to the monitor.')
@@ -150,6 +163,8 @@ async function launchAs(
     // Written while QEMU comes up.
     const recorded = machine.record({})
     recorded.catch(() => {})
+    await plugProcessors(definition, monitor)
+    await placeThreads(definition, guest.identity.pid, monitor)
     if (listen) {
       await recorded
       await listen(machine)

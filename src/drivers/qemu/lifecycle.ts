@@ -55,7 +55,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
   }
 
   async function undefine(uuid: string, { savedState = false }: UndefineOptions = {}): Promise<void> {
-    const { name } = registry.definition(uuid)
+    const { name, devices } = registry.definition(uuid)
     if (registry.machine(uuid))
       throw new VisorError('invalid-state', `Domain '${name}' runs, so it cannot be undefined.`, {
         remedy: `Stop it first: 'visor destroy ${name}'.`,
@@ -65,11 +65,13 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       throw new VisorError('invalid-state', `Domain '${name}' has a saved state.`, {
         remedy: 'Start it to use the state up, or undefine it together with its saved state.',
       })
-    const { saved, consoleDirectory, clone } = paths.of(uuid)
+    const { saved, consoleDirectory, clone, nvram, tpm } = paths.of(uuid)
+    const keepsTpm = devices.tpms.some(({ persistentState }) => persistentState)
     await registry.defined.remove(uuid)
     registry.forget(uuid)
     const whole = { recursive: true, force: true }
     await Promise.all([rm(saved, { force: true }), rm(consoleDirectory, whole), rm(clone, whole)])
+    await Promise.all([rm(nvram, whole), keepsTpm ? undefined : rm(tpm, whole)])
     registry.tell(uuid, { type: 'undefined' }, name)
   }
 

@@ -17,6 +17,12 @@ export interface GuestPaths {
   readonly saved: string
   /** What a clone of a template has of its own: its disks. */
   readonly clone: string
+  /** Variables of its firmware. */
+  readonly nvram: string
+  /** What its trusted platform module keeps. */
+  readonly tpm: string
+  /** Where the process that emulates the module lives. */
+  readonly tpmDirectory: string
   socket(alias: string): string
   consoleLog(alias: string): string
   longestSocket(definition: CompleteDefinition): string
@@ -25,6 +31,10 @@ export interface GuestPaths {
 export interface DriverPaths {
   /** One directory per running guest. */
   readonly guests: string
+  /** One directory per running TPM. */
+  readonly tpms: string
+  /** Variables of firmware, a file per domain. */
+  readonly nvram: string
   readonly saved: string
   readonly consoles: string
   /** Memory of guests that crashed. */
@@ -38,12 +48,16 @@ export interface DriverPaths {
 
 export function driverPaths(stateDirectory: string, runtimeDirectory: string): DriverPaths {
   const guests = join(runtimeDirectory, 'qemu')
+  const tpms = join(runtimeDirectory, 'tpm')
+  const nvram = join(stateDirectory, 'qemu', 'nvram')
   const saved = join(stateDirectory, 'qemu', 'saved')
   const consoles = join(stateDirectory, 'qemu', 'consoles')
   const templates = join(stateDirectory, 'qemu', 'templates')
   const clones = join(stateDirectory, 'qemu', 'clones')
   return {
     guests,
+    tpms,
+    nvram,
     saved,
     consoles,
     dumps: join(stateDirectory, 'qemu', 'dumps'),
@@ -61,6 +75,9 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
         consoleDirectory: join(consoles, uuid),
         saved: join(saved, `${uuid}.visor-state`),
         clone: join(clones, uuid),
+        nvram: join(nvram, `${uuid}.qcow2`),
+        tpm: join(stateDirectory, 'qemu', 'tpm', uuid),
+        tpmDirectory: join(tpms, uuid),
         socket,
         consoleLog: (alias) => join(consoles, uuid, `${alias}.log`),
         longestSocket({ devices }) {

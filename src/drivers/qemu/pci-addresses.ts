@@ -30,6 +30,8 @@ export function pciLayout(family: MachineFamily): PciLayout | undefined {
     return { root: 'pcie', taken: [[0, 0], ...[0, 2, 3].map((unit) => [0x1f, unit] as const)], screen: 1 }
   if (family === 'pc')
     return { root: 'pci', taken: [[0, 0], ...[0, 1, 3].map((unit) => [1, unit] as const)], screen: 2 }
+  // Both have a PCI Express root of their own kind, with nothing but the bridge on it.
+  if (family === 'virt' || family === 'microvm') return { root: 'pcie', taken: [[0, 0]], screen: 1 }
   return undefined
 }
 
@@ -139,6 +141,7 @@ function pciDevices(devices: Mutable): Device[] {
   collect('serials', devices.serials, ({ target, model }) => (target ?? model) === 'pci-serial', false)
   collect('inputs', devices.inputs, ({ bus }) => bus === 'virtio', false)
   collect('rngs', devices.rngs, () => true, false)
+  collect('memories', devices.memories, ({ model }) => model.startsWith('virtio'), false)
   const balloon = devices.memballoon
   if (balloon && balloon.model !== 'none') collect('memballoon', [balloon], () => true, false)
   return found

@@ -11,6 +11,7 @@ import { fromStatus, type StateEvent } from './machine-state.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
 import { identifySavedState } from './saved-state.ts'
 import { adoptSource } from './templates/capture.ts'
+import { adoptTpms } from './tpm.ts'
 
 export interface Registry {
   readonly defined: DefinedDomains
@@ -190,6 +191,8 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
           }),
         ),
       )
+      await adoptTpms(context, (uuid) => machines.get(uuid))
+      await removeOrphans(paths.nvram, (name) => defined.find(name.replace(/\.qcow2$/u, '')) !== undefined)
     },
     close() {
       closed = true
@@ -307,6 +310,12 @@ function refuseMigrating({ details }: Machine, states: readonly DomainState[]): 
         : `Ask again: 'visor migrate ${definition.name} --settle'.`,
     },
   )
+}
+
+/** What is left of domains whose undefinition was cut short. */
+async function removeOrphans(directory: string, isWanted: (name: string) => boolean): Promise<void> {
+  for (const name of await listDirectory(directory))
+    if (!isWanted(name)) await rm(join(directory, name), { recursive: true, force: true })
 }
 
 /** The monitor of a guest that may still be coming up; undefined when it does not answer. */

@@ -18,7 +18,7 @@ import { placeThreads, plugProcessors } from './place-threads.ts'
 import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
 import { startClock, watchBoot } from './timeline.ts'
-import { endTpm, endTpmWith, startTpm } from './tpm.ts'
+import { endTpm, startTpm } from './tpm.ts'
 
 export interface LaunchOptions {
   readonly definition: CompleteDefinition
@@ -146,7 +146,7 @@ async function launchAs(
     ? { state: 'paused', reason: 'user' }
     : { state: 'running', reason: incoming ? 'restored' : 'booted' }
   const machine = openMachine({ guest, details, state, paths, log: context.log, tell: options.tell })
-  if (tpm) endTpmWith(tpm, machine, context.log)
+  if (tpm) machine.companions.add(() => endTpm(tpm))
   try {
     const [socket] = guest.sockets
     if (!socket) throw new VisorError('internal', 'There is no socket to the monitor.')

@@ -101,6 +101,8 @@ export interface Machine {
   readonly monitor: QmpClient
   /** Asked about each event first; true: it was taken care of. */
   readonly interceptors: Set<Interceptor>
+  /** End the processes beside it; each is done once it has ended, before all of it is removed. */
+  readonly companions: Set<() => Promise<void>>
   setState(state: MachineState): void
   /** Talks over this monitor from now on. */
   useMonitor(monitor: QmpClient): void
@@ -129,6 +131,7 @@ export function openMachine(
 ): Machine & { readonly onEvent: (event: QmpEvent) => void } {
   const { guest, details, paths, log, tell } = options
   const interceptors = new Set<Interceptor>()
+  const companions = new Set<() => Promise<void>>()
   let { state } = options
   let monitor: QmpClient | undefined
   let current = details
@@ -140,6 +143,10 @@ export function openMachine(
     for (const port of consoles.values()) port.end()
     const said = await lastOutput(guest.directory)
     await removeSockets(current.definition)
+    for (const end of companions)
+      await end().catch((error) =>
+        log.warn({ error: String(error) }, 'A process beside a guest did not end.'),
+      )
     await guest
       .release()
       .catch((error) => log.warn({ error: String(error) }, 'A guest left something behind.'))
@@ -177,6 +184,7 @@ export function openMachine(
     consoles,
     ended,
     interceptors,
+    companions,
     get details() {
       return current
     },

@@ -4,7 +4,6 @@
  */
 import { access, lchown, mkdir, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Log } from '../../driver/index.ts'
 import {
   adoptGuests,
   type GuestProcess,
@@ -160,21 +159,14 @@ export async function endTpm(guest: GuestProcess): Promise<void> {
   await guest.release()
 }
 
-/** Ends it, if it does not by itself, when its machine has ended. */
-export function endTpmWith(guest: GuestProcess, machine: Machine, log: Log): void {
-  void machine.ended
-    .then(() => endTpm(guest))
-    .catch((error: unknown) => log.warn({ error: String(error) }, 'A TPM could not be ended.'))
-}
-
 /** Finds modules whose machines run; those of others, which nobody talks to, are ended. */
 export async function adoptTpms(
-  { paths, owner, log }: Context,
+  { paths, owner }: Context,
   machineOf: (uuid: string) => Machine | undefined,
 ): Promise<void> {
   for (const guest of await adoptGuests(paths.tpms, owner)) {
     const machine = machineOf(basename(guest.directory))
-    if (machine) endTpmWith(guest, machine, log)
+    if (machine) machine.companions.add(() => endTpm(guest))
     else await endTpm(guest)
   }
 }

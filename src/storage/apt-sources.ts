@@ -16,10 +16,11 @@ const keptFields = ['signed-by', 'trusted', 'check-valid-until', 'by-hash']
 export function distributionSources(
   files: readonly { readonly name: string; readonly text: string }[],
   codename: string,
+  instead?: string,
 ): string {
   return files
     .flatMap(({ name, text }) => (name.endsWith('.sources') ? parseStanzas(text) : parseLines(text)))
-    .flatMap((stanza) => ownPart(stanza, codename))
+    .flatMap((stanza) => ownPart(stanza, codename, instead))
     .map((stanza) => [...stanza].map(([key, value]) => `${key}: ${value}\n`).join(''))
     .join('\n')
 }
@@ -65,9 +66,11 @@ function parseLines(text: string): Stanza[] {
   })
 }
 
-function ownPart(stanza: Stanza, codename: string): Stanza[] {
+function ownPart(stanza: Stanza, codename: string, instead: string | undefined): Stanza[] {
   const words = (key: string) => (stanza.get(key) ?? '').split(/\s+/u).filter((word) => word !== '')
-  const suites = words('suites').filter((suite) => isOwnSuite(suite, codename))
+  const own = words('suites').filter((suite) => isOwnSuite(suite, codename))
+  // Updates of another release have addresses of their own; the release itself is enough.
+  const suites = instead === undefined ? own : own.filter((suite) => !suite.includes('-'))
   if (!words('types').includes('deb') || !words('components').includes('main') || suites.length === 0)
     return []
   const kept = keptFields.flatMap((key): [string, string][] => {
@@ -78,7 +81,7 @@ function ownPart(stanza: Stanza, codename: string): Stanza[] {
     new Map([
       ['types', 'deb'],
       ['uris', words('uris').join(' ')],
-      ['suites', suites.join(' ')],
+      ['suites', instead ?? suites.join(' ')],
       ['components', words('components').join(' ')],
       ...kept,
     ]),

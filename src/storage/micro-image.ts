@@ -1,7 +1,7 @@
 /** The micro guest: a kernel and busybox, both as the distribution ships them, and an init of our own. */
 import { createHash } from 'node:crypto'
 import { promises as fs } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { type Progress, VisorError } from '../model/index.ts'
@@ -18,7 +18,7 @@ import {
   ueventScript,
 } from './micro-init.ts'
 import { moduleName } from './modinfo.ts'
-import { type DownloadedPackage, type PackageIndex, withPackages } from './packages.ts'
+import { type DownloadedPackage, type PackageIndex, type PackageOptions, withPackages } from './packages.ts'
 import { reseedProgram } from './reseed-program.ts'
 
 interface Architecture {
@@ -28,6 +28,8 @@ interface Architecture {
   readonly kernels: readonly string[]
   /** Measured: the kernel's self-tests of its ciphers take 0.4 s under emulation. */
   readonly commandLine: string
+  /** Releases to look in where that of the host has none. */
+  readonly laterReleases?: readonly string[]
   /** Whether its hypervisors start an unpacked kernel. */
   readonly direct: boolean
 }
@@ -45,6 +47,20 @@ const architectures: Readonly<Record<string, Architecture>> = {
     commandLine: 'console=ttyS0 quiet cryptomgr.notests',
     direct: false,
   },
+  aarch64: {
+    package: 'arm64',
+    kernels: ['linux-image-cloud-arm64', 'linux-image-virtual', 'linux-image-arm64', 'linux-image-generic'],
+    commandLine: 'console=ttyAMA0 quiet cryptomgr.notests',
+    direct: false,
+  },
+  riscv64: {
+    package: 'riscv64',
+    kernels: ['linux-image-riscv64', 'linux-image-generic'],
+    commandLine: 'console=ttyS0 quiet cryptomgr.notests',
+    direct: false,
+    // Debian has it since its release 13.
+    laterReleases: ['trixie', 'sid'],
+  },
 }
 
 /** Drivers of what the hypervisors here offer, the power button, and the file systems a person may bring. */
@@ -52,6 +68,7 @@ const modules = [
   'virtio_pci virtio_net virtio_blk virtio_scsi virtio_console virtio_balloon virtio_rng virtio_input',
   'e1000 e1000e 8139cp ne2k_pci ahci ata_piix sd_mod sr_mod button evdev af_packet',
   'crc32c_generic crc32c_intel ext4 vfat nls_ascii nls_cp437 isofs squashfs overlay 9p 9pnet_virtio virtiofs',
+  'virtio_mmio virtio_mem virtio_pmem nd_pmem tpm_crb tpm_tis efivarfs gpio_keys gpio_pl061 rtc_pl031',
 ].flatMap((line) => line.split(' '))
 
 export interface BuildOptions {
@@ -102,14 +119,11 @@ export async function buildMicro({
       },
     )
   const options = { arch: architecture.package, directory: scratch, signal, progress }
-  const packages = await withPackages(options, async (index) => {
-    const kernel = await findKernel(index, arch, architecture.kernels)
-    return index.fetch([...kernel, 'busybox-static'])
-  })
+  const packages = await fetchPackages(architecture, arch, options)
   progress?.({ phase: 'putting the image together' })
   const kernel = await findKernelFile(packages)
   const kernelName = await writeKernel(kernel, output, architecture.direct)
-  const release = kernel.slice(kernel.indexOf('vmlinuz-') + 'vmlinuz-'.length)
+  const release = basename(kernel).replace(/^vmlinu[xz]-/u, '')
   const entries = [
     ...files(await readBusybox(packages), arch),
     ...(await moduleFiles(packages, release, signal)),
@@ -122,6 +136,29 @@ export async function buildMicro({
     hostnameParameter,
     sources: packages.map(({ root, ...source }) => source),
   }
+}
+
+/** From the release of the host, or a later one where that has none for the architecture. */
+async function fetchPackages(
+  { kernels, laterReleases = [] }: Architecture,
+  arch: string,
+  options: PackageOptions,
+): Promise<DownloadedPackage[]> {
+  let failure: unknown
+  for (const [index, release] of [undefined, ...laterReleases].entries())
+    try {
+      const directory = join(options.directory, `release-${index}`)
+      await fs.mkdir(directory)
+      return await withPackages(
+        { ...options, directory, ...(release ? { release } : {}) },
+        async (packages) =>
+          packages.fetch([...(await findKernel(packages, arch, kernels)), 'busybox-static']),
+      )
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      failure ??= error
+    }
+  throw failure
 }
 
 /** Gives the name of the file: `vmlinux` when the kernel could be unpacked, else `vmlinuz`. */
@@ -162,7 +199,7 @@ function isKernelPart(name: string): boolean {
 async function findKernelFile(packages: readonly DownloadedPackage[]): Promise<string> {
   for (const { root } of packages) {
     const boot = join(root, 'boot')
-    const name = (await fs.readdir(boot).catch(() => [])).find((entry) => entry.startsWith('vmlinuz-'))
+    const name = (await fs.readdir(boot).catch(() => [])).find((entry) => /^vmlinu[xz]-/u.test(entry))
     if (name) return join(boot, name)
   }
   throw new VisorError(

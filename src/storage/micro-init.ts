@@ -26,7 +26,7 @@ read -r id </proc/sys/kernel/random/uuid
 echo "\${id//-/}" >/etc/machine-id
 
 # Loading one driver makes new devices appear: PCI cards first, then what they carry.
-for bus in pci acpi virtio; do
+for bus in platform pci acpi virtio; do
   modprobe -qa $(cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u) 2>/dev/null
 done
 modprobe -qa evdev af_packet 2>/dev/null

@@ -13,6 +13,8 @@ import { hashFile } from './hash.ts'
 export interface PackageOptions {
   /** The distribution's name of the architecture: amd64, i386. */
   readonly arch: string
+  /** Look in this release instead of that of the host. */
+  readonly release?: string
   /** An empty directory of the caller's, who removes it. */
   readonly directory: string
   readonly signal?: AbortSignal
@@ -44,7 +46,9 @@ export async function withPackages<T>(
   options: PackageOptions,
   use: (index: PackageIndex) => Promise<T>,
 ): Promise<T> {
-  const native = { x64: 'amd64', ia32: 'i386', arm64: 'arm64' }[process.arch as string] === options.arch
+  const native =
+    { x64: 'amd64', ia32: 'i386', arm64: 'arm64' }[process.arch as string] === options.arch &&
+    options.release === undefined
   if (native) {
     try {
       const directory = join(options.directory, 'host-index')
@@ -71,7 +75,7 @@ async function openIndex(options: PackageOptions, lists: 'host' | 'own'): Promis
   let refresh: VisorError | undefined
   if (lists === 'own') {
     progress?.({ phase: `reading the package index of ${arch}` })
-    await fs.writeFile(join(directory, 'own.sources'), await readSources())
+    await fs.writeFile(join(directory, 'own.sources'), await readSources(options.release))
     const { code, stderr } = await apt('apt-get', ['update', '-q'], { timeoutMs: 300_000 })
     // One source may be away while the others have what is wanted; so this matters only when it is missing.
     if (code !== 0)
@@ -183,7 +187,7 @@ Acquire::https::Timeout "20";
 ${lists === 'own' ? own : ''}`
 }
 
-async function readSources(): Promise<string> {
+async function readSources(instead?: string): Promise<string> {
   const directory = '/etc/apt/sources.list.d'
   const names = await fs.readdir(directory).catch(() => [])
   const paths = ['/etc/apt/sources.list', ...names.sort().map((name) => join(directory, name))]
@@ -194,7 +198,7 @@ async function readSources(): Promise<string> {
   )
   const release = await fs.readFile('/etc/os-release', 'utf8').catch(() => '')
   const codename = /^VERSION_CODENAME="?([\w.-]+)/mu.exec(release)?.[1] ?? 'stable'
-  const sources = distributionSources(files, codename)
+  const sources = distributionSources(files, codename, instead)
   if (sources === '')
     throw new VisorError(
       'unavailable',

@@ -63,7 +63,7 @@ function clocked(machine: {
 }
 
 /** Our command line with other places for its sockets and files, whose directories are made. */
-async function moveArguments(args: readonly string[], from: string, to: string): Promise<string[]> {
+export async function moveArguments(args: readonly string[], from: string, to: string): Promise<string[]> {
   const moved = args.map((arg) => arg.replaceAll(from, to))
   for (const path of moved.flatMap((arg) => arg.split(/[=,:"]/u)).filter((part) => part.startsWith(to)))
     await mkdir(dirname(path), { recursive: true })

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { CompleteConnection } from '../../src/index.ts'
+import type { DomainDefinitionInput } from '../../src/model/index.ts'
 import { type Guest, visorDefinition } from '../guest.ts'
 import type { Workbench } from '../harness.ts'
 
@@ -15,8 +16,9 @@ export async function defineMachine(
   bench: Workbench,
   { domains }: CompleteConnection,
   guest: Guest,
+  features: DomainDefinitionInput['features'] = {},
 ): Promise<Machine> {
-  const { uuid } = await domains.define(visorDefinition(guest))
+  const { uuid } = await domains.define({ ...visorDefinition(guest), features })
   const state = async () => (await domains.get(uuid)).state
   bench.defer(async () => {
     if ((await state()) !== 'shutoff') await domains.destroy(uuid)

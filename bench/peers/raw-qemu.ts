@@ -9,6 +9,8 @@ import { endChild } from '../processes.ts'
 export interface RawQemu {
   /** From the spawn until `cont` is answered. */
   start(): Promise<void>
+  /** Resolves when the command is answered; fails when it is refused. */
+  execute(command: string, args: object): Promise<void>
   /** Kill, and the process is reaped. */
   destroy(): Promise<void>
 }
@@ -16,6 +18,7 @@ export interface RawQemu {
 /** `args` have a monitor on descriptor 3 and leave the processors stopped. */
 export function rawQemu(bench: Workbench, program: string, args: readonly string[]): RawQemu {
   let child: ChildProcess | undefined
+  let tell: RawQemu['execute'] | undefined
   bench.defer(async () => {
     if (child) await endChild(child, 'SIGKILL')
   })
@@ -32,7 +35,9 @@ export function rawQemu(bench: Workbench, program: string, args: readonly string
         while (true) {
           const { done, value } = await lines.next()
           if (done) throw new Error(`QEMU ended: ${Buffer.concat(said).toString().trim()}`)
-          if (Object.hasOwn(JSON.parse(value), wanted)) return
+          const answer = JSON.parse(value)
+          if (Object.hasOwn(answer, wanted)) return
+          if (Object.hasOwn(answer, 'error')) throw new Error(`QEMU refused: ${answer.error.desc}`)
         }
       }
       await next('QMP')
@@ -40,6 +45,14 @@ export function rawQemu(bench: Workbench, program: string, args: readonly string
       await next('return')
       monitor.write('{"execute":"cont"}\n')
       await next('return')
+      tell = (command, args) => {
+        monitor.write(`${JSON.stringify({ execute: command, arguments: args })}\n`)
+        return next('return')
+      }
+    },
+    async execute(command, args) {
+      if (!tell) throw new Error('QEMU does not run.')
+      await tell(command, args)
     },
     async destroy() {
       if (!child) return

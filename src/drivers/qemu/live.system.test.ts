@@ -1,6 +1,6 @@
 /** Changes of guests that run: their processors and their memory. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -9,7 +9,7 @@ import type { DomainDefinitionInput } from '../../model/index.ts'
 import { openImages } from '../../storage/index.ts'
 import { findProgram } from './emulator.ts'
 import { openTestDriver } from './test-daemon.ts'
-import { testDefinition } from './test-guest.ts'
+import { testDefinition, writeTestDisk } from './test-guest.ts'
 import { openTerminal, prompt, type Terminal } from './test-terminal.ts'
 
 const missing =
@@ -138,6 +138,29 @@ describe('Live changes', { skip: missing }, () => {
     await attach()
     const { memoryKiB } = await connection.domains.get(uuid)
     assert.ok(memoryKiB >= 176 * 1024 && memoryKiB <= 192 * 1024, `${memoryKiB}`)
+  })
+
+  test('a disk plugged in before others in the boot order leaves theirs as it is, and is saved with them', async () => {
+    const [first, second] = [join(directory, 'first.raw'), join(directory, 'second.raw')]
+    await writeTestDisk(first)
+    await writeFile(second, Buffer.alloc(2 ** 20))
+    const definition = testDefinition('ordered', first, { interfaces: [{ type: 'user' }] })
+    const { uuid: ordered } = await connection.domains.define(definition)
+    await connection.domains.start(ordered)
+    const device = { disks: [{ file: second, target: 'vdb' }] }
+    await connection.domains.attachDevice(ordered, { device, live: true, config: true })
+    await connection.domains.save(ordered)
+    await connection.domains.start(ordered)
+    for (const inactive of [false, true]) {
+      const { devices } = await connection.domains.describe(ordered, { inactive })
+      assert.deepEqual(
+        devices.disks.map(({ target }) => target),
+        ['vda', 'vdb'],
+      )
+    }
+    await connection.domains.destroy(ordered)
+    await connection.domains.start(ordered)
+    await connection.domains.destroy(ordered)
   })
 
   test('of a domain that is off, the definition is changed', async () => {

@@ -20,7 +20,20 @@ export async function partsBetween(
   const emulator = await machineEmulator(context, more)
   const paths = context.paths.of(more.uuid)
   const known = new Set(deviceParts({ definition: less, emulator, paths, images }).map(idOf))
-  return deviceParts({ definition: more, emulator, paths, images }).filter((part) => !known.has(idOf(part)))
+  const parts = deviceParts({ definition: more, emulator, paths, images }).filter(
+    (part) => !known.has(idOf(part)),
+  )
+  const isOrdered = [...more.devices.disks, ...more.devices.interfaces].some(
+    (one) => one.bootOrder !== undefined,
+  )
+  return isOrdered ? parts : parts.map(withoutBootIndex)
+}
+
+/** An order by kinds counts through all devices, and those that are there keep their numbers until the next start. */
+function withoutBootIndex(part: Part): Part {
+  if (part.option !== 'device') return part
+  const { bootindex: _, ...fields } = part.fields
+  return { ...part, fields }
 }
 
 interface PartsBetween {

@@ -149,6 +149,8 @@ describe('Live changes', { skip: missing }, () => {
     await connection.domains.start(ordered)
     const device = { disks: [{ file: second, target: 'vdb' }] }
     await connection.domains.attachDevice(ordered, { device, live: true, config: true })
+    const card = { interfaces: [{ type: 'user' as const, alias: 'net0', link: 'down' as const }] }
+    await connection.domains.updateDevice(ordered, { device: card, live: true, config: true })
     await connection.domains.save(ordered)
     await connection.domains.start(ordered)
     for (const inactive of [false, true]) {
@@ -158,6 +160,15 @@ describe('Live changes', { skip: missing }, () => {
         ['vda', 'vdb'],
       )
     }
+    const fill = async (letters: string) => {
+      for (const letter of letters) {
+        const file = join(directory, `${letter}.raw`)
+        await writeFile(file, Buffer.alloc(2 ** 20))
+        const more = { disks: [{ file, target: `vd${letter}` }] }
+        await connection.domains.attachDevice(ordered, { device: more })
+      }
+    }
+    await assert.rejects(fill('cdefghij'), /port/u)
     await connection.domains.destroy(ordered)
     await connection.domains.start(ordered)
     await connection.domains.destroy(ordered)

@@ -56,7 +56,11 @@ function replaced<D extends DomainDefinition>(definition: D, given: OneDevice): 
 
 async function update(context: Context, machine: Machine, given: OneDevice, force: boolean) {
   const before = machine.details.definition
-  const after = await completeDefinition(replaced(structuredClone(before), given), context)
+  const after = await completeDefinition(replaced(structuredClone(before), given), {
+    ...context,
+    // What is not there now, such as another spare port, cannot come by an update.
+    isRunning: true,
+  })
   const [old, next] = [findDevice(before, given).device, findDevice(after, given).device]
   checkChangeable(before, given, old, next)
   await apply(context, machine, { kind: given.kind, old, next, after }, force)

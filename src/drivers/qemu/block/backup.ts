@@ -163,7 +163,7 @@ async function addTarget(
     ...imageNode(disk, { type: 'file', path, format: 'qcow2' }, node),
     backing: null,
   })
-  undo.push(() => removeNodes(machine, [node]))
+  undo.push(() => removeNodes(machine, { only: [node] }))
   return node
 }
 
@@ -236,7 +236,7 @@ async function pull(
       ...imageNode(disk, { type: 'file', path, format: 'qcow2' }, node),
       backing: image.node,
     })
-    undo.push(() => removeNodes(machine, [node]))
+    undo.push(() => removeNodes(machine, { only: [node] }))
     const frozen = bitmap === undefined ? undefined : `backup-${target}`
     if (bitmap !== undefined && frozen !== undefined)
       actions.push(...frozenBitmap(node, frozen, image, bitmap))
@@ -305,7 +305,7 @@ async function endServing(
 ): Promise<void> {
   await machine.monitor.execute('nbd-server-stop').catch(() => {})
   await endJobs(machine, ids).catch(() => {})
-  await removeNodes(machine, nodes).catch(() => {})
+  await removeNodes(machine, { only: nodes }).catch(() => {})
   for (const { path } of await scratchFiles(directory)) await rm(path, { force: true })
   if (server.startsWith('/')) await rm(server, { force: true })
 }

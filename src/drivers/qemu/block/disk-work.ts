@@ -8,7 +8,7 @@ import type { Machine } from '../machine.ts'
 import type { Registry } from '../registry.ts'
 import { type SnapshotTrees, withoutPending, withSnapshot } from '../snapshots/tree.ts'
 import { type FileChange, recordFiles } from './change-disks.ts'
-import { readChains } from './graph.ts'
+import { readChains, readGraph } from './graph.ts'
 import { type DiskFile, fileOf, snapshotFile } from './image-files.ts'
 import { endJobs, listJobs, ours } from './job.ts'
 
@@ -144,7 +144,7 @@ async function settleMachine(work: DiskWork, uuid: string, machine: Machine): Pr
     jobs.map(({ id }) => id),
   )
   await settle(work, uuid)
-  await removeNodes(machine)
+  await removeNodes(machine, { stray: true })
   if (machine.details.still) {
     await machine.monitor.execute('cont')
     machine.setState({ state: 'running', reason: 'resumed' })
@@ -152,16 +152,24 @@ async function settleMachine(work: DiskWork, uuid: string, machine: Machine): Pr
   }
 }
 
-/** Removes nodes of ours that nothing uses; QEMU keeps those that are in use. */
-export async function removeNodes(machine: Machine, only?: readonly string[]): Promise<void> {
-  const { monitor } = machine
-  const answer = await monitor.execute('query-named-block-nodes', { flat: true })
-  const names = (Array.isArray(answer) ? answer : []).map((node) => String(node['node-name']))
-  // Overlays after overlays: each frees the one below it.
-  for (const name of names.filter(
-    (one) => one.startsWith(ours) && !one.endsWith('.file') && (only?.includes(one) ?? true),
-  ))
-    await monitor.execute('blockdev-del', { 'node-name': name }).catch(() => {})
+/**
+ * Removes nodes that nothing uses: those of ours, and with `stray` all that hang on nothing. QEMU keeps those
+ * that are in use.
+ */
+export async function removeNodes(
+  machine: Machine,
+  { only, stray = false }: { readonly only?: readonly string[]; readonly stray?: boolean } = {},
+): Promise<void> {
+  const names = only ?? (await listNodes(machine, stray))
+  for (const name of names)
+    await machine.monitor.execute('blockdev-del', { 'node-name': name }).catch(() => {})
+}
+
+async function listNodes({ monitor }: Machine, stray: boolean): Promise<string[]> {
+  const { nodes, roots } = readGraph(await monitor.execute('x-debug-query-block-graph'))
+  return nodes.filter(
+    (name) => (name.startsWith(ours) && !name.endsWith('.file')) || (stray && roots.has(name)),
+  )
 }
 
 /** The definition a domain has now: of the machine that runs, else of the next start. */

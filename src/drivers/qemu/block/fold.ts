@@ -76,6 +76,7 @@ export async function foldLive(
       throw error
     })
   }
+  await removeNodes(machine, { only: [from.node] })
   await removeNodes(machine)
 }
 

@@ -90,6 +90,18 @@ function isOf(qdev: unknown, alias: string | undefined): boolean {
   return typeof qdev === 'string' && alias !== undefined && qdev.split('/').includes(alias)
 }
 
+/** All nodes by name, and those of them that nothing hangs on. */
+export function readGraph(graph: unknown): { readonly nodes: string[]; readonly roots: ReadonlySet<string> } {
+  const { nodes: vertices, edges } = isRecord(graph) ? graph : {}
+  const children = new Set(records(edges).map((edge) => edge.child))
+  const drivers = records(vertices).filter(({ type }) => type === 'block-driver')
+  const roots = drivers.filter(({ id }) => !children.has(id))
+  return {
+    nodes: drivers.map(({ name }) => String(name)),
+    roots: new Set(roots.map(({ name }) => String(name))),
+  }
+}
+
 /** From the name of a node to the images below it. */
 function graphWalk(nodes: readonly Record<string, unknown>[], graph: unknown) {
   const byName = new Map(nodes.map((node) => [String(node['node-name']), node]))

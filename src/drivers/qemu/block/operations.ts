@@ -196,7 +196,7 @@ async function copy(work: DiskWork, uuid: string, options: CopyBlockOptions): Pr
       ...imageNode(disk, to, node),
       ...(format === 'qcow2' ? { backing: below ? (chain[1]?.node ?? null) : null } : {}),
     })
-    undo.push(() => removeNodes(machine, [node]))
+    undo.push(() => removeNodes(machine, { only: [node] }))
     const id = newName(`copy.${target}`)
     await machine.monitor.execute('blockdev-mirror', {
       'job-id': id,
@@ -211,6 +211,7 @@ async function copy(work: DiskWork, uuid: string, options: CopyBlockOptions): Pr
     await (pivot ? switchOver(work, machine, { target, from, to, id }) : finishCopy(machine, id))
     undo.keep()
   })
+  await removeNodes(machine, { only: [chain[0].node] })
   await removeNodes(machine)
 }
 

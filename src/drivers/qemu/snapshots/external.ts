@@ -116,7 +116,7 @@ async function useOverlays(machine: Machine, overlays: readonly Overlay[]): Prom
     }
     if (actions.length > 0) await machine.monitor.execute('transaction', { actions }, { timeoutMs: 60_000 })
   } catch (error) {
-    await removeNodes(machine, nodes).catch(() => {})
+    await removeNodes(machine, { only: nodes }).catch(() => {})
     throw error
   }
 }

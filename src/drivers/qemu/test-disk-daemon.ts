@@ -5,6 +5,8 @@
 import { join } from 'node:path'
 import { openTestDriver } from './test-daemon.ts'
 
+export const diskDaemon = import.meta.filename
+
 async function live(directory: string, uuid: string): Promise<void> {
   const { snapshots, blocks, domains } = await openTestDriver(directory)
   const act = async (what: string, work: () => Promise<unknown>) => {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { runChecked } from '../../../host/index.ts'
+import { diskDaemon } from '../test-disk-daemon.ts'
 import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
 
 describe('work on disks that is cut short', { skip: await disksMissing() }, () => {
@@ -17,11 +17,9 @@ describe('work on disks that is cut short', { skip: await disksMissing() }, () =
 
   /** Lets a daemon work on the disks, and kills it (and the guest with it) some time after it has begun. */
   async function killedDaemon(uuid: string, delayMs: number, withGuest: boolean): Promise<string> {
-    const daemon = spawn(
-      process.execPath,
-      [join(import.meta.dirname, '../test-disk-daemon.ts'), ground.directory, uuid],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    )
+    const daemon = spawn(process.execPath, [diskDaemon, ground.directory, uuid], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let said = ''
     daemon.stdout.on('data', (chunk) => {
       said += String(chunk)

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { copyFile, rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { runChecked } from '../../../host/index.ts'
 import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
 import { talkTo } from '../test-disk-guest.ts'
+import { fullDisk } from '../test-full-disk.ts'
 
 describe('snapshots', { skip: await disksMissing() }, () => {
   let ground: DiskGround
@@ -169,5 +171,59 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     assert.equal((await ground.overlays()).length, 1)
     assert.ok(existsSync(file))
     for (const name of await ground.overlays()) await rm(join(ground.directory, name))
+  })
+
+  test('a raw disk whose content looks like qcow2 is not believed', async () => {
+    const { snapshots, domains } = ground.connection
+    const uuid = await ground.define('raw')
+    const [file = ''] = await ground.filesOf(uuid)
+    const fake = join(ground.directory, 'fake.qcow2')
+    await runChecked('qemu-img', [
+      'create',
+      '-q',
+      '-u',
+      '-f',
+      'qcow2',
+      '-b',
+      '/etc/passwd',
+      '-F',
+      'raw',
+      fake,
+      '16M',
+    ])
+    await copyFile(fake, file)
+    await truncate(file, 16 * 2 ** 20)
+    let guest = await ground.boot(uuid)
+    await snapshots.create(uuid, { name: 'one' })
+    assert.equal(await guest.read(1, 'a'), 'Q')
+    await guest.close()
+    await domains.destroy(uuid)
+    await snapshots.revert(uuid, 'one')
+    guest = await ground.talk(uuid)
+    assert.equal(await guest.read(1, 'a'), 'Q')
+    await guest.write(1, 'b', '1')
+    await snapshots.remove(uuid, 'one')
+    assert.deepEqual([await guest.read(1, 'a'), await guest.read(1, 'b')], ['Q', '1'])
+    assert.deepEqual(await ground.filesOf(uuid), [file])
+    await guest.close()
+    await domains.destroy(uuid)
+  })
+
+  const noRoom = process.getuid?.() === 0 ? false : 'only root can mount a small file system'
+  test('a full disk fails the work, and harms nothing', { skip: noRoom }, async () => {
+    const { stdout } = await runChecked('unshare', ['--mount', process.execPath, fullDisk], {
+      timeoutMs: 120_000,
+    })
+    const said = JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
+    assert.deepEqual(said, {
+      copied: 'failed',
+      backedUp: 'failed',
+      taken: 'failed',
+      state: 'running',
+      read: 't',
+      left: [],
+      known: 0,
+      same: true,
+    })
   })
 })

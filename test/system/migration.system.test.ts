@@ -56,7 +56,7 @@ describe('migration', { skip }, () => {
     for (const { domains } of [here, there])
       for (const { uuid, state } of await domains.list()) {
         if (state !== 'shutoff') await domains.destroy(uuid)
-        await domains.undefine(uuid)
+        await domains.undefine(uuid, { snapshots: true })
       }
   })
 
@@ -211,6 +211,25 @@ describe('migration', { skip }, () => {
     const whole = join(directory, 'whole.raw')
     execFileSync('qemu-img', ['convert', '-O', 'raw', copied('top.qcow2'), whole])
     assert.ok((await readFile(whole)).equals(content))
+  })
+
+  test('what was plugged in, and what is above a snapshot, goes along', async () => {
+    const { disks, content } = await makeDisks('plugged')
+    const { uuid } = await started('plugged', disks.slice(1))
+    const file = join(directory, 'plugged.raw')
+    await here.domains.attachDevice(uuid, { device: { disks: [{ file, target: 'vdb' }] } })
+    await here.snapshots.create(uuid, { name: 'before', diskOnly: true, disks: ['vdc'] })
+    await migrate(uuid, copyAll())
+    await ask(there, uuid, 'a', '0001')
+    const { devices } = await there.domains.describe(uuid)
+    await there.domains.destroy(uuid)
+    for (const { file = '', format } of devices.disks.filter(({ readonly }) => !readonly)) {
+      const whole = join(directory, 'plugged-whole.raw')
+      execFileSync('qemu-img', ['convert', '-f', format, '-O', 'raw', file, whole])
+      assert.ok((await readFile(whole)).equals(content))
+    }
+    await rm(join(directory, 'there'), { recursive: true })
+    await mkdir(join(directory, 'there'))
   })
 
   test('given up midway, it goes on, and nothing is left', async () => {

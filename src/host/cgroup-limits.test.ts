@@ -64,11 +64,15 @@ async function withTree(files: Record<string, string>, work: (top: string) => Pr
   }
 }
 
-test('a daemon that is not alone in its group moves nobody', () =>
+test('controllers are passed on, and no process is moved for it', () =>
   withTree(
-    { 'cgroup.controllers': 'cpu memory hugetlb', 'cgroup.subtree_control': '', 'cgroup.procs': '1\n2\n' },
+    {
+      'cgroup.controllers': 'cpu memory hugetlb',
+      'cgroup.subtree_control': 'memory',
+      'cgroup.procs': '1\n2\n',
+    },
     async (top) => {
-      assert.deepEqual(await passOnControllers(top, 1), [])
+      assert.deepEqual(await passOnControllers(top), ['cpu', 'memory'])
       assert.equal(await readFile(join(top, 'cgroup.procs'), 'utf8'), '1\n2\n')
       assert.equal(existsSync(join(top, 'visord')), false)
     },
@@ -76,7 +80,7 @@ test('a daemon that is not alone in its group moves nobody', () =>
 
 test('without controllers there is nothing to do', () =>
   withTree({ 'cgroup.controllers': 'hugetlb\n', 'cgroup.subtree_control': '' }, async (top) => {
-    assert.deepEqual(await passOnControllers(top, 1), [])
+    assert.deepEqual(await passOnControllers(top), [])
     assert.equal(withoutLeaf('/a/visord'), '/a')
     assert.equal(withoutLeaf('/a/visord.service'), '/a/visord.service')
   }))

@@ -257,10 +257,10 @@ function write(path: string, value: string): Promise<void> {
   return writeFile(path, value, { flag: 'r+' })
 }
 
-/** The group that a daemon puts itself into, so that the one above can have limits. */
+/** The group that the service manager puts the daemon into, so that the one above can have limits. */
 const leaf = 'visord'
 
-/** The group above, for a daemon that has put itself into a leaf of it. */
+/** The group above, for a daemon that is in a leaf of it. */
 export function withoutLeaf(path: string): string {
   return path.endsWith(`/${leaf}`) ? dirname(path) : path
 }
@@ -268,29 +268,21 @@ export function withoutLeaf(path: string): string {
 const v2Controllers = ['cpu', 'memory', 'io', 'pids']
 
 /**
- * Lets groups below `parent` have limits, in version 2: a group with processes of its own cannot pass its
- * controllers on, so we step aside into a leaf; only where we are alone there. Gives the controllers that
- * can be had.
+ * Lets groups below `parent` have limits, in version 2. A group with processes of its own cannot pass its
+ * controllers on: it can where the service manager has put us into a leaf (DelegateSubgroup=visord in
+ * systemd.resource-control(5), since 254), or in the hierarchy's root. We do not move ourselves: an older
+ * service manager could not put our successor into a group that passes controllers on. Gives the controllers
+ * that can be had.
  */
-export async function passOnControllers(
-  parent: string,
-  pid: number = process.pid,
-): Promise<readonly string[]> {
+export async function passOnControllers(parent: string): Promise<readonly string[]> {
   const available = (await words(join(parent, 'cgroup.controllers'))).filter((one) =>
     v2Controllers.includes(one),
   )
-  if (available.length === 0) return []
-  const missing = async () => {
-    const enabled = await words(join(parent, 'cgroup.subtree_control'))
-    return available.filter((one) => !enabled.includes(one))
-  }
-  await enable(parent, await missing())
-  const here = await words(join(parent, 'cgroup.procs'))
-  if ((await missing()).length > 0 && here.length === 1 && here[0] === String(pid)) {
-    await mkdir(join(parent, leaf), { recursive: true })
-    await write(join(parent, leaf, 'cgroup.procs'), String(pid)).catch(() => {})
-    await enable(parent, await missing())
-  }
+  const known = await words(join(parent, 'cgroup.subtree_control'))
+  await enable(
+    parent,
+    available.filter((one) => !known.includes(one)),
+  )
   const enabled = await words(join(parent, 'cgroup.subtree_control'))
   return available.filter((one) => enabled.includes(one))
 }

@@ -68,7 +68,7 @@ test('controllers are passed on, and no process is moved for it', () =>
   withTree(
     {
       'cgroup.controllers': 'cpu memory hugetlb',
-      'cgroup.subtree_control': 'memory',
+      'cgroup.subtree_control': 'cpu memory',
       'cgroup.procs': '1\n2\n',
     },
     async (top) => {

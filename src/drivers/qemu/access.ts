@@ -5,12 +5,15 @@
  * {@link grantAccess} first; what is granted ends with the guest, also when visord is killed meanwhile.
  */
 import { lchown } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { FileAccess } from '../../host/index.ts'
 import type { Disk } from '../../model/index.ts'
 import { hasVariables, variablesFile } from './board/firmware.ts'
 import type { CompleteDefinition } from './definition.ts'
 import type { DiskImage } from './disk-image.ts'
+import { cookieFile, namedSources, secretFiles } from './disk-secrets.ts'
+import type { Source } from './disk-source.ts'
+import { isWritten } from './disks.ts'
 import type { Machine } from './machine.ts'
 import type { GuestPaths } from './paths.ts'
 import type { DiskImages } from './preflight.ts'
@@ -37,13 +40,40 @@ export async function giveTo({ guest }: Pick<Machine, 'guest'>, path: string): P
 
 /** An image with all it is based on; only the image itself is ever written. */
 export function filesOfImage(image: DiskImage, { write }: { readonly write: boolean }): FileAccess[] {
-  const { path, backing } = image
-  const own = { path, write, what: 'disk image' }
-  return backing ? [own, ...filesOfImage(backing, { write: false })] : [own]
+  const { path, backing, source, extents = [] } = image
+  const what = 'disk image'
+  return [
+    ...(source ? filesOfSource(source) : [path, ...extents].map((one) => ({ path: one, write, what }))),
+    ...(backing ? filesOfImage(backing, { write: false }) : []),
+  ]
 }
 
-export function isWritten({ readonly, device }: Disk): boolean {
-  return !readonly && device !== 'cdrom'
+/** Secrets, certificates, sockets and folders that QEMU opens for a source that is no file. */
+function filesOfSource(source: Source): FileAccess[] {
+  const { hosts, configFile, tls, tlsDirectory, directory } = source
+  return [
+    ...secretFiles(source).map((path) => ({ path, what: 'secret' })),
+    ...hosts.flatMap(({ socket }) => (socket ? [{ path: socket, write: true, what: 'socket' }] : [])),
+    ...(configFile ? [{ path: configFile, what: 'configuration' }] : []),
+    ...(tls && tlsDirectory
+      ? ['ca-cert.pem', 'client-cert.pem', 'client-key.pem'].map((name) => ({
+          path: join(tlsDirectory, name),
+          what: 'certificate',
+        }))
+      : []),
+    ...(directory ? [{ path: directory, what: 'folder' }] : []),
+  ]
+}
+
+function filesOfDisk(disk: Disk, image: DiskImage | undefined, paths: GuestPaths): FileAccess[] {
+  if (disk.type === 'vhostuser')
+    return disk.socket ? [{ path: disk.socket, write: true, what: 'socket' }] : []
+  if (!image) return []
+  const secrets = image.source ? [] : secretFiles(disk).map((path) => ({ path, what: 'secret' }))
+  const cookies = namedSources(disk).flatMap(({ name, source }) =>
+    source.cookies.length > 0 ? [{ path: paths.secret(cookieFile(name)), what: 'cookies' }] : [],
+  )
+  return [...filesOfImage(image, { write: isWritten(disk) }), ...secrets, ...cookies]
 }
 
 function filesOfBoard(definition: CompleteDefinition, paths: GuestPaths): FileAccess[] {
@@ -84,10 +114,10 @@ export function filesAtStart(
     ...(type === 'kvm' ? [{ path: '/dev/kvm', write: true, what: 'device' }] : []),
     ...[os.kernel, os.initrd].flatMap((path) => (path ? [{ path, what: 'kernel' }] : [])),
     ...filesOfBoard(definition, paths),
-    ...disks.flatMap((disk) => {
-      const image = images.get(disk.alias ?? disk.target)
-      return image ? filesOfImage(image, { write: isWritten(disk) }) : []
-    }),
+    ...disks.flatMap((disk) => filesOfDisk(disk, images.get(disk.alias ?? disk.target), paths)),
+    ...devices.filesystems.flatMap(({ source, readonly }) =>
+      source ? [{ path: source, folder: !readonly, what: 'shared folder' }] : [],
+    ),
     ...rngs.flatMap(({ source, backend }) =>
       source && backend !== 'builtin' ? [{ path: source, what: 'source of randomness' }] : [],
     ),

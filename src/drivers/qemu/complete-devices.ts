@@ -7,7 +7,10 @@ import {
   type DomainDefinition,
   VisorError,
 } from '../../model/index.ts'
+import { checkDisks } from './disk-check.ts'
+import { controllersNeeded } from './disk-place.ts'
 import type { Emulator } from './emulator.ts'
+import { checkFilesystems } from './filesystems.ts'
 import { familyOf, type MachineFamily } from './machine-type.ts'
 import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
 import { completeTpms } from './tpm.ts'
@@ -33,14 +36,13 @@ export function completeDevices(
     ? [{ model: isPc(family) ? ('vga' as const) : ('virtio' as const) }]
     : devices.videos
   checkVideos(videos, emulator, family)
-  checkDisks(disks, family)
+  checkDisks({ disks }, family, emulator)
+  checkFilesystems(devices)
   const complete = {
     ...devices,
     emulator: emulator.path,
-    disks: named(disks, (disk, index) =>
-      disk.bus === 'virtio' ? `virtio-disk${index}` : `${disk.bus}${index}`,
-    ),
-    controllers: completeControllers(devices, disks, family),
+    disks: named(disks, (disk, index) => `${disk.bus}-disk${index}`),
+    controllers: completeControllers({ ...devices, disks }, family),
     interfaces: named(
       devices.interfaces.map((one, index) => ({
         ...one,
@@ -49,6 +51,7 @@ export function completeDevices(
       })),
       (_, index) => `net${index}`,
     ),
+    filesystems: named(devices.filesystems, (_, index) => `fs${index}`),
     serials: named(serials, (_, index) => `serial${index}`),
     consoles: consoles.map((console, index) => ({
       ...console,
@@ -77,12 +80,14 @@ export function completeDevices(
 }
 
 /** Those that are named, with their numbers, and those that devices need. */
-function completeControllers(
-  { controllers, ...devices }: Devices,
-  disks: readonly Disk[],
-  family: MachineFamily,
-): Controller[] {
-  const has = (type: string) => controllers.some((one) => one.type === type)
+function completeControllers(devices: Devices, family: MachineFamily): Controller[] {
+  const { controllers, disks } = devices
+  const has = (type: string, index?: number) =>
+    controllers.some((one) => one.type === type && (index === undefined || (one.index ?? 0) === index))
+  const missing = (type: 'sata' | 'scsi' | 'fdc') =>
+    Array.from({ length: controllersNeeded(devices, type) }, (_, index) => index).filter(
+      (index) => !has(type, index),
+    )
   const usb =
     devices.inputs.some(({ bus, type }) => (bus ?? inputBus(type, family)) === 'usb') ||
     disks.some(({ bus }) => bus === 'usb') ||
@@ -91,9 +96,12 @@ function completeControllers(
   const needed: Controller[] = [
     ...(usb && !has('usb') ? [{ type: 'usb' as const, model: 'qemu-xhci' }] : []),
     ...(serial && !has('virtio-serial') ? [{ type: 'virtio-serial' as const }] : []),
-    ...(disks.some(({ bus }) => bus === 'scsi') && !has('scsi')
-      ? [{ type: 'scsi' as const, model: 'virtio-scsi' }]
-      : []),
+    ...missing('scsi').map((index) => ({ type: 'scsi' as const, index, model: 'virtio-scsi' })),
+    // The first one of a q35 is in its chip set.
+    ...missing('sata')
+      .filter((index) => index > 0 || family !== 'q35')
+      .map((index) => ({ type: 'sata' as const, index })),
+    ...(family === 'q35' ? missing('fdc').map((index) => ({ type: 'fdc' as const, index })) : []),
   ]
   const numbered = [...controllers, ...needed].map((one, at, all) => ({
     ...one,
@@ -130,6 +138,9 @@ const inputBus = (type: string, family: MachineFamily) => (type === 'tablet' || 
 function chooseBus({ device, target }: Disk, family: MachineFamily): NonNullable<Disk['bus']> {
   const internal = family === 'q35' ? 'sata' : family === 'pc' ? 'ide' : 'scsi'
   if (device === 'cdrom') return internal
+  if (device === 'floppy') return 'fdc'
+  if (device === 'lun') return 'scsi'
+  if (target.startsWith('nvme')) return 'nvme'
   if (target.startsWith('hd')) return internal
   if (target.startsWith('sd')) return family === 'q35' ? 'sata' : 'scsi'
   return 'virtio'
@@ -165,22 +176,6 @@ function macAddress(uuid: string, index: number): string {
   return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
-function checkDisks(disks: readonly Disk[], family: MachineFamily): void {
-  for (const [index, disk] of disks.entries()) {
-    const path = `devices.disks[${index}]`
-    if (disk.io === 'native' && disk.cache !== 'none' && disk.cache !== 'directsync')
-      throw unsupported(`${path}.io`, "'native' needs the cache mode 'none' or 'directsync'")
-    if (disk.bus === 'ide' && family === 'q35')
-      throw unsupported(`${path}.bus`, "'ide' is not on a q35 machine; use 'sata', or the machine type 'pc'")
-    if (disk.bus === 'sata' && family === 'pc')
-      throw unsupported(`${path}.bus`, "'sata' is not on a pc machine; use 'ide', or the machine type 'q35'")
-    if (disk.device === 'cdrom' && disk.type === 'block')
-      throw unsupported(`${path}.type`, 'a CD-ROM can only have a file')
-    if (disk.serial !== undefined && disk.serial.length > 36)
-      throw unsupported(`${path}.serial`, 'can have at most 36 characters')
-  }
-}
-
 const videoDevices = {
   virtio: 'virtio-vga',
   bochs: 'bochs-display',
@@ -212,6 +207,7 @@ export function checkAliases(devices: Devices): void {
   const lists = [
     devices.disks,
     devices.controllers,
+    devices.filesystems,
     devices.interfaces,
     devices.serials,
     devices.consoles.filter(({ target }) => target !== 'serial'),

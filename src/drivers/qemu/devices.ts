@@ -4,8 +4,10 @@ import { channelParts, consoleParts, serialParts } from './character-devices.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { type Place, pci } from './device-place.ts'
-import { diskParts, placeDrives } from './disks.ts'
+import { placeDrives } from './disk-place.ts'
+import { diskParts } from './disks.ts'
 import type { Emulator } from './emulator.ts'
+import { filesystemParts } from './filesystems.ts'
 import { type Fields, keyValue } from './key-value.ts'
 import { familyOf } from './machine-type.ts'
 import { atStart, device, netdev, object, type Part } from './parts.ts'
@@ -22,15 +24,21 @@ export interface DeviceOptions {
 
 export function deviceParts({ definition, paths, images }: DeviceOptions): Part[] {
   const { devices, os } = definition
-  const place: Place = { family: familyOf(os.machine ?? 'q35'), paths, drives: placeDrives(devices.disks) }
+  const family = familyOf(os.machine ?? 'q35')
+  const place: Place = { family, paths, drives: placeDrives(devices, family) }
   const boot = bootIndexes(definition)
   return [
     ...devices.controllers.flatMap((controller) => controllerParts(controller, place)),
     ...impliedControllers(devices, place),
     ...devices.videos.flatMap((video, index) => videoParts(video, index, place)),
     ...devices.disks.flatMap((disk, index) =>
-      diskParts(disk, index, images.get(disk.alias ?? disk.target), boot.get(disk), place),
+      diskParts(
+        { disk, path: `devices.disks[${index}]`, bootindex: boot.get(disk), devices },
+        images.get(disk.alias ?? disk.target),
+        place,
+      ),
     ),
+    ...devices.filesystems.flatMap((one) => filesystemParts(one, place)),
     ...devices.interfaces.flatMap((one, index) => interfaceParts(one, index, boot.get(one), place)),
     ...devices.serials.flatMap((serial, index) => serialParts(serial, index, place)),
     ...devices.consoles.flatMap((console) =>
@@ -53,7 +61,8 @@ function bootIndexes({ os, devices }: CompleteDefinition): ReadonlyMap<Disk | In
   const kinds = os.boot.length > 0 ? os.boot : os.kernel ? [] : (['hd', 'cdrom', 'network'] as const)
   const order = kinds.flatMap((kind): readonly (Disk | Interface)[] => {
     if (kind === 'network') return devices.interfaces
-    return devices.disks.filter((disk) => disk.device === (kind === 'hd' ? 'disk' : 'cdrom'))
+    if (kind === 'hd') return devices.disks.filter(({ device }) => device === 'disk' || device === 'lun')
+    return devices.disks.filter(({ device }) => device === (kind === 'fd' ? 'floppy' : kind))
   })
   order.forEach((one, index) => void indexes.set(one, index + 1))
   return indexes

@@ -1,34 +1,94 @@
 /**
  * Looks at disk images before QEMU opens them, so that nothing but what the definition names is ever opened
- * by surprise. Source: QEMU's docs/interop/qcow2.
+ * by surprise.
  */
 import { type FileHandle, open, realpath } from 'node:fs/promises'
-import { dirname, isAbsolute, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { errorNumber, findRefusing } from '../../host/index.ts'
-import { VisorError } from '../../model/index.ts'
+import { type BackingStore, type Disk, diskFormats, VisorError } from '../../model/index.ts'
+import { encryptionOf } from './disk-secrets.ts'
+import { describeSource, type Source } from './disk-source.ts'
+import { bad, readHeader } from './image-headers.ts'
+
+export type DiskFormat = Disk['format']
 
 /** An image and what it is based on. */
 export interface DiskImage {
+  /** Of a file or block device; of anything else its name, for people. */
   readonly path: string
-  readonly format: 'raw' | 'qcow2'
+  readonly format: DiskFormat
   readonly backing?: DiskImage
+  readonly isDevice?: true
+  /** Where it is when that is no file: it is not looked into. */
+  readonly source?: Source
+  /** How it is encrypted, where the disk does not say it. */
+  readonly encrypted?: NonNullable<Disk['encryption']>
+  /** Files beside it that hold its data. */
+  readonly extents?: readonly string[]
 }
 
 const longestChain = 64
-const magic = 0x514649fb
-const feature = { corrupt: 2n, dataFile: 4n, known: 0x1fn }
-const backingFormatExtension = 0xe2792aca
 
 /**
  * The image at `path` with all it is based on. Fails with `not-found` when a file is missing, `denied` when
  * it cannot be read, and `failed` when it is not what it is said to be, damaged, encrypted, or keeps its
  * data elsewhere.
  */
-export async function readDiskImage(path: string, format: 'raw' | 'qcow2'): Promise<DiskImage> {
-  return readChain(path, format, new Set())
+export async function readDiskImage(path: string, format: DiskFormat): Promise<DiskImage> {
+  return readChain({ path, format }, new Set())
 }
 
-async function readChain(path: string, format: string, seen: Set<string>): Promise<DiskImage> {
+/** The medium of a disk as its definition has it; undefined for an empty drive. Fails as {@link readDiskImage}. */
+export async function readMedium(disk: Disk): Promise<DiskImage | undefined> {
+  if (disk.type === 'vhostuser') return undefined
+  const path = localPath(disk)
+  if (path === undefined && (disk.type === 'file' || disk.type === 'block')) return undefined
+  const link = { format: disk.format, stated: disk.backingStore, encrypted: encryptionOf(disk) !== undefined }
+  if (path !== undefined) return readChain({ ...link, path }, new Set())
+  return remote(disk, disk.format, disk.backingStore, new Set())
+}
+
+interface Link {
+  readonly path: string
+  readonly format: string
+  /** What the definition says it is based on; else the image says it. */
+  readonly stated?: BackingStore | undefined
+  readonly encrypted?: boolean
+}
+
+const localPath = ({ type = 'file', file, block }: Source) => (type === 'block' ? block : file)
+
+async function remote(
+  source: Source,
+  format: string,
+  stated: BackingStore | undefined,
+  seen: Set<string>,
+): Promise<DiskImage> {
+  const path = describeSource(source)
+  return { path, format: knownFormat(path, format), source, ...(await basedOn(path, stated, seen)) }
+}
+
+async function basedOn(
+  path: string,
+  stated: BackingStore | undefined,
+  seen: Set<string>,
+): Promise<{ backing?: DiskImage }> {
+  if (!stated || isEnd(stated)) return {}
+  if (stated.format === undefined) throw bad(path, 'is based on an image whose format is not said')
+  const { format, backingStore } = stated
+  const file = localPath(stated)
+  const backing =
+    file === undefined
+      ? await remote(stated, format, backingStore, seen)
+      : await readChain({ path: file, format, stated: backingStore }, seen)
+  return { backing }
+}
+
+/** libvirt's empty element: here the chain ends. */
+const isEnd = (store: BackingStore): boolean =>
+  store.format === undefined && store.type === undefined && localPath(store) === undefined
+
+async function readChain({ path, format, stated, encrypted }: Link, seen: Set<string>): Promise<DiskImage> {
   const file = await openImage(path)
   try {
     const real = await realpath(path)
@@ -37,21 +97,53 @@ async function readChain(path: string, format: string, seen: Set<string>): Promi
     seen.add(real)
     const kind = await file.stat()
     if (!kind.isFile() && !kind.isBlockDevice()) throw bad(path, 'is neither a file nor a block device')
-    if (format === 'raw') return { path, format }
-    if (format !== 'qcow2') throw bad(path, `has the format '${format}'; only raw and qcow2 can be used`)
-    const header = await readHeader(file, path)
-    if (!header.backing) return { path, format }
-    const { name, format: backingFormat } = header.backing
-    if (/^[a-z][a-z0-9+.-]*:/iu.test(name)) throw bad(path, `is based on '${name}', which is no file`)
-    if (!backingFormat)
-      throw bad(path, `is based on '${name}' without saying in which format that is`, {
-        remedy: `Say it once: 'qemu-img rebase -u -b ${name} -F qcow2 ${path}' (or -F raw).`,
+    const image = {
+      path,
+      format: knownFormat(path, format),
+      ...(kind.isBlockDevice() ? { isDevice: true as const } : {}),
+    }
+    const header = await readHeader(file, path, format)
+    if (header.isEncrypted && !encrypted)
+      throw bad(path, 'is encrypted', { remedy: 'Name its secret in the definition: encryption.' })
+    const { extents = [], backing } = header
+    const whole = {
+      ...image,
+      ...(extents.length > 0 ? { extents: extents.map((name) => join(dirname(real), name)) } : {}),
+    }
+    if (stated && isEnd(stated) && backing)
+      throw bad(path, `is based on '${backing.name}', but the definition says on nothing`, {
+        remedy: 'Take the empty backingStore out of the definition.',
       })
-    const base = isAbsolute(name) ? name : resolve(dirname(real), name)
-    return { path, format, backing: await readChain(base, backingFormat, seen) }
+    if (stated && !isEnd(stated)) return { ...whole, ...(await basedOn(path, stated, seen)) }
+    return backing ? { ...whole, backing: await readBacking(path, real, backing, seen) } : whole
   } finally {
     await file.close()
   }
+}
+
+function readBacking(
+  path: string,
+  real: string,
+  { name, format }: { readonly name: string; readonly format: string | undefined },
+  seen: Set<string>,
+): Promise<DiskImage> {
+  if (/^[a-z][a-z0-9+.-]*:/iu.test(name))
+    throw bad(path, `is based on '${name}', which is no file`, {
+      remedy: 'Say in the definition what it is based on: backingStore.',
+    })
+  if (!format)
+    throw bad(path, `is based on '${name}' without saying in which format that is`, {
+      remedy: `Say it once: 'qemu-img rebase -u -b ${name} -F qcow2 ${path}' (or -F raw).`,
+    })
+  return readChain({ path: isAbsolute(name) ? name : resolve(dirname(real), name), format }, seen)
+}
+
+function knownFormat(path: string, format: string): DiskFormat {
+  // Names of QEMU that libvirt has others for.
+  const name = format === 'parallels' ? 'ploop' : format
+  const found = diskFormats.find((one) => one === name)
+  if (found) return found
+  throw bad(path, `has the format '${format}', which cannot be used`)
 }
 
 async function openImage(path: string): Promise<FileHandle> {
@@ -72,6 +164,15 @@ export function cannotOpen(path: string, cause: unknown, what: string): VisorErr
       object: { kind: 'file', name: path },
     })
   if (number === 'EACCES' || number === 'EPERM') return refused(path, cause, what)
+  if (number === 'ENAMETOOLONG')
+    return new VisorError(
+      'invalid-argument',
+      `The path of the ${what} is too long: '${path.slice(0, 200)}'...`,
+      {
+        cause,
+        remedy: 'A name has at most 255 bytes, a path 4095.',
+      },
+    )
   const reason = cause instanceof Error ? cause.message : String(cause)
   return new VisorError('failed', `The ${what} '${path}' cannot be opened: ${reason}.`, { cause })
 }
@@ -91,53 +192,4 @@ function refused(path: string, cause: unknown, what: string): VisorError {
       object: { kind: 'file', name: component },
     },
   )
-}
-
-interface Header {
-  readonly backing?: { readonly name: string; readonly format: string | undefined }
-}
-
-async function readHeader(file: FileHandle, path: string): Promise<Header> {
-  const bytes = await readAt(file, 0, 65_536)
-  if (bytes.length < 72 || bytes.readUInt32BE(0) !== magic)
-    throw bad(path, 'is not in the format qcow2, as the definition says', {
-      remedy: "See its format with 'qemu-img info', and correct the definition.",
-    })
-  const version = bytes.readUInt32BE(4)
-  if (version !== 2 && version !== 3) throw bad(path, `has the unknown qcow2 version ${version}`)
-  if (bytes.readUInt32BE(32) !== 0) throw bad(path, 'is encrypted, which is not supported')
-  const features = version === 3 && bytes.length >= 104 ? bytes.readBigUInt64BE(72) : 0n
-  if (features & feature.corrupt)
-    throw bad(path, 'is marked as damaged', { remedy: `Repair it with 'qemu-img check -r all ${path}'.` })
-  if (features & feature.dataFile) throw bad(path, 'keeps its data in another file, which is not supported')
-  if (features & ~feature.known) throw bad(path, 'has features that are not known here')
-  const offset = bytes.readBigUInt64BE(8)
-  if (offset === 0n) return {}
-  const length = bytes.readUInt32BE(16)
-  if (length === 0 || length > 1023 || offset > 2n ** 40n) throw bad(path, 'has a broken header')
-  const name = (await readAt(file, Number(offset), length)).toString('utf8')
-  if (name.length === 0 || name.includes('\0')) throw bad(path, 'has a broken header')
-  const extensions = version === 3 ? bytes.readUInt32BE(100) : 72
-  return { backing: { name, format: findBackingFormat(bytes, extensions) } }
-}
-
-function findBackingFormat(bytes: Buffer, start: number): string | undefined {
-  for (let at = start; at + 8 <= bytes.length; ) {
-    const [type, length] = [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)]
-    if (type === 0) return undefined
-    if (type === backingFormatExtension)
-      return bytes.toString('latin1', at + 8, at + 8 + Math.min(length, 16))
-    at += 8 + Math.ceil(length / 8) * 8
-  }
-  return undefined
-}
-
-async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length)
-  const { bytesRead } = await file.read(buffer, 0, length, position)
-  return buffer.subarray(0, bytesRead)
-}
-
-function bad(path: string, what: string, details: { remedy?: string } = {}): VisorError {
-  return new VisorError('failed', `The disk image '${path}' ${what}.`, details)
 }

@@ -8,6 +8,7 @@ import { delimiter, join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Log, Store } from '../../driver/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { findMissingBlockDrivers } from './block-drivers.ts'
 import { isRecord, qmpClient } from './qmp/index.ts'
 
 /** A QEMU program and what it can do. */
@@ -20,6 +21,8 @@ export interface Emulator {
   readonly cpuModels: readonly string[]
   /** All devices it has. */
   readonly devices: readonly string[]
+  /** Drivers of storage that are not there, of those that are programs of their own or can be left out. */
+  readonly missingBlockDrivers?: readonly string[]
   /** Whether it can give up system calls it does not need (seccomp). */
   readonly sandbox: boolean
 }
@@ -169,6 +172,7 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
     ])
     answers.catch(() => {})
     const [{ version }, machines, cpus, devices] = await Promise.race([answers, failed])
+    const missingBlockDrivers = await findMissingBlockDrivers(monitor)
     return {
       arch,
       path,
@@ -177,6 +181,7 @@ async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emu
       cpuModels: names(cpus)
         .map((name) => name.replace(/-[a-z0-9_]+-cpu$/u, ''))
         .sort(),
+      missingBlockDrivers,
       devices: names(devices),
     }
   } finally {

@@ -1,8 +1,9 @@
 /** What visor makes for a guest before it starts: its logs, and the surroundings of its process. */
-import { mkdir, open } from 'node:fs/promises'
-import type { GuestUser } from '../../host/index.ts'
+import { mkdir, open, writeFile } from 'node:fs/promises'
+import { type GuestUser, makePrivateDirectory } from '../../host/index.ts'
 import type { CompleteDefinition } from './definition.ts'
 import { cannotOpen } from './disk-image.ts'
+import { cookieFile, formatCookies, namedSources } from './disk-secrets.ts'
 import type { GuestPaths } from './paths.ts'
 
 /** Logs that belong to the guest's user, in a folder that does not; empty for a `fresh` start. */
@@ -43,6 +44,16 @@ export async function makePortFiles({ devices }: CompleteDefinition): Promise<vo
 export async function makeMemoryFiles({ devices }: CompleteDefinition): Promise<void> {
   for (const { path } of devices.memories)
     if (path !== undefined && !path.startsWith('/dev/')) await makeFile(path, 'module of memory')
+}
+
+/** The cookies of web servers, kept off the command line; they go with the guest's directory. */
+export async function makeCookieFiles({ devices }: CompleteDefinition, paths: GuestPaths): Promise<void> {
+  for (const disk of devices.disks)
+    for (const { name, source } of namedSources(disk))
+      if (source.cookies.length > 0) {
+        await makePrivateDirectory(paths.directory)
+        await writeFile(paths.secret(cookieFile(name)), formatCookies(source), { mode: 0o600 })
+      }
 }
 
 /** Makes a file that is not there, for QEMU to fill. */

@@ -1,4 +1,5 @@
 import { honouredBoard } from './honoured-board.ts'
+import { honouredStorage } from './honoured-storage.ts'
 
 /** All that a definition may set here; see `checkHonoured`. To honour more: an entry here, and the work. */
 export const honoured: readonly string[] = [
@@ -13,26 +14,7 @@ export const honoured: readonly string[] = [
   'onReboot=restart|destroy|preserve',
   'onCrash=destroy|restart|preserve|coredump-destroy|coredump-restart',
   'devices.emulator',
-  'devices.disks[].type=file|block',
-  'devices.disks[].device=disk|cdrom',
-  'devices.disks[].format=raw|qcow2',
-  ...['driver', 'cache', 'io', 'discard', 'file', 'block', 'target'].map(
-    (field) => `devices.disks[].${field}`,
-  ),
-  'devices.disks[].bus=virtio|ide|sata|scsi|usb',
-  'devices.disks[].readonly',
-  'devices.disks[].serial',
-  'devices.disks[].bootOrder',
-  ...addressed('disks'),
-  'devices.controllers[].type=pci|ide|sata|scsi|usb|virtio-serial',
-  'devices.controllers[].index',
-  'devices.controllers[].model',
-  'devices.controllers[].modelName',
-  'devices.controllers[].ports',
-  'devices.controllers[].chassis',
-  'devices.controllers[].port',
-  'devices.controllers[].startPort',
-  ...addressed('controllers'),
+  ...honouredStorage,
   'devices.interfaces[].type=user',
   'devices.interfaces[].mac',
   'devices.interfaces[].model',

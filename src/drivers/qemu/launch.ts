@@ -9,8 +9,16 @@ import { checkHostMemory } from './board/host-memory.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from './command-line.ts'
 import type { Context } from './context.ts'
 import { type CompleteDefinition, machineEmulator } from './definition.ts'
+import { limitDisks } from './disk-throttle.ts'
 import { type Emulator, isAtLeast } from './emulator.ts'
-import { guestEnvironment, makeConsoleLogs, makeFile, makeMemoryFiles, makePortFiles } from './guest-files.ts'
+import {
+  guestEnvironment,
+  makeConsoleLogs,
+  makeCookieFiles,
+  makeFile,
+  makeMemoryFiles,
+  makePortFiles,
+} from './guest-files.ts'
 import { hostLimits } from './host-limits.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
@@ -19,6 +27,7 @@ import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
 import { startClock, watchBoot } from './timeline.ts'
 import { endTpm, startTpm } from './tpm.ts'
+import { refuseTransient, removeOverlays, withOverlays } from './transient.ts'
 
 export interface LaunchOptions {
   readonly definition: CompleteDefinition
@@ -76,6 +85,7 @@ export async function launch(context: Context, options: LaunchOptions): Promise<
     if (isDomain) void hooks.tell('started', definition)
     return machine
   } catch (error) {
+    await removeOverlays(context.paths.of(uuid))
     confinement.release(uuid)
     if (isDomain) void hooks.tell('release', definition, 'failed')
     throw error
@@ -93,17 +103,20 @@ async function launchAs(
   const emulator = await machineEmulator(context, definition)
   refuseFrozen(context, definition)
   checkHostMemory(definition, user !== undefined || process.getuid?.() !== 0)
-  const [images] = await Promise.all([
+  if (incoming) refuseTransient(definition, 'continued from a saved state')
+  const [found] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),
     ensureVariables(definition, paths),
     makeMemoryFiles(definition),
     makeConsoleLogs(definition, paths, { fresh: !incoming && !listen, user }),
     makePortFiles(definition),
+    makeCookieFiles(definition, paths),
     memory ? makeFile(memory.file, 'memory') : undefined,
   ])
   if (options.details?.template === undefined) await context.hooks.ask('start', definition)
   if (signal?.aborted)
     throw new VisorError('cancelled', `The start of domain '${definition.name}' was cancelled.`)
+  const images = await withOverlays(definition, found, paths)
   clock.mark('preflight')
   const details = {
     definition,
@@ -209,6 +222,7 @@ function prepare(definition: CompleteDefinition, monitor: QmpClient, signal: Abo
         options,
       ),
     )
+  commands.push(limitDisks(monitor, devices.disks, options))
   for (const { link, alias } of interfaces)
     if (link === 'down') commands.push(monitor.execute('set_link', { name: alias, up: false }, options))
   return commands

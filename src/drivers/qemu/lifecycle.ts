@@ -12,6 +12,7 @@ import type { Domain, DomainDefinitionInput } from '../../model/index.ts'
 import { VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
 import { completeDefinition } from './definition.ts'
+import { refuseUsedImages } from './disk-locks.ts'
 import { launch } from './launch.ts'
 import type { Machine } from './machine.ts'
 import { startAgain } from './power.ts'
@@ -112,6 +113,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       registry.setSaved(uuid, false)
     }
     const definition = registry.definition(uuid)
+    await refuseUsedImages(definition, registry.machines())
     const request = { definition, id: registry.nextId(), paused, signal, tell: registry.tellFrom(uuid) }
     const machine = await launch(context, request).catch((error: unknown) => {
       registry.noteFailure(uuid, error)

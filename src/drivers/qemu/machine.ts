@@ -16,6 +16,7 @@ import type { CompleteDefinition } from './definition.ts'
 import { afterEvent, type MachineState, type StateEvent } from './machine-state.ts'
 import { type GuestPaths, isServed } from './paths.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
+import { removeOverlays } from './transient.ts'
 
 /** What a later daemon must know of a running guest. */
 export interface GuestDetails {
@@ -147,6 +148,7 @@ export function openMachine(
       await end().catch((error) =>
         log.warn({ error: String(error) }, 'A process beside a guest did not end.'),
       )
+    await removeOverlays(paths)
     await guest
       .release()
       .catch((error) => log.warn({ error: String(error) }, 'A guest left something behind.'))

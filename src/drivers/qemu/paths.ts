@@ -23,7 +23,11 @@ export interface GuestPaths {
   readonly tpm: string
   /** Where the process that emulates the module lives. */
   readonly tpmDirectory: string
+  /** What it writes to its transient disks. */
+  readonly transient: string
   socket(alias: string): string
+  /** A secret that QEMU reads at its start. */
+  secret(name: string): string
   consoleLog(alias: string): string
   longestSocket(definition: CompleteDefinition): string
 }
@@ -43,6 +47,8 @@ export interface DriverPaths {
   readonly templates: string
   /** One directory per clone. */
   readonly clones: string
+  /** One directory per machine with transient disks. */
+  readonly transient: string
   of(uuid: string): GuestPaths
 }
 
@@ -54,6 +60,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
   const consoles = join(stateDirectory, 'qemu', 'consoles')
   const templates = join(stateDirectory, 'qemu', 'templates')
   const clones = join(stateDirectory, 'qemu', 'clones')
+  const transient = join(stateDirectory, 'qemu', 'transient')
   return {
     guests,
     tpms,
@@ -63,6 +70,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
     dumps: join(stateDirectory, 'qemu', 'dumps'),
     templates,
     clones,
+    transient,
     of(uuid) {
       const directory = join(guests, uuid)
       const folder = join(directory, guestFolderName)
@@ -78,7 +86,9 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
         nvram: join(nvram, `${uuid}.qcow2`),
         tpm: join(stateDirectory, 'qemu', 'tpm', uuid),
         tpmDirectory: join(tpms, uuid),
+        transient: join(transient, uuid),
         socket,
+        secret: (name) => join(directory, name),
         consoleLog: (alias) => join(consoles, uuid, `${alias}.log`),
         longestSocket({ devices }) {
           const { serials, consoles: ports, channels } = devices

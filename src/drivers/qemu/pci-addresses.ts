@@ -58,7 +58,7 @@ export function assignPciAddresses(given: Devices, layout: PciLayout, isRunning 
   const devices: Mutable = structuredClone(given)
   const map = slotMap(layout)
   addControllersOfBuses(devices, layout)
-  const all = pciDevices(devices)
+  const all = pciDevices(devices, layout)
   for (const device of all) if (device.address) map.keep(device, device.address)
   const bridges = devices.controllers.filter(isBridge)
   for (const bridge of bridges) if (bridge.address) map.keepBridge(bridge, bridge.address)
@@ -89,8 +89,9 @@ const isBridge = ({ type, model, index = 0 }: Controller): boolean =>
   type === 'pci' && index > 0 && model !== 'pcie-root' && model !== 'pci-root'
 
 /** What definitions mean by naming a bus: a port, or on old machines a bridge, where it is not described. */
-function addControllersOfBuses(devices: Mutable, { root }: PciLayout): void {
-  const named = pciDevices(devices).map(({ address }) => Number(address?.bus ?? 0))
+function addControllersOfBuses(devices: Mutable, layout: PciLayout): void {
+  const { root } = layout
+  const named = pciDevices(devices, layout).map(({ address }) => Number(address?.bus ?? 0))
   const highest = Math.max(0, ...named, ...devices.controllers.filter(isBridge).map(({ index = 0 }) => index))
   for (let index = 1; index <= highest; index++)
     if (!devices.controllers.some((one) => isBridge(one) && one.index === index))
@@ -111,7 +112,7 @@ function addPort(devices: Mutable, map: SlotMap): number {
 }
 
 /** Everything on PCI but bridges, in the order in which QEMU is told of it. */
-function pciDevices(devices: Mutable): Device[] {
+function pciDevices(devices: Mutable, { root }: PciLayout): Device[] {
   const found: Device[] = []
   const collect = <T extends { address?: Address; alias?: string }>(
     kind: string,
@@ -134,9 +135,10 @@ function pciDevices(devices: Mutable): Device[] {
       })
     }
   }
-  collect('controllers', devices.controllers, isPciController, false)
+  collect('controllers', devices.controllers, (one) => isPciController(one, root), false)
   collect('videos', devices.videos, ({ model }) => model !== 'none' && model !== 'ramfb', false)
-  collect('disks', devices.disks, ({ bus }) => bus === 'virtio', true)
+  collect('disks', devices.disks, (disk) => disk.bus === 'virtio' || isOwnNvme(disk, devices), true)
+  collect('filesystems', devices.filesystems, () => true, false)
   collect('interfaces', devices.interfaces, () => true, true)
   collect('serials', devices.serials, ({ target, model }) => (target ?? model) === 'pci-serial', false)
   collect('inputs', devices.inputs, ({ bus }) => bus === 'virtio', false)
@@ -147,11 +149,17 @@ function pciDevices(devices: Mutable): Device[] {
   return found
 }
 
+/** Without a controller that the definition names, an NVMe disk is one itself. */
+function isOwnNvme({ bus, address }: Disk, { controllers }: Mutable): boolean {
+  const controller = Number(address?.controller ?? 0)
+  return bus === 'nvme' && !controllers.some(({ type, index = 0 }) => type === 'nvme' && index === controller)
+}
+
 /** Of the chip set are the first of its own kinds. */
-function isPciController({ type, model, index = 0 }: Controller): boolean {
+function isPciController({ type, model, index = 0 }: Controller, root: PciLayout['root']): boolean {
   if (type === 'usb') return model !== 'none'
-  if (type === 'ide' || type === 'sata') return index > 0
-  return type === 'scsi' || type === 'virtio-serial'
+  if (type === 'ide' || (type === 'sata' && root === 'pcie')) return index > 0
+  return type === 'scsi' || type === 'virtio-serial' || type === 'sata' || type === 'nvme'
 }
 
 /** Who sits where. */

@@ -12,6 +12,7 @@ import { isRecord, type QmpClient } from './qmp/index.ts'
 import { identifySavedState } from './saved-state.ts'
 import { adoptSource } from './templates/capture.ts'
 import { adoptTpms } from './tpm.ts'
+import { removeStaleOverlays } from './transient.ts'
 
 export interface Registry {
   readonly defined: DefinedDomains
@@ -171,6 +172,10 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
         ],
       )
       const guests = await adoptGuests(paths.guests, context.owner)
+      await removeStaleOverlays(
+        paths.transient,
+        new Set(guests.flatMap(({ details }) => parseDetails(details)?.definition.uuid ?? [])),
+      )
       for (const name of await listDirectory(paths.saved)) {
         const uuid = /^(.{36})\.visor-state$/u.exec(name)?.[1]
         if (uuid && defined.find(uuid)) saved.add(uuid)

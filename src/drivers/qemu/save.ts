@@ -10,6 +10,7 @@ import type { Machine } from './machine.ts'
 import { isRecord, type QmpEvent } from './qmp/index.ts'
 import type { Registry } from './registry.ts'
 import { receiveState, type StateWriter } from './saved-state.ts'
+import { refuseTransient } from './transient.ts'
 
 /**
  *   running --record--> marked --stop--> stopped --migrate--> written --rename--> kept --kill--> off
@@ -23,6 +24,7 @@ export function saving(context: Context, registry: Registry) {
     const { file } = options
     const machine = registry.running(uuid, ['running', 'paused'])
     const { monitor, details } = machine
+    refuseTransient(details.definition, 'saved')
     const paths = context.paths.of(uuid)
     if (file !== undefined) await checkTarget(file)
     const resume = machine.state.state === 'running'

@@ -4,13 +4,14 @@ import { basename, dirname, join } from 'node:path'
 import { runChecked, syncDirectory, unlessMissing } from '../../../host/index.ts'
 import type { Disk } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import type { DiskFormat } from '../disk-image.ts'
 import { isRecord } from '../qmp/index.ts'
 
 /** A file or device with the data of a disk. */
 export interface DiskFile {
   readonly type: 'file' | 'block'
   readonly path: string
-  readonly format: 'raw' | 'qcow2'
+  readonly format: DiskFormat
 }
 
 /** What a disk has as its image; undefined for an empty drive, and for what is no raw or qcow2 image on this host. */

@@ -8,9 +8,10 @@
  */
 import type { DeviceOptions, Domains } from '../../../driver/index.ts'
 import { type Devices, type DomainDefinition, VisorError } from '../../../model/index.ts'
-import { filesOfImage, grantAccess, isWritten, revokeAccess } from '../access.ts'
+import { filesOfImage, grantAccess, revokeAccess } from '../access.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition.ts'
+import { isWritten } from '../disks.ts'
 import type { Machine } from '../machine.ts'
 import { preflight } from '../preflight.ts'
 import type { Registry } from '../registry.ts'

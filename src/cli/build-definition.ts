@@ -96,7 +96,7 @@ function buildDevices(wanted: MachineWanted, { driver }: MachineChoice): Devices
   }
 }
 
-const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd' }
+const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', nvme: 'nvme' }
 
 /** Targets are counted per bus: vda, vdb, hda, sda. */
 function buildDisks(specs: readonly DiskSpec[], image: Image | undefined, virtio: boolean): Disk[] {

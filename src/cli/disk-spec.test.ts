@@ -28,10 +28,21 @@ test('a disk is a size or a file', () => {
     cache: 'none',
   })
   assert.equal(parseDisk('/a.iso,device=cdrom').readonly, true)
+  const rich = parseDisk('/a.vmdk,format=vmdk,bus=nvme,io=threads,discard=unmap,serial=S1,transient')
+  assert.deepEqual([rich.format, rich.bus, rich.io, rich.discard], ['vmdk', 'nvme', 'threads', 'unmap'])
+  assert.deepEqual([rich.serial, rich.transient, rich.shareable], ['S1', true, undefined])
 })
 
 test('what is wrong with a disk is said', () => {
-  for (const text of ['', ',readonly', '/a,format=vmdk', '/a,colour=red', '/a,bus', '/a,bus=pci'])
+  for (const text of [
+    '',
+    ',readonly',
+    '/a,format=word',
+    '1G,format=vmdk',
+    '/a,colour=red',
+    '/a,bus',
+    '/a,bus=pci',
+  ])
     assert.throws(
       () => parseDisk(text),
       (error) =>

@@ -2,10 +2,18 @@ import { extname, resolve } from 'node:path'
 import { VisorError } from '../model/index.ts'
 import { isSize, parseSize } from './units.ts'
 
-export const diskFormats = ['raw', 'qcow2'] as const
+export const newFormats = ['raw', 'qcow2'] as const
+/** Formats of images there are: as QEMU names them, and libvirt. */
+const diskFormats = [
+  ...newFormats,
+  ...(['qed', 'qcow', 'vmdk', 'vdi', 'vpc', 'vhdx', 'ploop', 'bochs', 'cloop', 'dmg'] as const),
+] as const
 const devices = ['disk', 'cdrom', 'floppy'] as const
-const buses = ['virtio', 'ide', 'sata', 'scsi', 'usb', 'fdc'] as const
+const buses = ['virtio', 'ide', 'sata', 'scsi', 'usb', 'fdc', 'nvme'] as const
 const caches = ['default', 'none', 'writethrough', 'writeback', 'directsync', 'unsafe'] as const
+
+const engines = ['native', 'threads', 'io_uring'] as const
+const discards = ['ignore', 'unmap'] as const
 
 /** What `--disk` and `--cdrom` ask for: a new disk of a size, or a file there is. */
 export interface DiskSpec {
@@ -16,6 +24,11 @@ export interface DiskSpec {
   readonly bus?: (typeof buses)[number]
   readonly cache?: (typeof caches)[number]
   readonly readonly: boolean
+  readonly io?: (typeof engines)[number]
+  readonly discard?: (typeof discards)[number]
+  readonly serial?: string
+  readonly shareable?: true
+  readonly transient?: true
 }
 
 /** '20GiB', 'disk.qcow2', '/srv/web.img,format=raw,readonly', '10G,format=raw'. Fails with `invalid-argument`. */
@@ -30,7 +43,10 @@ export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
   const device = oneOf(values.device, devices, 'device', text) ?? 'disk'
   const bus = oneOf(values.bus, buses, 'bus', text)
   const cache = oneOf(values.cache, caches, 'cache', text)
-  const format = oneOf(values.format, diskFormats, 'format', text) ?? guessFormat(source, isNew)
+  const formats = isNew ? newFormats : diskFormats
+  const format = oneOf(values.format, formats, 'format', text) ?? guessFormat(source, isNew)
+  const io = oneOf(values.io, engines, 'I/O engine', text)
+  const discard = oneOf(values.discard, discards, 'fate of discards', text)
   return {
     ...(isNew ? { sizeBytes: parseSize(source, 'The disk') } : { file: resolve(cwd, source) }),
     format,
@@ -38,12 +54,18 @@ export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
     readonly: values.readonly !== undefined || device === 'cdrom',
     ...(bus && { bus }),
     ...(cache && { cache }),
+    ...(io && { io }),
+    ...(discard && { discard }),
+    ...(values.serial !== undefined && { serial: values.serial }),
+    ...(values.shareable !== undefined && { shareable: true as const }),
+    ...(values.transient !== undefined && { transient: true as const }),
   }
 }
 
 const usage =
-  "Write a size ('20GiB') or a file ('disk.qcow2'), then settings: format=, bus=, cache=, device=, readonly."
-const known = ['format', 'device', 'bus', 'cache', 'readonly'] as const
+  "Write a size ('20GiB') or a file ('disk.qcow2'), then settings: format=, bus=, cache=, device=, io=, discard=, serial=, readonly, shareable, transient."
+const flags = ['readonly', 'shareable', 'transient'] as const
+const known = ['format', 'device', 'bus', 'cache', 'io', 'discard', 'serial', ...flags] as const
 
 function readSettings(
   settings: readonly string[],
@@ -52,7 +74,10 @@ function readSettings(
   return Object.fromEntries(
     settings.map((setting) => {
       const [key = '', ...value] = setting.split('=')
-      if (!(known as readonly string[]).includes(key) || (key !== 'readonly' && value.length === 0))
+      if (
+        !(known as readonly string[]).includes(key) ||
+        (!(flags as readonly string[]).includes(key) && value.length === 0)
+      )
         throw new VisorError('invalid-argument', `The disk '${text}' has an unknown setting '${setting}'.`, {
           remedy: usage,
         })

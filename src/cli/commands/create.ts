@@ -56,7 +56,7 @@ export function configure(command: Command, context: Context): void {
     .option('--memory <size>', 'memory: 2GiB, 512MiB; a bare number counts MiB')
     .option(
       '--disk <disk>',
-      'a new disk of a size (20GiB), or a file[,format=qcow2][,readonly][,bus=]; repeatable',
+      'a new disk of a size (20GiB), or a file[,format=qcow2][,readonly][,bus=nvme][,transient]; repeatable',
       collect,
     )
     .option('--cdrom <file>', 'an ISO image, read-only; repeatable', collect, [])

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { Volume } from '../../model/index.ts'
 import type { Context } from '../context.ts'
-import { diskFormats } from '../disk-spec.ts'
+import { newFormats } from '../disk-spec.ts'
 import { addExamples } from '../help.ts'
 import { formatSection, safe } from '../page.ts'
 import { formatTable } from '../table.ts'
@@ -18,7 +18,7 @@ export function configure(command: Command, context: Context): void {
     .description('Make an empty disk.')
     .argument('<name>', 'its name')
     .argument('<size>', 'size the guest sees: 20GiB')
-    .addOption(new Option('--format <format>', 'image format').choices(diskFormats).default('qcow2'))
+    .addOption(new Option('--format <format>', 'image format').choices(newFormats).default('qcow2'))
     .action((name: string, size: string, { format }: { format: string }) =>
       createVolume(context, name, size, format),
     )

@@ -138,7 +138,7 @@ describe('disks of QEMU guests', { skip }, () => {
     const [file, key] = [join(directory, 'secret.qcow2'), join(directory, 'key')]
     await writeFile(key, 'open sesame', { mode: 0o600 })
     const secret = `secret,id=s,file=${key}`
-    const options = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'
+    const options = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=100'
     await runChecked('qemu-img', [
       'create',
       '-q',

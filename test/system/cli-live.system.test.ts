@@ -1,0 +1,84 @@
+/** The commands that change machines while they run, with a guest of QEMU that needs no kernel. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type CommandResult, visorCommand } from '../fixtures/visor-command.ts'
+import { startVisord, type Visord } from '../fixtures/visord.ts'
+
+const skip = spawnSync('qemu-system-x86_64', ['--version']).error && 'qemu-system-x86_64 is not installed'
+
+describe('visor changes a machine that runs', { skip }, () => {
+  let visord: Visord
+  let directory = ''
+  let visor: (...args: string[]) => Promise<CommandResult>
+
+  before(async () => {
+    visord = await startVisord({ drivers: ['qemu'] })
+    directory = await mkdtemp(join(tmpdir(), 'visor-cli-live-'))
+    const command = visorCommand(visord.directories)
+    visor = (...args) => command(args, { cwd: directory })
+    for (const file of ['more.raw', 'one.iso']) await writeFile(join(directory, file), Buffer.alloc(2 ** 20))
+    await writeFile(
+      join(directory, 'web.yaml'),
+      `type: qemu
+name: web
+memoryKiB: 65536
+vcpus: 2
+currentVcpus: 1
+features: { acpi: true, apic: true }
+devices:
+  disks: [{ target: sda, device: cdrom, bus: sata }]
+  interfaces: [{ type: user, mac: '52:54:00:aa:bb:cc' }]
+`,
+    )
+    await succeed('define', 'web.yaml', '--start')
+  })
+  after(async () => {
+    await visor('destroy', 'web')
+    await visord?.dispose()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  async function succeed(...args: string[]): Promise<CommandResult> {
+    const result = await visor(...args)
+    assert.equal(result.code, 0, `visor ${args.join(' ')}: ${result.stderr}`)
+    return result
+  }
+  const xml = async (...flags: string[]) => (await succeed('show', 'web', '--xml', ...flags)).stdout
+
+  test('processors and memory, now, at the next start, or both', async () => {
+    assert.match((await succeed('setvcpus', 'web', '2')).stderr, /web has 2 processors\n/u)
+    assert.match((await succeed('setmem', 'web', '40000', '--config')).stderr, /from the next start on/u)
+    await succeed('setmem', 'web', '48MiB', '--live')
+    assert.match(await xml(), /<currentMemory unit='KiB'>49152<.*<vcpu placement='static'>2</su)
+    assert.equal((await visor('setvcpus', 'web', '3')).code, 2)
+    assert.equal((await visor('setvcpus', 'web', '2', '--live', '--current')).code, 2)
+    assert.equal((await visor('setmaxmem', 'web', '1GiB')).code, 4)
+  })
+
+  test('disks, cards and media', async () => {
+    await succeed('attach-disk', 'web', 'more.raw', 'vdb', '--persistent')
+    assert.match(await xml(), /more\.raw/u)
+    assert.match((await visor('attach-disk', 'web', 'more.raw', 'vdb')).stderr, /'vdb'/u)
+    assert.equal((await visor('attach-disk', 'web', 'none.raw', 'vdc')).code, 3)
+    await succeed('detach', 'web', 'vdb', '--config')
+    await succeed('change-media', 'web', 'sda', 'one.iso')
+    assert.match(await xml(), /one\.iso/u)
+    assert.equal((await visor('change-media', 'web', 'sda', 'one.iso', '--insert')).code, 4)
+    await succeed('eject', 'web', 'sda')
+    assert.doesNotMatch(await xml(), /one\.iso/u)
+    await succeed('domif-setlink', 'web', '52:54:00:aa:bb:cc', 'down')
+    assert.match(await xml(), /<link state='down'\/>/u)
+    assert.match((await visor('detach', 'web', 'vdz')).stderr, /no device 'vdz'.*It has/su)
+  })
+
+  test('a mistake in the file of a device is told with its place', async () => {
+    await writeFile(join(directory, 'bad.xml'), "<disk type='file'>\n  <target dev='..'/>\n</disk>\n")
+    const { code, stderr } = await visor('attach-device', 'web', 'bad.xml')
+    assert.equal(code, 2)
+    assert.match(stderr, /bad\.xml:2:11:/u)
+  })
+})

@@ -9,6 +9,10 @@ export interface MachineWanted {
   readonly memoryKiB: number
   readonly machine?: string | undefined
   readonly cpuModel?: string | undefined
+  readonly firmware?: 'bios' | 'uefi' | undefined
+  readonly secureBoot?: boolean | undefined
+  readonly tpm?: boolean | undefined
+  readonly iothreads?: number | undefined
   /** New disks already have their file. */
   readonly disks: readonly DiskSpec[]
   readonly image?: Image | undefined
@@ -43,6 +47,7 @@ export function buildDefinition(wanted: MachineWanted, choice: MachineChoice): D
     ...(title !== undefined && { title }),
     memoryKiB,
     vcpus: cpus,
+    ...(wanted.iothreads !== undefined && { iothreads: wanted.iothreads }),
     os: buildBoot(wanted, choice),
     features: { acpi: true, apic: true },
     ...(cpuModel !== undefined && { cpu: readCpu(cpuModel) }),
@@ -55,6 +60,9 @@ function buildBoot(
   { arch }: MachineChoice,
 ): DomainDefinitionInput['os'] {
   const kernel = own.kernel ?? image?.kernel
+  // Secure Boot is a matter of UEFI, without which an ARM machine starts no disk.
+  const uefi =
+    own.firmware === 'uefi' || own.secureBoot || (arch === 'aarch64' && !kernel && own.firmware === undefined)
   const initrd = own.kernel === undefined ? (own.initrd ?? image?.initrd) : own.initrd
   const ofImage = image && own.kernel === undefined ? kernelCommandLine(image, name) : undefined
   const commandLine = own.commandLine ?? ofImage
@@ -62,6 +70,8 @@ function buildBoot(
   const boot = (['disk', 'cdrom'] as const).filter((device) => disks.some((disk) => disk.device === device))
   return {
     arch,
+    ...(uefi && { firmware: 'efi' }),
+    ...(own.secureBoot && { firmwareFeatures: [{ name: 'secure-boot', enabled: true }] }),
     ...(machine !== undefined && { machine }),
     ...(kernel !== undefined
       ? { kernel }
@@ -78,28 +88,35 @@ function readCpu(text: string): DomainDefinitionInput['cpu'] {
   return mode ? { mode } : { mode: 'custom', model: text }
 }
 
-function buildDevices(wanted: MachineWanted, { driver }: MachineChoice): Devices {
+function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): Devices {
   const shape = shapes[driver] ?? { virtio: true, screen: false }
   const screen = shape.screen && !wanted.headless
+  const isPc = arch === 'x86_64' || arch === 'i686'
   return {
-    disks: buildDisks(wanted.disks, wanted.image, shape.virtio),
+    disks: buildDisks(wanted.disks, wanted.image, shape.virtio, isPc),
     interfaces: wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
     serials: [{ type: 'pty' }],
     consoles: [{ type: 'pty', target: 'serial' }],
+    ...(wanted.tpm && { tpms: [{}] }),
     // What tells a running copy of it who it is.
     ...(driver === 'qemu' && wanted.image?.name === 'micro' && { channels: [{ name: 'org.visor.guest.0' }] }),
     ...(shape.virtio && {
       memballoon: { model: 'virtio' },
       rngs: [{ model: 'virtio', backend: 'random', source: '/dev/urandom' }],
     }),
-    ...(screen && { graphics: [{ type: 'vnc' }], videos: [{ model: 'vga' }] }),
+    ...(screen && { graphics: [{ type: 'vnc' }], videos: [{ model: isPc ? 'vga' : 'virtio' }] }),
   }
 }
 
 const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', nvme: 'nvme' }
 
 /** Targets are counted per bus: vda, vdb, hda, sda. */
-function buildDisks(specs: readonly DiskSpec[], image: Image | undefined, virtio: boolean): Disk[] {
+function buildDisks(
+  specs: readonly DiskSpec[],
+  image: Image | undefined,
+  virtio: boolean,
+  isPc: boolean,
+): Disk[] {
   const taken = new Map<string, number>()
   const fromImage: DiskSpec[] = image?.disk
     ? [
@@ -112,7 +129,7 @@ function buildDisks(specs: readonly DiskSpec[], image: Image | undefined, virtio
       ]
     : []
   return [...fromImage, ...specs].map(({ sizeBytes: _, file, ...spec }) => {
-    const bus = spec.bus ?? defaultBus(spec.device, virtio)
+    const bus = spec.bus ?? defaultBus(spec.device, virtio, isPc)
     const prefix = prefixes[bus] ?? 'sd'
     const number = taken.get(prefix) ?? 0
     taken.set(prefix, number + 1)
@@ -128,10 +145,14 @@ function buildDisks(specs: readonly DiskSpec[], image: Image | undefined, virtio
   })
 }
 
-function defaultBus(device: DiskSpec['device'], virtio: boolean): NonNullable<DiskSpec['bus']> {
+function defaultBus(
+  device: DiskSpec['device'],
+  virtio: boolean,
+  isPc: boolean,
+): NonNullable<DiskSpec['bus']> {
   if (device === 'floppy') return 'fdc'
   if (!virtio) return 'ide'
-  return device === 'cdrom' ? 'sata' : 'virtio'
+  return device === 'cdrom' ? (isPc ? 'sata' : 'scsi') : 'virtio'
 }
 
 /** The card that `--network` asks for; none for 'none'. */

@@ -97,7 +97,7 @@ export const microArchitectures = Object.keys(architectures)
 /** Digest of all that this file and its neighbours add to the packages. */
 export const microRecipe = createHash('sha256')
   .update(
-    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 4']),
+    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 5']),
   )
   .digest('hex')
 
@@ -167,6 +167,8 @@ async function writeKernel(file: string, output: string, direct: boolean): Promi
   const unpacked = direct ? extractKernel(bzImage) : undefined
   const name = unpacked ? 'vmlinux' : 'vmlinuz'
   await fs.writeFile(join(output, name), unpacked ?? bzImage)
+  // Firmware starts nothing but the packed one.
+  if (unpacked) await fs.writeFile(join(output, 'vmlinuz'), bzImage)
   return name
 }
 

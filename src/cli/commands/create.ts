@@ -34,6 +34,10 @@ interface CreateFlags {
   readonly arch?: string
   readonly machine?: string
   readonly cpu?: string
+  readonly firmware?: 'bios' | 'uefi'
+  readonly secureBoot?: true
+  readonly tpm?: true
+  readonly iothreads?: string
   readonly title?: string
   readonly headless?: true
   readonly autostart?: true
@@ -65,6 +69,8 @@ export function configure(command: Command, context: Context): void {
       "'user' (the default where there are cards), 'none', 'network=NAME', 'bridge=NAME'; repeatable",
       collect,
     )
+    .option('--tpm', 'a trusted platform module, version 2.0')
+    .option('--iothreads <n>', 'threads that serve disks')
     .option('--headless', 'no screen')
     .option('--title <text>', 'one line about it')
     .optionsGroup('What it boots:')
@@ -72,10 +78,14 @@ export function configure(command: Command, context: Context): void {
     .option('--kernel <file>', 'a kernel, on the host of the machine')
     .option('--initrd <file>', 'its initial RAM disk')
     .option('--append <arguments>', 'its command line')
+    .addOption(
+      new Option('--firmware <kind>', 'what starts it; UEFI on ARM without').choices(['bios', 'uefi']),
+    )
+    .option('--secure-boot', 'UEFI that starts only what is signed')
     .optionsGroup('Who runs it:')
     .option('--driver <name>', 'qemu, v86, test; the first that can without')
     .addOption(new Option('--accel <how>', 'hardware help').choices(['auto', 'kvm', 'tcg']).default('auto'))
-    .option('--arch <arch>', 'architecture: x86_64, i686')
+    .option('--arch <arch>', 'architecture: x86_64, i686, aarch64, riscv64')
     .option('--machine <type>', 'machine type: q35, pc, microvm')
     .option('--cpu <model>', 'processor model, or host-model, host-passthrough, maximum')
     .optionsGroup('And then:')
@@ -184,6 +194,13 @@ function wanted(name: string, flags: CreateFlags, image: Image | undefined, { dr
     memoryKiB: Math.ceil(parseSize(memory, 'The memory', 'MiB') / 1024),
     machine,
     cpuModel: cpu,
+    firmware: flags.firmware,
+    secureBoot: flags.secureBoot,
+    tpm: flags.tpm,
+    iothreads:
+      flags.iothreads === undefined
+        ? undefined
+        : parseCount(flags.iothreads, 'The number of I/O threads', 1, 256),
     image,
     kernel: kernel === undefined ? undefined : resolve(kernel),
     initrd: initrd === undefined ? undefined : resolve(initrd),

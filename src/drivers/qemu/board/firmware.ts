@@ -73,7 +73,9 @@ export async function ensureVariables(definition: CompleteDefinition, paths: Gue
   try {
     const format = variablesFormat(definition)
     // The template is as the firmware's package ships it; a format that is guessed could name other files.
-    await runChecked('qemu-img', ['convert', '-f', 'raw', '-O', format, template, partial])
+    // All of it has its place from the start: what the guest writes then needs no other change of the file, and is
+    // kept when QEMU is killed.
+    await runChecked('qemu-img', ['convert', '-S', '0', '-f', 'raw', '-O', format, template, partial])
     await rename(partial, file)
   } finally {
     await rm(partial, { force: true })

@@ -22,6 +22,8 @@ export function machineArguments(options: MemoryOptions): string[] {
     // Without it a microvm has no PCI bus, and so none of the devices that a definition can name.
     pcie: family === 'microvm' ? true : undefined,
     rtc: family === 'microvm' ? true : undefined,
+    // Its own port would hide the first of the definition's.
+    'isa-serial': family === 'microvm' ? false : undefined,
     smm: features.smm,
     kernel_irqchip: features.ioapic === 'qemu' ? 'split' : features.ioapic === 'kvm' ? true : undefined,
     'gic-version': features.gic?.version,

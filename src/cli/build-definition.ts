@@ -1,6 +1,7 @@
 import { type DomainDefinitionInput, type Image, kernelCommandLine, VisorError } from '../model/index.ts'
 import type { MachineChoice } from './choose-machine.ts'
 import type { DiskSpec } from './disk-spec.ts'
+import { publish } from './publish.ts'
 
 export interface MachineWanted {
   readonly name: string
@@ -21,6 +22,8 @@ export interface MachineWanted {
   readonly commandLine?: string | undefined
   /** 'user', 'none', 'network=NAME', 'bridge=NAME' */
   readonly networks: readonly string[]
+  /** Ports of the host that lead to it: '8080:80'. */
+  readonly published?: readonly string[] | undefined
   readonly headless: boolean
 }
 
@@ -94,7 +97,10 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
   const isPc = arch === 'x86_64' || arch === 'i686'
   return {
     disks: buildDisks(wanted.disks, wanted.image, shape.virtio, isPc),
-    interfaces: wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
+    interfaces: publish(
+      wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
+      wanted.published ?? [],
+    ),
     serials: [{ type: 'pty' }],
     consoles: [{ type: 'pty', target: 'serial' }],
     ...(wanted.tpm && { tpms: [{}] }),

@@ -33,6 +33,7 @@ export interface Calls {
     size: number,
   ) => number
   readonly close: (fd: number) => number
+  readonly ioctl: (fd: number, request: number, argument: Buffer) => number
   readonly lgetxattr: (path: string, name: string, value: Buffer, size: number) => number
   readonly getxattr: Calls['lgetxattr']
   readonly setxattr: (path: string, name: string, value: Buffer, size: number, flags: number) => number
@@ -59,6 +60,7 @@ async function bind(): Promise<Calls> {
     socket: libc.func('int socket(int, int, int)'),
     sendto: libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)'),
     close: libc.func('int close(int)'),
+    ioctl: libc.func('int ioctl(int, unsigned long, _Inout_ uint8_t *)'),
     lgetxattr: libc.func('int64 lgetxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
     getxattr: libc.func('int64 getxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
     setxattr: libc.func('int setxattr(const char *, const char *, const uint8_t *, uint64, int)'),

@@ -122,12 +122,13 @@ function checkDisk(disk: Disk, path: string): Fault[] {
 }
 
 const networkKeys = { network: 'network', bridge: 'bridge', direct: 'dev' } as const
+const networkKey = (type: string) => networkKeys[type as keyof typeof networkKeys]
 
 const checkInterfaces: Rule = ({ devices: { interfaces } }) => {
   const faults = twice(interfaces, (one) => one.mac, 'devices.interfaces', 'mac')
   for (const [index, one] of interfaces.entries()) {
     const path = at('devices.interfaces', index)
-    const wanted = one.type === 'user' || one.type === 'ethernet' ? undefined : networkKeys[one.type]
+    const wanted = networkKey(one.type)
     if (wanted !== undefined && one[wanted] === undefined)
       faults.push({ path, message: `needs '${wanted}', as its type is '${one.type}'` })
     for (const key of Object.values(networkKeys))

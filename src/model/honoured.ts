@@ -64,7 +64,7 @@ function collect(found: Setting[], schema: s.Schema, value: unknown, path: strin
     for (const [index, item] of value.entries()) collect(found, known.item, item, at(path, index))
   } else if (known.kind === 'object' && isPlainObject(value)) {
     // An object that may be absent or repeated says something by being there.
-    if (path !== '' && options.default === undefined) found.push({ path, value })
+    if (path !== '' && options.default === undefined && !known.options.silent) found.push({ path, value })
     for (const [key, field] of Object.entries(known.fields)) {
       if (described(field).kind === 'unknown') collectUnknown(found, known, value[key], join(path, key))
       else collect(found, field, value[key], join(path, key))

@@ -141,6 +141,8 @@ export interface AnySchema extends Schema<unknown> {
 
 export type Fields = Readonly<Record<string, Schema>>
 export interface ObjectOptions extends FieldOptions {
+  /** Being there changes nothing about the machine; only what is set in it does. */
+  readonly silent?: true
   /**
    * Order of the children (and attributes, as `@name`) in libvirt's output where more can stand there than
    * is described, by element: `'.'` is the object's own, `driver` its child. Names not in a list come last.

@@ -29,6 +29,7 @@ interface CreateFlags {
   readonly initrd?: string
   readonly append?: string
   readonly network?: readonly string[]
+  readonly publish?: readonly string[]
   readonly driver?: string
   readonly accel: 'auto' | 'kvm' | 'tcg'
   readonly arch?: string
@@ -71,6 +72,11 @@ export function configure(command: Command, context: Context): void {
     )
     .option('--tpm', 'a trusted platform module, version 2.0')
     .option('--iothreads <n>', 'threads that serve disks')
+    .option(
+      '--publish <ports>',
+      'a port of this host that leads to it, [ADDRESS:]PORT:GUESTPORT[/udp]; repeatable',
+      collect,
+    )
     .option('--headless', 'no screen')
     .option('--title <text>', 'one line about it')
     .optionsGroup('What it boots:')
@@ -98,6 +104,7 @@ export function configure(command: Command, context: Context): void {
   addExamples(command, [
     ['visor create web --image micro --console', 'a small Linux, and its shell'],
     ['visor create db --cpus 2 --memory 2GiB --disk 20GiB --cdrom debian.iso', 'install a system'],
+    ['visor create web --image micro --publish 8080:80', 'port 8080 of this host is its port 80'],
     ['visor create old --disk /srv/old.qcow2 --network none --no-start', 'from a disk there is'],
     ['visor create web --memory 1GiB --dry-run > web.yaml', 'a file to change and apply'],
   ])
@@ -206,6 +213,7 @@ function wanted(name: string, flags: CreateFlags, image: Image | undefined, { dr
     initrd: initrd === undefined ? undefined : resolve(initrd),
     commandLine: append,
     // The embedded machine has no network card.
+    published: flags.publish,
     networks: flags.network ?? (driver === 'v86' ? ['none'] : ['user']),
     headless,
   }

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import type { FileAccess } from '../../host/index.ts'
 import type { Disk } from '../../model/index.ts'
 import { hasVariables, variablesFile } from './board/firmware.ts'
+import { filesOfDevices } from './complete-small-devices.ts'
 import type { CompleteDefinition } from './definition.ts'
 import type { DiskImage } from './disk-image.ts'
 import { cookieFile, namedSources, secretFiles } from './disk-secrets.ts'
@@ -125,6 +126,7 @@ export function filesAtStart(
     ...ports.flatMap((port) =>
       port.type === 'file' && port.path ? [{ path: port.path, write: true, what: 'output of a port' }] : [],
     ),
+    ...filesOfDevices(devices),
     ...sockets.flatMap((path) =>
       path ? [{ path: dirname(path), folder: true, what: 'folder of a socket' }] : [],
     ),

@@ -17,6 +17,7 @@ function characterBackend(
   if (isServed({ type, path }))
     return chardev('socket', { id, path: paths.socket(alias), server: true, wait: false, ...logging })
   if (type === 'unix') return chardev('socket', { id, path, server: true, wait: false, ...logging })
+  if (type === 'spicevmc') return chardev('spicevmc', { id, name: 'vdagent' })
   if (type === 'file') return chardev('file', { id, path, append: true, ...logging })
   return chardev('null', { id, ...logging })
 }

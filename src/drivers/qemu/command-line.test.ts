@@ -19,7 +19,7 @@ const emulator: Emulator = {
     { name: 'microvm', maxCpus: 288, hotplugCpus: true },
   ],
   cpuModels: ['qemu64', 'max', 'host'],
-  devices: ['virtio-vga', 'bochs-display', 'vmgenid'],
+  devices: ['virtio-vga', 'bochs-display', 'vmgenid', 'VGA', 'virtio-net-pci'],
   sandbox: true,
 }
 const minimal: DomainDefinitionInput = { type: 'qemu', name: 'one', memoryKiB: 65_536 }
@@ -88,9 +88,16 @@ const refusals: [string, Partial<DomainDefinitionInput>, RegExp][] = [
   ['a processor there is not', { cpu: { model: 'nosuch' } }, /nosuch/u],
   ['too many processors', { vcpus: 300 }, /at most 288/u],
   ['a graphics card this QEMU has not', { devices: { videos: [{ model: 'qxl' }] } }, /qxl-vga/u],
-  ['a network of the host', { devices: { interfaces: [{ type: 'bridge', bridge: 'br0' }] } }, /user/u],
+  ['a virtual network', { devices: { interfaces: [{ type: 'network', network: 'n' }] } }, /user/u],
   ['another name after power-off', { onPoweroff: 'rename-restart' }, /destroy/u],
-  ['a screen on TCP', { devices: { graphics: [{ port: 5900 }] } }, /port/u],
+  ['a screen for everyone', { devices: { graphics: [{ port: 5900, listen: '0.0.0.0' }] } }, /password/u],
+  ['a card this QEMU has not', { devices: { interfaces: [{ type: 'user', model: 'igb' }] } }, /igb/u],
+  [
+    'all ports of the host',
+    { devices: { interfaces: [{ type: 'user', portForwards: [{ proto: 'tcp' }] }] } },
+    /all ports/u,
+  ],
+  ['a watchdog of other machines', { devices: { watchdogs: [{ model: 'diag288' }] } }, /itco/u],
   [
     'io native without cache none',
     { devices: { disks: [{ target: 'vda', file: '/a', io: 'native' }] } },

@@ -5,12 +5,16 @@ import {
   type Devices,
   type Disk,
   type DomainDefinition,
+  type Video,
   VisorError,
 } from '../../model/index.ts'
+import { checkDevices } from './check-devices.ts'
+import { completeSmallDevices, needsUsb, smallDevices } from './complete-small-devices.ts'
 import { checkDisks } from './disk-check.ts'
 import { controllersNeeded } from './disk-place.ts'
 import type { Emulator } from './emulator.ts'
 import { checkFilesystems } from './filesystems.ts'
+import { videoDriver } from './graphics-parts.ts'
 import { familyOf, type MachineFamily } from './machine-type.ts'
 import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
 import { completeTpms } from './tpm.ts'
@@ -73,8 +77,10 @@ export function completeDevices(
     },
     tpms: completeTpms({ devices }, machine),
     memories: named(devices.memories, ({ model }, index) => `${model.replace('-', '')}${index}`),
+    ...completeSmallDevices(devices, uuid),
     rngs: named(devices.rngs, (_, index) => `rng${index}`),
   } as Devices
+  checkDevices(complete, emulator, family)
   const layout = pciLayout(family)
   return layout ? assignPciAddresses(complete, layout, isRunning) : complete
 }
@@ -91,6 +97,7 @@ function completeControllers(devices: Devices, family: MachineFamily): Controlle
   const usb =
     devices.inputs.some(({ bus, type }) => (bus ?? inputBus(type, family)) === 'usb') ||
     disks.some(({ bus }) => bus === 'usb') ||
+    needsUsb(devices) ||
     devices.serials.some(({ target }) => target === 'usb-serial')
   const serial = devices.channels.length > 0 || devices.consoles.some(({ target }) => target === 'virtio')
   const needed: Controller[] = [
@@ -176,26 +183,12 @@ function macAddress(uuid: string, index: number): string {
   return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
-const videoDevices = {
-  virtio: 'virtio-vga',
-  bochs: 'bochs-display',
-  cirrus: 'cirrus-vga',
-  qxl: 'qxl-vga',
-  ramfb: 'ramfb',
-}
-
-function checkVideos(
-  videos: readonly { readonly model: string; readonly heads?: number }[],
-  emulator: Emulator,
-  family: MachineFamily,
-): void {
-  for (const [index, { model, heads = 1 }] of videos.entries()) {
+function checkVideos(videos: readonly Video[], emulator: Emulator, family: MachineFamily): void {
+  for (const [index, video] of videos.entries()) {
+    const { model, heads = 1 } = video
     if (heads > 1 && model !== 'virtio' && model !== 'qxl')
       throw unsupported(`devices.videos[${index}].heads`, `'${model}' has one screen only`, "Use 'virtio'.")
-    const device =
-      model === 'virtio' && !isPc(family)
-        ? 'virtio-gpu-pci'
-        : videoDevices[model as keyof typeof videoDevices]
+    const device = videoDriver(video, index, family)
     if (device && !emulator.devices.includes(device))
       throw unsupported(`devices.videos[${index}].model`, `${emulator.path} has no device '${device}'`)
   }
@@ -217,6 +210,7 @@ export function checkAliases(devices: Devices): void {
     devices.rngs,
     devices.tpms,
     devices.memories,
+    ...smallDevices(devices),
     devices.memballoon ? [devices.memballoon] : [],
   ]
   for (const { alias = '' } of lists.flat()) {

@@ -33,6 +33,7 @@ import {
   hostArchitecture,
   loadEmulator,
 } from './emulator.ts'
+import { screenSocket } from './graphics-parts.ts'
 import { openHooks } from './hooks.ts'
 import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
@@ -273,9 +274,12 @@ function describeGuest(
 /** The definition of a running machine, with the sockets that were chosen for it. */
 function liveDefinition(definition: CompleteDefinition, paths: GuestPaths): CompleteDefinition {
   const live = structuredClone(definition)
-  for (const one of live.devices.graphics)
-    if (one.listens[0]?.type !== 'none') one.socket ??= one.listens[0]?.socket ?? paths.socket('vnc')
-  for (const channel of live.devices.channels) channel.path ??= paths.socket(channel.alias ?? '')
+  for (const one of live.devices.graphics) {
+    const socket = screenSocket(one, { paths })
+    if (socket !== undefined) one.socket ??= socket
+  }
+  for (const channel of live.devices.channels)
+    if (channel.type === 'unix') channel.path ??= paths.socket(channel.alias ?? '')
   return live
 }
 

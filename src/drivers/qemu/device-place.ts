@@ -3,6 +3,7 @@ import type { Disk } from '../../model/index.ts'
 import type { Fields } from './key-value.ts'
 import { type MachineFamily, pciRoot } from './machine-type.ts'
 import type { GuestPaths } from './paths.ts'
+import type { TapDescriptors } from './taps.ts'
 import { unsupported } from './unsupported.ts'
 
 export interface Place {
@@ -10,6 +11,8 @@ export interface Place {
   readonly paths: GuestPaths
   /** Where disks sit on the controller of the chip set. */
   readonly drives: ReadonlyMap<Disk, Fields>
+  /** Numbers of open taps, by the alias of the card; only a machine that is started gets any. */
+  readonly taps?: TapDescriptors
 }
 
 type Address = Disk['address']

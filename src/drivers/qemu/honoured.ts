@@ -1,4 +1,5 @@
 import { honouredBoard } from './honoured-board.ts'
+import { honouredNetwork, honouredScreens, honouredSmallDevices } from './honoured-devices.ts'
 import { honouredStorage } from './honoured-storage.ts'
 
 /** All that a definition may set here; see `checkHonoured`. To honour more: an entry here, and the work. */
@@ -15,12 +16,7 @@ export const honoured: readonly string[] = [
   'onCrash=destroy|restart|preserve|coredump-destroy|coredump-restart',
   'devices.emulator',
   ...honouredStorage,
-  'devices.interfaces[].type=user',
-  'devices.interfaces[].mac',
-  'devices.interfaces[].model',
-  'devices.interfaces[].link',
-  'devices.interfaces[].mtu',
-  'devices.interfaces[].bootOrder',
+  ...honouredNetwork,
   ...addressed('interfaces'),
   'devices.serials[].type',
   'devices.serials[].path',
@@ -35,7 +31,7 @@ export const honoured: readonly string[] = [
   'devices.consoles[].port',
   'devices.consoles[].target=serial|virtio',
   ...addressed('consoles'),
-  'devices.channels[].type=unix',
+  'devices.channels[].type=unix|spicevmc',
   'devices.channels[].path',
   'devices.channels[].mode=bind',
   'devices.channels[].target=virtio',
@@ -44,15 +40,7 @@ export const honoured: readonly string[] = [
   'devices.inputs[].type',
   'devices.inputs[].bus',
   ...addressed('inputs'),
-  'devices.graphics[].type=vnc',
-  'devices.graphics[].socket',
-  'devices.graphics[].keymap',
-  'devices.graphics[].listens[].type=socket|none',
-  'devices.graphics[].listens[].socket',
-  'devices.videos[].model',
-  'devices.videos[].vramKiB',
-  'devices.videos[].heads',
-  'devices.videos[].primary',
+  ...honouredScreens,
   ...addressed('videos'),
   'devices.memballoon.model',
   'devices.memballoon.autodeflate',
@@ -65,6 +53,7 @@ export const honoured: readonly string[] = [
   'devices.rngs[].rateBytes',
   'devices.rngs[].ratePeriodMs',
   ...addressed('rngs'),
+  ...honouredSmallDevices,
 ]
 
 function addressed(kind: string): string[] {

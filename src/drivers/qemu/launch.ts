@@ -25,6 +25,7 @@ import type { MachineState, StateEvent } from './machine-state.ts'
 import { placeThreads, plugProcessors } from './place-threads.ts'
 import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
+import { openTaps } from './taps.ts'
 import { startClock, watchBoot } from './timeline.ts'
 import { endTpm, startTpm } from './tpm.ts'
 import { refuseTransient, removeOverlays, withOverlays } from './transient.ts'
@@ -131,6 +132,11 @@ async function launchAs(
     incoming: incoming !== undefined || listen !== undefined,
   })
   const tpm = await startTpm(context, definition, paths, user)
+  const endOfTpm = async (error: unknown): Promise<never> => {
+    if (tpm) await endTpm(tpm)
+    throw error
+  }
+  const taps = await openTaps(definition).catch(endOfTpm)
   const guest = await spawnGuest({
     directory: paths.directory,
     name: `qemu-${definition.uuid}`,
@@ -138,7 +144,7 @@ async function launchAs(
     args: arrange ? arrange(args) : args,
     env: guestEnvironment(definition, paths, user),
     sockets: 1,
-    files: typeof incoming?.source === 'object' ? [incoming.source.fd] : [],
+    files: taps.filesWith(typeof incoming?.source === 'object' ? incoming.source.fd : undefined),
     cgroups: context.cgroups,
     cgroupLimits: hostLimits(definition),
     owner: context.owner,
@@ -150,10 +156,9 @@ async function launchAs(
       ...(options.access ?? []),
     ],
     details,
-  }).catch(async (error: unknown) => {
-    if (tpm) await endTpm(tpm)
-    throw error
   })
+    .catch(endOfTpm)
+    .finally(() => taps.close())
   clock.mark('spawn')
   const state: MachineState = paused
     ? { state: 'paused', reason: 'user' }

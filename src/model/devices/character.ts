@@ -2,7 +2,7 @@
 
 import { oneWord, path, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
-import { address, alias, deviceOrder } from './common.ts'
+import { address, alias, bootOrder, deviceOrder } from './common.ts'
 
 const characterSource = {
   type: s.choice('kind of host side', ['pty', 'unix', 'file', 'null'], { xml: '@type', default: 'pty' }),
@@ -63,7 +63,7 @@ export const Channel = s.object(
   'Channel',
   'A channel between host and guest, such as that of the guest agent',
   {
-    type: s.choice('kind of host side', ['unix'], { xml: '@type', default: 'unix' }),
+    type: s.choice('kind of host side', ['unix', 'spicevmc'], { xml: '@type', default: 'unix' }),
     mode: characterSource.mode,
     path: path('socket on the host; chosen by visor when absent', { xml: 'source/@path', optional: true }),
     target: s.choice('kind of channel', ['virtio'], { xml: 'target/@type', default: 'virtio' }),
@@ -79,6 +79,16 @@ export const Channel = s.object(
   { ...characterOptions, runtime: { 'target/@state': 'whether the guest has it open' } },
 )
 
+export const RedirectedDevice = s.object('RedirectedDevice', 'A USB port for devices of the viewer', {
+  bus: s.choice('kind of bus', ['usb'], { xml: '@bus', default: 'usb' }),
+  type: s.choice('kind of host side', ['spicevmc'], { xml: '@type', default: 'spicevmc' }),
+  bootOrder,
+  alias,
+  address,
+  unknown,
+})
+
+export type RedirectedDevice = s.Output<typeof RedirectedDevice>
 export type Serial = s.Output<typeof Serial>
 export type Console = s.Output<typeof Console>
 export type Channel = s.Output<typeof Channel>

@@ -6,16 +6,21 @@
  */
 import { path, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
-import { Channel, Console, Serial } from './character.ts'
+import { Channel, Console, RedirectedDevice, Serial } from './character.ts'
 import { Controller } from './controller.ts'
 import { Disk } from './disk.ts'
 import { Filesystem } from './filesystem.ts'
 import { Graphics, Video } from './graphics.ts'
+import { HostDevice, UsbHub } from './host-device.ts'
 import { InputDevice } from './input.ts'
 import { Interface } from './interface.ts'
+import { Iommu } from './iommu.ts'
 import { MemoryBalloon, Rng } from './memory-and-random.ts'
 import { MemoryDevice } from './memory-device.ts'
+import { Crypto, SharedMemory, Vsock } from './shared-with-host.ts'
+import { Audio, Sound } from './sound.ts'
 import { Tpm } from './tpm.ts'
+import { Panic, Watchdog } from './watchdog.ts'
 
 export * from './character.ts'
 export * from './controller.ts'
@@ -24,11 +29,16 @@ export * from './disk-source.ts'
 export * from './disk-throttle.ts'
 export * from './filesystem.ts'
 export * from './graphics.ts'
+export * from './host-device.ts'
 export * from './input.ts'
 export * from './interface.ts'
+export * from './iommu.ts'
 export * from './memory-and-random.ts'
 export * from './memory-device.ts'
+export * from './shared-with-host.ts'
+export * from './sound.ts'
 export * from './tpm.ts'
+export * from './watchdog.ts'
 
 export const Devices = s.object(
   'Devices',
@@ -60,10 +70,30 @@ export const Devices = s.object(
     inputs: s.array('input devices', InputDevice, { xml: 'input', default: [], maxItems: 16 }),
     tpms: s.array('trusted platform modules', Tpm, { xml: 'tpm', default: [], maxItems: 2 }),
     graphics: s.array('remote screens', Graphics, { xml: 'graphics', default: [], maxItems: 4 }),
+    sounds: s.array('sound cards', Sound, { xml: 'sound', default: [], maxItems: 8 }),
+    audios: s.array('host sides of sound', Audio, { xml: 'audio', default: [], maxItems: 8, key: ['id'] }),
     videos: s.array('graphics cards', Video, { xml: 'video', default: [], maxItems: 4 }),
+    hostdevs: s.array('devices of the host', HostDevice, { xml: 'hostdev', default: [], maxItems: 64 }),
+    redirdevs: s.array('USB ports for devices of the viewer', RedirectedDevice, {
+      xml: 'redirdev',
+      default: [],
+      maxItems: 16,
+    }),
+    hubs: s.array('USB hubs', UsbHub, { xml: 'hub', default: [], maxItems: 16 }),
+    watchdogs: s.array('watchdogs', Watchdog, { xml: 'watchdog', default: [], maxItems: 4 }),
     memballoon: s.field(MemoryBalloon, { xml: 'memballoon', optional: true }),
     rngs: s.array('sources of randomness', Rng, { xml: 'rng', default: [], maxItems: 4 }),
+    panics: s.array('devices that tell of crashes', Panic, { xml: 'panic', default: [], maxItems: 4 }),
+    sharedMemories: s.array('memory that guests share', SharedMemory, {
+      xml: 'shmem',
+      default: [],
+      maxItems: 16,
+      key: ['name'],
+    }),
     memories: s.array('modules of memory', MemoryDevice, { xml: 'memory', default: [], maxItems: 256 }),
+    iommu: s.field(Iommu, { xml: 'iommu', optional: true }),
+    vsock: s.field(Vsock, { xml: 'vsock', optional: true }),
+    cryptos: s.array('devices that encrypt', Crypto, { xml: 'crypto', default: [], maxItems: 8 }),
     unknown,
   },
   {
@@ -74,12 +104,6 @@ export const Devices = s.object(
         'redirdev redirfilter hub watchdog memballoon rng nvram panic shmem',
         'memory iommu vsock crypto',
       ),
-    },
-    inertXml: {
-      audio: {
-        reason: 'a host sound system that nothing is connected to',
-        when: /^<audio\s+(?:id=["']\d+["']\s+)?type=["']none["']\s*\/>$/u,
-      },
     },
   },
 )

@@ -30,8 +30,9 @@ export const explanations: readonly Explanation[] = [
     why: 'It is the default.',
   },
   {
-    what: '`-no-shutdown`, `-boot strict=on`',
-    difference: /^-no-shutdown: not there|^-action: more|^-boot: not there|^-boot strict/u,
+    what: '`-no-shutdown`, `-watchdog-action`, `-boot strict=on`',
+    difference:
+      /^-no-shutdown: not there|^-watchdog-action: not there|^-action: more|^-boot: not there|^-boot strict/u,
     why: '`-action` says what happens at power-off, reset, crash and watchdog in one place, and is changed while the guest runs. `strict` only matters where an order of boot devices is given, and is there then.',
   },
   {
@@ -115,6 +116,11 @@ export const explanations: readonly Explanation[] = [
     what: '`append` of files behind ports',
     difference: /^-chardev file append: 'on' more/u,
     why: 'Said always: what a port printed before is kept, as it is where libvirt writes with virtlogd.',
+  },
+  {
+    what: 'virtio-crypto',
+    difference: /^-object cryptodev-\S+: more|^-device virtio-crypto-pci: more/u,
+    why: 'Libvirt 9.0.0, which is compared with, reads over it; later ones know it.',
   },
   {
     what: 'Programs for booting from a network',

@@ -52,7 +52,9 @@ export function openLibvirtPrinter(): LibvirtPrinter {
           LC_ALL: 'C',
         },
       )
-      const words = splitWords(text.replaceAll(join(folder, 'root'), 'ROOT'))
+      const words = splitWords(
+        text.replaceAll(join(folder, 'root'), 'ROOT').replace(/"fd":"\d+"/gu, '"fd":"N"'),
+      )
       return words.slice(words.findIndex((word) => word.startsWith('/') && word.includes('qemu-system')) + 1)
     },
     close: () => rmSync(folder, { recursive: true, force: true }),

@@ -7,6 +7,7 @@ import type { Machine } from '../machine.ts'
 import type { Part } from '../parts.ts'
 import type { DiskImages } from '../preflight.ts'
 import { isRecord } from '../qmp/index.ts'
+import { unsupported } from '../unsupported.ts'
 import { addCommand, idOf, removeCommand } from './monitor-command.ts'
 import { unplug } from './unplug.ts'
 
@@ -44,6 +45,13 @@ interface PartsBetween {
 
 /** Says them to QEMU in order; what was said is taken back when a later one is refused. */
 export async function plugIn({ monitor }: Machine, parts: readonly Part[]): Promise<void> {
+  // Their numbers of open files are those of a start: in a machine that runs they are of something else.
+  if (parts.some((part) => part.option === 'netdev' && part.type === 'tap'))
+    throw unsupported(
+      'devices.interfaces',
+      'a card on a bridge or link of the host can only be given to a machine that is off',
+      "Change the definition ('--config'), and start it anew.",
+    )
   await withUndo(async (undo) => {
     for (const part of parts) {
       const { command, args } = addCommand(part)

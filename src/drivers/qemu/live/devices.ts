@@ -26,6 +26,7 @@ export function deviceChanges(
 ): Required<Pick<Domains, 'attachDevice' | 'detachDevice' | 'updateDevice'>> {
   return {
     async attachDevice(uuid: string, options: DeviceOptions) {
+      registry.definition(uuid)
       const given = onlyDevice(options.device)
       await changeDomain(context, registry, uuid, options, {
         reason: 'device-added',
@@ -34,6 +35,7 @@ export function deviceChanges(
       })
     },
     async detachDevice(uuid: string, options: DeviceOptions) {
+      registry.definition(uuid)
       const given = onlyDevice(options.device)
       await changeDomain(context, registry, uuid, options, {
         reason: 'device-removed',

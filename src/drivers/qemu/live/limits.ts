@@ -9,6 +9,7 @@ import { changeDomain } from './affect.ts'
 
 export function settingLimits(context: Context, registry: Registry) {
   return async function setLimits(uuid: string, options: SetLimitsOptions): Promise<void> {
+    registry.definition(uuid)
     const { signal: _, progress: _p, onJob: _j, live: _l, config: _c, ...wanted } = options
     if (Object.values(wanted).every((value) => value === undefined))
       throw new VisorError('invalid-argument', 'No limit is named that shall be set.')

@@ -11,12 +11,10 @@ import { unsupported } from '../unsupported.ts'
 import { addCommand, idOf, removeCommand } from './monitor-command.ts'
 import { unplug } from './unplug.ts'
 
-const noImages: DiskImages = new Map()
-
 /** The parts that the machine of one definition has and that of the other has not. */
 export async function partsBetween(
   context: Context,
-  { more, less, images = noImages }: PartsBetween,
+  { more, less, images = standIns(more) }: PartsBetween,
 ): Promise<Part[]> {
   const emulator = await machineEmulator(context, more)
   const paths = context.paths.of(more.uuid)
@@ -28,6 +26,16 @@ export async function partsBetween(
     (one) => one.bootOrder !== undefined,
   )
   return isOrdered ? parts : parts.map(withoutBootIndex)
+}
+
+/** An image for each disk, where only the names of parts matter: what is really there is QEMU's to tell. */
+function standIns({ devices }: CompleteDefinition): DiskImages {
+  return new Map(
+    devices.disks.map(({ alias, target, file, block }) => [
+      alias ?? target,
+      { path: file ?? block ?? `/${target}`, format: 'raw' as const },
+    ]),
+  )
 }
 
 /** An order by kinds counts through all devices, and those that are there keep their numbers until the next start. */

@@ -33,6 +33,7 @@ type UpdateOptions = DeviceOptions & { readonly force?: boolean }
 
 export function updating(context: Context, registry: Registry): NonNullable<Domains['updateDevice']> {
   return async (uuid: string, options: UpdateOptions) => {
+    registry.definition(uuid)
     const given = onlyDevice(options.device)
     await changeDomain(context, registry, uuid, options, {
       reason: 'device-updated',

@@ -276,7 +276,11 @@ function liveDefinition(definition: CompleteDefinition, paths: GuestPaths): Comp
   const live = structuredClone(definition)
   for (const one of live.devices.graphics) {
     const socket = screenSocket(one, { paths })
-    if (socket !== undefined) one.socket ??= socket
+    if (socket === undefined) continue
+    one.socket ??= socket
+    // That it might have been anywhere is settled.
+    for (const key of ['port', 'autoport', 'listen'] as const) delete one[key]
+    if (one.listens[0]?.type === 'address') one.listens = []
   }
   for (const channel of live.devices.channels)
     if (channel.type === 'unix') channel.path ??= paths.socket(channel.alias ?? '')

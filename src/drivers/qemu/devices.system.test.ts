@@ -147,7 +147,14 @@ test('VNC finds a free port; SPICE listens on a socket, with its channel and USB
     {
       graphics: [
         { type: 'vnc', port: -1, autoport: true, sharePolicy: 'force-shared' },
-        { type: 'spice', imageCompression: 'off', mouse: 'client', clipboard: false },
+        {
+          type: 'spice',
+          port: -1,
+          autoport: true,
+          imageCompression: 'off',
+          mouse: 'client',
+          clipboard: false,
+        },
       ],
       channels: [{ type: 'spicevmc', name: 'com.redhat.spice.0' }],
       redirdevs: [{}, {}],

@@ -18,7 +18,11 @@ export function screenSocket(screen: Graphics, { paths }: Pick<Place, 'paths'>):
   if (listens[0]?.type === 'none') return undefined
   const given = socket ?? listens[0]?.socket
   if (given !== undefined) return given
-  const isTcp = port !== undefined || autoport || listen !== undefined || listens[0]?.type === 'address'
+  // QEMU finds no free port for SPICE: a screen that may be anywhere is on a socket, which is never taken.
+  const isTcp =
+    type === 'spice'
+      ? port !== undefined && port !== -1 && !autoport
+      : port !== undefined || autoport || listen !== undefined || listens[0]?.type === 'address'
   return isTcp ? undefined : paths.socket(type)
 }
 
@@ -85,7 +89,7 @@ function refuseSpiceSettings(screen: Graphics, path: string): void {
 }
 
 function spiceParts(screen: Graphics, path: string, place: Place): Part[] {
-  const { port = -1, autoport, tlsPort, defaultMode, gl, websocket, sharePolicy } = screen
+  const { port, tlsPort, defaultMode, gl, websocket, sharePolicy } = screen
   for (const [key, value] of Object.entries({ websocket, sharePolicy, audio: screen.audio }))
     if (value !== undefined) throw unsupported(`${path}.${key}`, "is for type 'vnc'")
   if (tlsPort !== undefined && tlsPort !== -1)
@@ -98,12 +102,6 @@ function spiceParts(screen: Graphics, path: string, place: Place): Part[] {
   if (socket !== undefined)
     return [atStart('-spice', keyValue('', { unix: true, addr: socket, ...spiceFields(screen) }))]
   const addr = loopbackOf(screen, path).replace(/^\[|\]$/gu, '')
-  if (port === -1 || autoport)
-    throw unsupported(
-      `${path}.port`,
-      'QEMU finds no free port for SPICE',
-      'Name one, or use a socket by leaving all of port, autoport and listen out.',
-    )
   return [atStart('-spice', keyValue('', { port, addr, ...spiceFields(screen) }))]
 }
 

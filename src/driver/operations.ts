@@ -59,7 +59,8 @@ const limit = <const D extends string>(doc: D, min: number, max: number) =>
   s.integer(doc, { optional: true, min, max })
 const oneDevice = s.field(Devices, {})
 
-export const operations = {
+// Named, not inferred: the whole of it is more than a compiler writes into declarations.
+export const operations: Table = {
   host: {
     info: { access: 'read', doc: 'What the host is.', result: HostInfo },
     capabilities: {
@@ -382,7 +383,7 @@ export const operations = {
     },
     cancel: { access: 'write', doc: 'Gives a job up.', key: 'job' },
   },
-} as const satisfies Table
+}
 
 export type PartName = keyof typeof operations
 /** `domains.start` and its like. */

@@ -23,7 +23,6 @@ import { diskWork, settleAll } from './block/disk-work.ts'
 import { blockOperations } from './block/operations.ts'
 import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
-import type { CompleteDefinition } from './definition.ts'
 import { dumping } from './dump.ts'
 import {
   type Emulator,
@@ -33,17 +32,17 @@ import {
   hostArchitecture,
   loadEmulator,
 } from './emulator.ts'
-import { screenSocket } from './graphics-parts.ts'
 import { openHooks } from './hooks.ts'
 import { keyboard } from './keyboard.ts'
 import { type KvmState, loadKvm } from './kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { deviceChanges, followUnplugs, settleDevices } from './live/devices.ts'
 import { followChanges, liveChanges, settleChanges } from './live/index.ts'
+import { liveDefinition } from './live-definition.ts'
 import { defaultMachine } from './machine-type.ts'
 import { openMigrations } from './migration/index.ts'
 import { observation } from './observe.ts'
-import { driverPaths, type GuestPaths } from './paths.ts'
+import { driverPaths } from './paths.ts'
 import { policies } from './policies.ts'
 import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
@@ -131,7 +130,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       async describe(uuid, { inactive = false } = {}) {
         const machine = registry.machine(uuid)
         return machine && !inactive
-          ? liveDefinition(machine.details.definition, context.paths.of(uuid))
+          ? liveDefinition(machine, context.paths.of(uuid))
           : structuredClone(registry.definition(uuid))
       },
     },
@@ -269,22 +268,6 @@ function describeGuest(
     defaultMachine: defaultMachine(arch, false),
     cpuModels: [...cpuModels],
   }
-}
-
-/** The definition of a running machine, with the sockets that were chosen for it. */
-function liveDefinition(definition: CompleteDefinition, paths: GuestPaths): CompleteDefinition {
-  const live = structuredClone(definition)
-  for (const one of live.devices.graphics) {
-    const socket = screenSocket(one, { paths })
-    if (socket === undefined) continue
-    one.socket ??= socket
-    // That it might have been anywhere is settled.
-    for (const key of ['port', 'autoport', 'listen'] as const) delete one[key]
-    if (one.listens[0]?.type === 'address') one.listens = []
-  }
-  for (const channel of live.devices.channels)
-    if (channel.type === 'unix') channel.path ??= paths.socket(channel.alias ?? '')
-  return live
 }
 
 async function trimLogs(registry: Registry): Promise<void> {

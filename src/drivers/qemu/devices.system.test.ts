@@ -168,6 +168,7 @@ test('VNC finds a free port; SPICE listens on a socket, with its channel and USB
       const spice = await ask('query-spice')
       assert.ok(isRecord(spice) && spice.enabled === true)
       const definition = await connection.domains.describe(uuid)
+      assert.equal(definition.devices.graphics[0]?.port, Number(vnc.service))
       assert.match(definition.devices?.graphics?.[1]?.socket ?? '', /spice\.sock$/u)
     },
   ),

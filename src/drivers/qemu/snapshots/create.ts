@@ -11,6 +11,7 @@ import { type DiskFile, fileOf, freePath } from '../block/image-files.ts'
 import type { Machine } from '../machine.ts'
 import { unsupported } from '../unsupported.ts'
 import { takeExternal } from './external.ts'
+import { dropStrayFirmware, keepFirmware } from './firmware-state.ts'
 import { takeInternal } from './internal.ts'
 import { snapshotDirectory } from './keep.ts'
 import { describeSnapshot, type KeptSnapshot, type SnapshotTree } from './tree.ts'
@@ -127,7 +128,11 @@ async function plan(
     const overlay = await freePath(type === 'file' ? dirname(path) : directory, path, name)
     return { name: target, snapshot: 'external' as const, overlay }
   })
-  const memoryFile = join(directory, `${randomUUID().slice(0, 8)}.visor-state`)
+  const id = randomUUID().slice(0, 8)
+  const memoryFile = join(directory, `${id}.visor-state`)
+  await dropStrayFirmware(directory, trees.get(uuid))
+  const firmware =
+    memory === 'no' ? await keepFirmware(definition, work.context.paths.of(uuid), directory, id) : undefined
   const state = machine?.state.state === 'paused' ? 'paused' : 'running'
   return {
     name,
@@ -137,6 +142,7 @@ async function plan(
     state: machine ? (memory === 'no' ? 'disk-snapshot' : state) : 'shutoff',
     memory,
     ...(memory === 'external' ? { memoryFile } : {}),
+    ...(firmware === undefined ? {} : { firmware }),
     disks: await Promise.all(keptDisks),
     definition,
     inactive: registry.definition(uuid),

@@ -24,7 +24,8 @@ export function snapshotRemoval(work: DiskWork) {
       for (const one of childrenOnly ? below : [...below, kept]) {
         if (!metadataOnly) await removeInternal(work, uuid, one, call)
         await trees.put(uuid, withoutSnapshot(trees.get(uuid), one.name))
-        if (!metadataOnly && one.memoryFile !== undefined) await rm(one.memoryFile, { force: true })
+        for (const path of [one.memoryFile, one.firmware])
+          if (!metadataOnly && path !== undefined) await rm(path, { recursive: true, force: true })
       }
       registry.tell(uuid, { type: 'changed', reason: 'snapshot' })
       if (!metadataOnly)

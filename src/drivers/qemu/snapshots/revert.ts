@@ -14,6 +14,7 @@ import { launch } from '../launch.ts'
 import type { Machine } from '../machine.ts'
 import { openSavedState } from '../saved-state.ts'
 import { dropCheckpoints } from './checkpoints.ts'
+import { restoreFirmware } from './firmware-state.ts'
 import { runSnapshotJob, tagOf } from './internal.ts'
 import { snapshotDirectory } from './keep.ts'
 import { collapse } from './merge.ts'
@@ -164,6 +165,7 @@ async function goBack(
   for (const { path, base, sizeBytes } of way.overlays)
     await makeImage(path, { format: 'qcow2', sizeBytes, backing: base })
   await machine?.kill('destroyed')
+  await restoreFirmware(way.definition, work.context.paths.of(uuid), kept)
   await dropCheckpoints(work, uuid)
   if (kept.memory !== 'internal')
     for (const { path } of way.internal) await snapshotFile('apply', tagOf(kept.name), path)

@@ -25,6 +25,8 @@ export interface KeptSnapshot
     'name' | 'description' | 'parent' | 'createdAt' | 'state' | 'memory' | 'memoryFile'
   > {
   readonly disks: readonly KeptDisk[]
+  /** Folder with the variables of the firmware and the state of the TPM, where the memory has them not. */
+  readonly firmware?: string
   /** Of the machine that ran, else what the next start would have used. */
   readonly definition: CompleteDefinition
   /** What the next start would have used. */

@@ -62,10 +62,11 @@ function buildBoot(
   { name, machine, disks, image, ...own }: MachineWanted,
   { arch }: MachineChoice,
 ): DomainDefinitionInput['os'] {
-  const kernel = own.kernel ?? image?.kernel
+  const direct = own.kernel ?? image?.kernel
   // Secure Boot is a matter of UEFI, without which an ARM machine starts no disk.
   const uefi =
-    own.firmware === 'uefi' || own.secureBoot || (arch === 'aarch64' && !kernel && own.firmware === undefined)
+    own.firmware === 'uefi' || own.secureBoot || (arch === 'aarch64' && !direct && own.firmware === undefined)
+  const kernel = own.kernel ?? (uefi ? image?.packedKernel : undefined) ?? direct
   const initrd = own.kernel === undefined ? (own.initrd ?? image?.initrd) : own.initrd
   const ofImage = image && own.kernel === undefined ? kernelCommandLine(image, name) : undefined
   const commandLine = own.commandLine ?? ofImage

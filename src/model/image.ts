@@ -6,6 +6,7 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   arch: s.string('architecture: x86_64, i686'),
   kind: s.choice('what it is', ['kernel', 'disk']),
   kernel: s.string('kernel file', { optional: true }),
+  packedKernel: s.string('kernel file for UEFI, which starts no unpacked one', { optional: true }),
   initrd: s.string('initial RAM disk', { optional: true }),
   commandLine: s.string('kernel command line', { optional: true }),
   hostnameParameter: s.string("parameter of the command line that sets the guest's hostname", {

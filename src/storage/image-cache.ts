@@ -16,14 +16,14 @@ export interface Manifest {
   readonly version: 1
   /** Digest of how it was made; another recipe makes another image of the same packages. */
   readonly recipe: string
-  readonly image: Omit<Image, 'kernel' | 'initrd' | 'disk'>
+  readonly image: Omit<Image, Role>
   /** File names by role, and their digests. */
   readonly files: Readonly<
     Partial<Record<Role, { readonly name: string; readonly sizeBytes: number; readonly sha256: string }>>
   >
 }
-type Role = 'kernel' | 'initrd' | 'disk'
-const roles = ['kernel', 'initrd', 'disk'] as const
+type Role = 'kernel' | 'packedKernel' | 'initrd' | 'disk'
+const roles = ['kernel', 'packedKernel', 'initrd', 'disk'] as const
 
 /** What a build made: names are of files in its output directory. */
 export interface NewImage extends Omit<Image, 'sizeBytes' | 'sha256' | 'createdAt' | 'sources'> {
@@ -163,12 +163,13 @@ async function isIntact(path: string, sha256: string, verified: Map<string, stri
 
 async function writeManifest(
   output: string,
-  { kernel, initrd, disk, sources, recipe, ...made }: NewImage,
+  { kernel, packedKernel, initrd, disk, sources, recipe, ...made }: NewImage,
 ): Promise<void> {
   const files: { -readonly [R in keyof Manifest['files']]: Manifest['files'][R] } = {}
   const digest = createHash('sha256')
   let sizeBytes = 0
-  for (const [role, name] of Object.entries({ kernel, initrd, disk }) as [Role, string | undefined][]) {
+  const named = Object.entries({ kernel, packedKernel, initrd, disk }) as [Role, string | undefined][]
+  for (const [role, name] of named) {
     if (name === undefined) continue
     const path = join(output, name)
     const sha256 = await hashFile(path)

@@ -83,6 +83,7 @@ export interface BuildOptions {
 
 export interface BuiltImage {
   readonly kernel: string
+  readonly packedKernel?: string
   readonly initrd: string
   readonly commandLine: string
   readonly hostnameParameter: string
@@ -97,7 +98,7 @@ export const microArchitectures = Object.keys(architectures)
 /** Digest of all that this file and its neighbours add to the packages. */
 export const microRecipe = createHash('sha256')
   .update(
-    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 5']),
+    JSON.stringify([architectures, hostnameParameter, modules, files(Buffer.alloc(0), 'x86_64'), 'recipe 6']),
   )
   .digest('hex')
 
@@ -131,6 +132,7 @@ export async function buildMicro({
   await fs.writeFile(join(output, 'initrd'), await promisify(gzip)(formatCpio(entries), { level: 6 }))
   return {
     kernel: kernelName,
+    ...(kernelName === packedName ? {} : { packedKernel: packedName }),
     initrd: 'initrd',
     commandLine: architecture.commandLine,
     hostnameParameter,
@@ -161,14 +163,16 @@ async function fetchPackages(
   throw failure
 }
 
+const packedName = 'vmlinuz'
+
 /** Gives the name of the file: `vmlinux` when the kernel could be unpacked, else `vmlinuz`. */
 async function writeKernel(file: string, output: string, direct: boolean): Promise<string> {
   const bzImage = await fs.readFile(file)
   const unpacked = direct ? extractKernel(bzImage) : undefined
-  const name = unpacked ? 'vmlinux' : 'vmlinuz'
+  const name = unpacked ? 'vmlinux' : packedName
   await fs.writeFile(join(output, name), unpacked ?? bzImage)
   // Firmware starts nothing but the packed one.
-  if (unpacked) await fs.writeFile(join(output, 'vmlinuz'), bzImage)
+  if (unpacked) await fs.writeFile(join(output, packedName), bzImage)
   return name
 }
 

@@ -12,7 +12,9 @@ export function settingLimits(context: Context, registry: Registry) {
     registry.definition(uuid)
     const { signal: _, progress: _p, onJob: _j, live: _l, config: _c, ...wanted } = options
     if (Object.values(wanted).every((value) => value === undefined))
-      throw new VisorError('invalid-argument', 'No limit is named that shall be set.')
+      throw new VisorError('invalid-argument', 'No limit is named that shall be set.', {
+        remedy: "Name one or more: 'visor limits --help' lists them.",
+      })
     await changeDomain(context, registry, uuid, options, {
       reason: 'limits',
       edit: (definition) => withLimits(definition, wanted),

@@ -17,7 +17,14 @@ const template = parse(DomainDefinition, {
       { file: '/disks/a.raw', target: 'vda', alias: 'disk0' },
       { file: '/disks/cd.iso', target: 'sda', device: 'cdrom', readonly: true, alias: 'disk1' },
     ],
-    interfaces: [{ type: 'user', mac: '52:54:00:00:00:01', alias: 'net0' }],
+    interfaces: [
+      {
+        type: 'user',
+        mac: '52:54:00:00:00:01',
+        alias: 'net0',
+        portForwards: [{ proto: 'tcp', ranges: [{ start: 8080, to: 80 }] }],
+      },
+    ],
     channels: [{ name: 'a', path: '/run/a.sock', alias: 'channel0' }],
   },
 }) as CompleteDefinition
@@ -33,6 +40,11 @@ test('a clone has all of its own that only one machine can have', () => {
   assert.equal(one.devices.disks[0]?.file, '/c/disk0.qcow2')
   assert.equal(one.devices.disks[1]?.file, '/disks/cd.iso')
   assert.equal(one.devices.channels[0]?.path, undefined)
+  // A port of the host leads to one guest only.
+  assert.deepEqual(
+    [template, one].map(({ devices }) => devices.interfaces[0]?.portForwards.length),
+    [1, 0],
+  )
   const macs = new Set([template, one, two].map(({ devices }) => devices.interfaces[0]?.mac))
   const genids = new Set([template, one, two].map(({ genid }) => genid))
   assert.deepEqual([macs.size, genids.size], [3, 3])

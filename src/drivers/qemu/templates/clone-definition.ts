@@ -39,7 +39,12 @@ export function cloneDefinition(
       disks: devices.disks.map((disk) =>
         frozen.has(disk.alias ?? '') ? onOverlay(disk, join(directory, overlayName(disk))) : disk,
       ),
-      interfaces: devices.interfaces.map((one, index) => ({ ...one, mac: macAddress(uuid, index) })),
+      // A port of the host leads to one guest only.
+      interfaces: devices.interfaces.map(({ portForwards: _, ...one }, index) => ({
+        ...one,
+        mac: macAddress(uuid, index),
+        portForwards: [],
+      })),
       serials: devices.serials.map(withoutPath),
       consoles: devices.consoles.map(withoutPath),
       channels: devices.channels.map(withoutPath),

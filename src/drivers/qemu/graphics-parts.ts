@@ -4,6 +4,7 @@ import { type Place, pci } from './device-place.ts'
 import { type Fields, keyValue } from './key-value.ts'
 import type { MachineFamily } from './machine-type.ts'
 import { atStart, device, type Part } from './parts.ts'
+import { checkPassword } from './screen-passwords.ts'
 import { usb } from './small-device-parts.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -28,6 +29,7 @@ export function screenSocket(screen: Graphics, { paths }: Pick<Place, 'paths'>):
 
 export function graphicsParts(screen: Graphics, index: number, place: Place): Part[] {
   const path = `devices.graphics[${index}]`
+  checkPassword(screen, path)
   switch (screen.type) {
     case 'vnc':
       return vncParts(screen, path, place)
@@ -43,7 +45,11 @@ export function graphicsParts(screen: Graphics, index: number, place: Place): Pa
 function vncParts(screen: Graphics, path: string, place: Place): Part[] {
   refuseSpiceSettings(screen, path)
   const { keymap, listens, sharePolicy, websocket, autoport, port = -1 } = screen
-  const fields: Fields = { share: sharePolicy, audiodev: screen.audio && `audio${screen.audio}` }
+  const fields: Fields = {
+    share: sharePolicy,
+    audiodev: screen.audio && `audio${screen.audio}`,
+    password: screen.passwordFile === undefined ? undefined : true,
+  }
   const layout = keymap ? ['-k', keymap] : []
   if (listens[0]?.type === 'none') return [atStart('-vnc', keyValue('none', fields), ...layout)]
   const socket = screenSocket(screen, place)
@@ -51,7 +57,7 @@ function vncParts(screen: Graphics, path: string, place: Place): Part[] {
     if (websocket !== undefined) throw unsupported(`${path}.websocket`, 'needs a TCP port')
     return [atStart('-vnc', keyValue(`unix:${socket.replaceAll(',', ',,')}`, fields), ...layout)]
   }
-  const address = loopbackOf(screen, path)
+  const address = addressOf(screen, path)
   const isFree = port === -1 || autoport
   if (!isFree && port < firstVncPort) throw unsupported(`${path}.port`, `must be at least ${firstVncPort}`)
   const display = isFree ? 0 : port - firstVncPort
@@ -64,15 +70,17 @@ function vncParts(screen: Graphics, path: string, place: Place): Part[] {
 }
 
 /** Who listens without a password listens to this host alone. */
-function loopbackOf({ listen, listens }: Graphics, path: string): string {
+function addressOf({ listen, listens, passwordFile }: Graphics, path: string): string {
   const address = listens[0]?.address ?? listen ?? '127.0.0.1'
   if (/^127\.\d+\.\d+\.\d+$/u.test(address)) return address
   if (address === '::1' || address === '[::1]') return '[::1]'
   if (address === 'localhost') return '127.0.0.1'
+  if (passwordFile !== undefined)
+    return address.includes(':') ? `[${address.replace(/^\[|\]$/gu, '')}]` : address
   throw unsupported(
     `${path}.listen`,
     `'${address}' would let everyone who reaches it in, without a password`,
-    "Use '127.0.0.1' or a socket, and reach it through visor or ssh.",
+    "Use '127.0.0.1' or a socket, and reach it through visor or ssh; or name a 'passwordFile'.",
   )
 }
 
@@ -101,15 +109,15 @@ function spiceParts(screen: Graphics, path: string, place: Place): Part[] {
   const socket = screenSocket(screen, place)
   if (socket !== undefined)
     return [atStart('-spice', keyValue('', { unix: true, addr: socket, ...spiceFields(screen) }))]
-  const addr = loopbackOf(screen, path).replace(/^\[|\]$/gu, '')
+  const addr = addressOf(screen, path).replace(/^\[|\]$/gu, '')
   return [atStart('-spice', keyValue('', { port, addr, ...spiceFields(screen) }))]
 }
 
 function spiceFields(screen: Graphics): Fields {
   const onOff = (value: boolean | undefined) => value
   return {
-    // Only this host, or who may use the socket.
-    'disable-ticketing': true,
+    // Without a password only this host, or who may use the socket.
+    'disable-ticketing': screen.passwordFile === undefined ? true : undefined,
     'image-compression': screen.imageCompression,
     'jpeg-wan-compression': screen.jpegCompression,
     'zlib-glz-wan-compression': screen.zlibCompression,

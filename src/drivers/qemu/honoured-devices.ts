@@ -20,6 +20,7 @@ export const honouredNetwork: readonly string[] = [
 
 export const honouredScreens: readonly string[] = [
   ...of('graphics', 'type=vnc|spice|egl-headless', 'socket', 'keymap', 'port', 'autoport', 'listen'),
+  ...of('graphics', 'passwordFile', 'passwordValidTo', 'passwordConnected'),
   ...of('graphics', 'websocket', 'sharePolicy', 'tlsPort', 'defaultMode', 'imageCompression'),
   ...of('graphics', 'jpegCompression', 'zlibCompression', 'playbackCompression', 'streaming', 'clipboard'),
   ...of('graphics', 'mouse', 'fileTransfer', 'gl', 'renderNode', 'audio'),

@@ -25,6 +25,7 @@ import type { MachineState, StateEvent } from './machine-state.ts'
 import { placeThreads, plugProcessors } from './place-threads.ts'
 import { preflight } from './preflight.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from './qmp/index.ts'
+import { setPasswords } from './screen-passwords.ts'
 import { openTaps } from './taps.ts'
 import { startClock, watchBoot } from './timeline.ts'
 import { endTpm, startTpm } from './tpm.ts'
@@ -183,6 +184,7 @@ async function launchAs(
     recorded.catch(() => {})
     await plugProcessors(definition, monitor)
     await placeThreads(definition, guest.identity.pid, monitor)
+    await setPasswords(definition.devices.graphics, monitor)
     if (listen) {
       await recorded
       await listen(machine)

@@ -38,6 +38,27 @@ export const Graphics = s.object(
     }),
     keymap: s.string('keyboard layout', { xml: '@keymap', optional: true, maxLength: 32, ...oneWord }),
     websocket: port('TCP port for browsers (VNC); -1 for one that is free', '@websocket'),
+    passwordFile: path(
+      'file on the host with the password, one line; VNC takes 8 bytes, and encrypts nothing',
+      {
+        xml: '@passwdFile',
+        optional: true,
+      },
+    ),
+    passwordValidTo: s.string('when the password ends, in UTC', {
+      xml: '@passwdValidTo',
+      optional: true,
+      pattern: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/u,
+      patternName: "a time such as '2030-12-31T23:59:59'",
+    }),
+    passwordConnected: s.choice(
+      'what a new password does to those who look',
+      ['keep', 'disconnect', 'fail'],
+      {
+        xml: '@connected',
+        optional: true,
+      },
+    ),
     sharePolicy: s.choice('whether several may look (VNC)', ['allow-exclusive', 'force-shared', 'ignore'], {
       xml: '@sharePolicy',
       optional: true,
@@ -102,7 +123,7 @@ export const Graphics = s.object(
   {
     order: {
       '.': words(
-        '@type @socket @port @autoport @tlsPort @websocket @listen @keymap @defaultMode @passwd @passwdValidTo @connected @powerControl @sharePolicy',
+        '@type @socket @port @autoport @tlsPort @websocket @listen @keymap @defaultMode @passwd @passwdFile @passwdValidTo @connected @powerControl @sharePolicy',
         'listen channel audio image jpeg zlib playback streaming clipboard mouse filetransfer gl',
       ),
     },

@@ -68,6 +68,8 @@ export function findDevice(
   const key = keys.find((one) => wanted[one as keyof AnyDevice] !== undefined) as keyof AnyDevice | undefined
   const fits = (one: AnyDevice) => {
     if (key !== undefined) return one[key] === wanted[key]
+    // There is one screen of each protocol.
+    if (kind === 'graphics') return 'type' in one && 'type' in wanted && one.type === wanted.type
     return wanted.address === undefined || isSamePlace(one.address, wanted.address)
   }
   const [found, another] = all.filter(fits)

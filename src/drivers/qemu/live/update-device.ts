@@ -17,6 +17,7 @@ import { blockNode } from '../disks.ts'
 import type { Machine } from '../machine.ts'
 import { preflight } from '../preflight.ts'
 import type { Registry } from '../registry.ts'
+import { setPasswords } from '../screen-passwords.ts'
 import { changeDomain } from './affect.ts'
 import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-device.ts'
 import { findNodes } from './plug.ts'
@@ -25,7 +26,7 @@ import { findNodes } from './plug.ts'
 const changeable: Readonly<Record<string, readonly string[]>> = {
   disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy'],
   interfaces: ['link'],
-  graphics: ['password', 'passwordValidTo'],
+  graphics: ['passwordFile', 'passwordValidTo', 'passwordConnected'],
 }
 const schemas: Readonly<Record<string, s.Schema>> = { disks: Disk, interfaces: Interface, graphics: Graphics }
 
@@ -78,7 +79,11 @@ function checkChangeable(
   const allowed = changeable[kind] ?? []
   const isDisk = kind === 'disks' && (old as Disk).device === 'disk'
   const different = schema ? diffValues(schema, old as never, next as never) : []
-  const [refused] = different.filter(({ path }) => isDisk || !allowed.includes(path.split(/[.[]/u)[0] ?? ''))
+  // Whether QEMU asks for a password is settled when it starts.
+  const isOpen = kind === 'graphics' && (old as Graphics).passwordFile === undefined
+  const [refused] = different.filter(
+    ({ path }) => isDisk || isOpen || !allowed.includes(path.split(/[.[]/u)[0] ?? ''),
+  )
   if (schema && !refused) return
   const what = refused ? `'${refused.path}' of ` : ''
   throw new VisorError(
@@ -97,6 +102,8 @@ interface Change {
 
 async function apply(context: Context, machine: Machine, change: Change, force: boolean): Promise<void> {
   const { kind, next } = change
+  // The file may hold another password than before.
+  if (kind === 'graphics') return setPasswords([next as Graphics], machine.monitor)
   if (kind === 'disks') return changeMedium(context, machine, change, force)
   if (kind === 'interfaces') {
     const up = (next as Interface).link !== 'down'

@@ -64,18 +64,21 @@ export function watchBoot(machine: Machine, clock: StartClock, isFresh: boolean)
 async function followProcessor(machine: Machine, clock: StartClock): Promise<void> {
   const began = performance.now()
   let idle = { counter: '', since: 0, looks: 0 }
+  let inKernel = false
   for (let passed = 0; passed < patienceMs; passed = performance.now() - began) {
-    const wait = Math.max(shortestLookMs, passed / 20)
+    // Firmware that waits, as for a key, is not looked at as often.
+    const rest = idle.looks > idleLooks ? 5 : 1
+    const wait = Math.max(shortestLookMs, passed / 20) * rest
     await new Promise((resolve) => setTimeout(resolve, wait).unref())
     const counter = await readCounter(machine)
     if (counter === undefined) return
     const isUpper = /^[89a-f]/u.test(counter)
     if (isUpper) clock.mark('firmware')
-    else if (idle.looks > 0) return clock.mark('kernel')
-    if (!isUpper) continue
+    else if (inKernel) return clock.mark('kernel')
+    inKernel ||= isUpper
     const isSame = counter === idle.counter
     idle = isSame ? { ...idle, looks: idle.looks + 1 } : { counter, since: performance.now(), looks: 1 }
-    if (idle.looks > idleLooks) return clock.mark('kernel', idle.since)
+    if (isUpper && idle.looks > idleLooks) return clock.mark('kernel', idle.since)
   }
 }
 

@@ -4,7 +4,7 @@ import type { RemoveSnapshotOptions } from '../../../driver/index.ts'
 import { toVisorError, VisorError } from '../../../model/index.ts'
 import type { DiskWork } from '../block/disk-work.ts'
 import { readChains } from '../block/graph.ts'
-import { inspectImage, snapshotFile } from '../block/image-files.ts'
+import { type DiskFile, inspectImage, snapshotFile } from '../block/image-files.ts'
 import { runSnapshotJob, tagOf } from './internal.ts'
 import { collapse } from './merge.ts'
 import { descendantsOf, findSnapshot, type KeptSnapshot, keptFile, withoutSnapshot } from './tree.ts'
@@ -22,8 +22,21 @@ export function snapshotRemoval(work: DiskWork) {
       const kept = findSnapshot(trees.get(uuid), name)
       const below = children || childrenOnly ? descendantsOf(trees.get(uuid), name) : []
       for (const one of childrenOnly ? below : [...below, kept]) {
-        if (!metadataOnly) await removeInternal(work, uuid, one, call)
-        await trees.put(uuid, withoutSnapshot(trees.get(uuid), one.name))
+        const before = trees.get(uuid)
+        const after = withoutSnapshot(before, one.name)
+        const files = metadataOnly ? [] : internalFiles(one).map(({ path }) => path)
+        if (files.length > 0) {
+          // Forgotten first: a daemon that is killed here leaves to the next what is in the images still.
+          await trees.put(uuid, {
+            ...after,
+            pending: { created: [], internal: { name: tagOf(one.name), files } },
+          })
+          await removeInternal(work, uuid, one, call).catch(async (error: unknown) => {
+            await trees.put(uuid, before)
+            throw error
+          })
+        }
+        await trees.put(uuid, after)
         for (const path of [one.memoryFile, one.firmware])
           if (!metadataOnly && path !== undefined) await rm(path, { recursive: true, force: true })
       }
@@ -47,6 +60,14 @@ function notJoined(name: string, cause: unknown): VisorError {
   )
 }
 
+/** The images that have something of a snapshot within them. */
+function internalFiles(kept: KeptSnapshot): DiskFile[] {
+  return kept.disks.flatMap(({ name, snapshot }) => {
+    const file = snapshot === 'internal' ? keptFile(kept, name) : undefined
+    return file ? [file] : []
+  })
+}
+
 /** Takes what a snapshot has within images out of them. */
 async function removeInternal(
   { registry }: DiskWork,
@@ -54,11 +75,7 @@ async function removeInternal(
   kept: KeptSnapshot,
   call: Pick<RemoveSnapshotOptions, 'signal' | 'progress'>,
 ): Promise<void> {
-  const files = kept.disks.flatMap(({ name, snapshot }) => {
-    const file = snapshot === 'internal' ? keptFile(kept, name) : undefined
-    return file ? [file] : []
-  })
-  if (files.length === 0) return
+  const files = internalFiles(kept)
   const tag = tagOf(kept.name)
   const machine = registry.machine(uuid)
   const open = machine ? [...(await readChains(machine)).values()] : []

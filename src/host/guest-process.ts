@@ -98,8 +98,8 @@ export interface GuestProcess {
   kill(): Promise<GuestExit>
   /** After its end: removes cgroups, record and directory. */
   release(): Promise<void>
-  /** Stops watching it; it goes on. */
-  forget(): void
+  /** Stops watching it; it goes on. Its record is not written any more once this has resolved. */
+  forget(): Promise<void>
 }
 
 export interface SpawnGuestOptions {
@@ -257,7 +257,7 @@ function ownGuest(
     sockets: child.stdio.slice(3, 3 + sockets) as Duplex[],
     entering: enterCgroups(record.cgroups, pid, limits),
     check() {},
-    forget: () => void child.removeAllListeners('exit'),
+    unwatch: () => void child.removeAllListeners('exit'),
     // Whoever waits for its end needs the notice of it.
     await: () => child.ref(),
   })
@@ -280,12 +280,13 @@ function adoptedGuest(directory: string, record: GuestRecord, identity: ProcessI
     sockets: [],
     entering: Promise.resolve([...record.cgroups]),
     check,
-    forget: () => clearInterval(timer),
+    unwatch: () => clearInterval(timer),
     await: () => timer.ref(),
   })
 }
 
-type Watched = Pick<GuestProcess, 'exited' | 'sockets' | 'check' | 'forget'> & {
+type Watched = Pick<GuestProcess, 'exited' | 'sockets' | 'check'> & {
+  readonly unwatch: () => void
   readonly entering: Promise<string[]>
   /** Keeps this process until the guest has ended. */
   readonly await: () => void
@@ -295,16 +296,16 @@ function guestProcess(
   directory: string,
   record: GuestRecord,
   identity: ProcessIdentity,
-  { exited, sockets, entering, check, forget, await: hold }: Watched,
+  { exited, sockets, entering, check, unwatch, await: hold }: Watched,
 ): GuestProcess {
   let current = record
   let written: Promise<void> = Promise.resolve()
-  let released = false
+  let isOver = false
   /** Groups it has got since it was started. */
   const added: string[] = []
   /** One after another, so that the last one stays. */
   const write = (): Promise<void> => {
-    written = written.catch(() => {}).then(() => (released ? undefined : writeRecord(directory, current)))
+    written = written.catch(() => {}).then(() => (isOver ? undefined : writeRecord(directory, current)))
     return written
   }
   const { user } = record
@@ -315,7 +316,12 @@ function guestProcess(
     exited,
     sockets,
     check,
-    forget,
+    async forget() {
+      unwatch()
+      // Who finds it next may remove the folder at once.
+      isOver = true
+      await written.catch(() => {})
+    },
     get details() {
       return current.details
     },
@@ -382,7 +388,7 @@ function guestProcess(
     },
     async release() {
       // A record that is being written would be left behind in its folder.
-      released = true
+      isOver = true
       await Promise.allSettled([entering, written])
       await removeCgroups([...new Set([...record.cgroups, ...current.cgroups])])
       const failed = user ? await revokeGrants(user, current.grants ?? []) : []
@@ -445,7 +451,8 @@ async function endUnfinished(
   for (const { directory, record } of unfinished) {
     if (record) await removeCgroups(record.cgroups)
     if (record?.user) await revokeGrants(record.user, record.grants ?? [], { held: false })
-    await rm(directory, { recursive: true, force: true })
+    // A process that was killed may still be on its way out of a system call that makes a file.
+    await rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
   }
 }
 

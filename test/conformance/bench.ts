@@ -150,6 +150,7 @@ export class Bench {
 
   /** Takes away every domain of the case. */
   async clear(): Promise<void> {
+    if (!this.opened) await this.open()
     for (const end of this.endings.splice(0)) await end()
     for (const { uuid, state } of await this.domains.list({ names: [...this.names] })) {
       this.uuids.push(uuid)

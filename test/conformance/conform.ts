@@ -76,9 +76,11 @@ export function conform({ name, skip = [], ...subject }: ConformOptions): void {
         if (reason) return context.skip(reason)
         try {
           await known.run(bench)
-        } finally {
-          await bench.clear()
+        } catch (error) {
+          await bench.clear().catch((second) => context.diagnostic(`Then clearing up failed: ${second}`))
+          throw error
         }
+        await bench.clear()
       })
   })
 }

@@ -144,7 +144,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       clearInterval(trimming)
       moves.close()
       await closeTemplates()
-      registry.close()
+      await registry.close()
       hub.close()
     },
   }

@@ -113,8 +113,8 @@ export interface Machine {
   kill(reason: DomainStateReason): Promise<void>
   /** What will be said of its end when it ends by itself. */
   expectEnd(reason: DomainStateReason): void
-  /** Lets go of it; it goes on. */
-  forget(): void
+  /** Lets go of it; it goes on. Nothing about it is written any more once this has resolved. */
+  forget(): Promise<void>
 }
 
 export interface MachineOptions {
@@ -223,11 +223,11 @@ export function openMachine(
     expectEnd(reason: DomainStateReason) {
       expected = reason
     },
-    forget() {
+    async forget() {
       forgotten = true
       monitor?.close()
-      guest.forget()
       for (const port of consoles.values()) port.end()
+      await guest.forget()
     },
     onEvent(event: QmpEvent) {
       for (const intercept of interceptors) if (intercept(event)) return

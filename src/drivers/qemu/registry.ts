@@ -46,7 +46,7 @@ export interface Registry {
   tellFrom(uuid: string): (event: StateEvent, machine: Machine) => void
   /** Finds the guests that run, and settles what was half done. */
   adopt(): Promise<void>
-  close(): void
+  close(): Promise<void>
 }
 
 export function openRegistry(context: Context, defined: DefinedDomains, hub: EventHub): Registry {
@@ -199,9 +199,9 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       await adoptTpms(context, (uuid) => machines.get(uuid))
       await removeOrphans(paths.nvram, (name) => defined.find(name.replace(/\.qcow2$/u, '')) !== undefined)
     },
-    close() {
+    async close() {
       closed = true
-      for (const machine of machines.values()) machine.forget()
+      await Promise.all([...machines.values()].map((machine) => machine.forget()))
     },
   }
 

@@ -81,10 +81,10 @@ export class Guest {
   }
 
   /** Lets go of the machine, which goes on. */
-  detach(): void {
-    this.running?.process.forget()
+  async detach(): Promise<void> {
     this.running?.control.close()
     for (const log of this.running?.consoles ?? []) log.end()
+    await this.running?.process.forget()
   }
 
   describe(

@@ -49,7 +49,7 @@ export interface Hypervisor {
   dropSaved(guest: Guest): Promise<void>
   emit(known: Known, type: string, reason: string): void
   /** Lets go of all guests, which go on. */
-  close(): void
+  close(): Promise<void>
 }
 
 export type TellEvent = (event: Omit<Event, 'id' | 'time'>) => void
@@ -130,8 +130,8 @@ export async function openHypervisor(options: OpenOptions, tell: TellEvent): Pro
     },
     emit: ({ name, guest: { uuid } }, type, reason) =>
       tell({ kind: 'domain', type, uuid, name, driver: 'v86', reason }),
-    close() {
-      for (const guest of guests.values()) guest.detach()
+    async close() {
+      await Promise.all([...guests.values()].map((guest) => guest.detach()))
     },
   }
 }

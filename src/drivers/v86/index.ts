@@ -33,7 +33,7 @@ async function openV86(uri: URL, options: OpenOptions): Promise<Connection> {
     events: (eventOptions) => hub.listen(eventOptions),
     async close() {
       hub.close()
-      hypervisor.close()
+      await hypervisor.close()
     },
   }
 }

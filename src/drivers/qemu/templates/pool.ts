@@ -62,7 +62,7 @@ export function openPools({ context, templates, busy, make }: PoolsOptions): Poo
       const { id } = record
       const spare = await make(record)
       const still = templates().find((one) => one.id === id)
-      if (closed) spare.machine.forget()
+      if (closed) await spare.machine.forget()
       else if (still && of(id).length < still.pool) add(id, spare)
       else await end(context, spare)
     }
@@ -110,7 +110,7 @@ export function openPools({ context, templates, busy, make }: PoolsOptions): Poo
       await filling
       for (const { machine, hook } of [...pools.values()].flat()) {
         hook?.close()
-        machine.forget()
+        await machine.forget()
       }
     },
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { guard, memoryStore, silentLog } from '../../src/driver/index.ts'
 import { driver } from '../../src/drivers/qemu/index.ts'
-import { testDefinition, writeTestDisk } from '../../src/drivers/qemu/test-guest.ts'
+import { testDefinition, writeTestDisk } from '../../src/drivers/qemu/testing/test-guest.ts'
 import { conform } from './conform.ts'
 
 const reason = await access('/usr/bin/qemu-system-x86_64').then(

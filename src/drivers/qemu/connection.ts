@@ -21,9 +21,9 @@ import { type Capabilities, type Domain, notFound, VisorError } from '../../mode
 import { guestAgent, thawGuest } from './agent/index.ts'
 import { diskWork, settleAll } from './block/disk-work.ts'
 import { blockOperations } from './block/operations.ts'
-import { openConfinement } from './confinement.ts'
+import { defaultMachine } from './board/machine-type.ts'
 import type { Context } from './context.ts'
-import { dumping } from './dump.ts'
+import { liveDefinition } from './definition/live-definition.ts'
 import {
   type Emulator,
   findEmulator,
@@ -31,26 +31,26 @@ import {
   findProgram,
   hostArchitecture,
   loadEmulator,
-} from './emulator.ts'
-import { openHooks } from './hooks.ts'
-import { keyboard } from './keyboard.ts'
-import { type KvmState, loadKvm } from './kvm.ts'
+} from './emulator/emulator.ts'
+import { type KvmState, loadKvm } from './emulator/kvm.ts'
 import { lifecycle } from './lifecycle.ts'
 import { deviceChanges, followUnplugs, settleDevices } from './live/devices.ts'
 import { followChanges, liveChanges, settleChanges } from './live/index.ts'
-import { liveDefinition } from './live-definition.ts'
-import { defaultMachine } from './machine-type.ts'
+import { openConfinement } from './machine/confinement.ts'
+import { dumping } from './machine/dump.ts'
+import { openHooks } from './machine/hooks.ts'
+import { keyboard } from './machine/keyboard.ts'
+import { policies } from './machine/policies.ts'
+import { power, startAgain } from './machine/power.ts'
+import { saving } from './machine/save.ts'
 import { openMigrations } from './migration/index.ts'
-import { observation } from './observe.ts'
 import { driverPaths } from './paths.ts'
-import { policies } from './policies.ts'
-import { power, startAgain } from './power.ts'
 import { openRegistry, type Registry } from './registry.ts'
-import { saving } from './save.ts'
 import { keepingSnapshots, snapshotParts } from './snapshots/index.ts'
 import { openTrees } from './snapshots/tree.ts'
 import { openTemplates } from './templates/index.ts'
-import { timelines } from './timeline.ts'
+import { observation } from './usage/observe.ts'
+import { timelines } from './usage/timeline.ts'
 
 /** How often the logs of consoles are looked at, and cut when they have grown. */
 const trimIntervalMs = 5_000

@@ -1,10 +1,10 @@
 /** What the parts of an open driver share. */
 import type { Log, OpenOptions, Store } from '../../driver/index.ts'
 import type { CgroupHierarchy } from '../../host/index.ts'
-import type { Confinement } from './confinement.ts'
-import type { Emulator } from './emulator.ts'
-import type { Hooks } from './hooks.ts'
-import type { KvmState } from './kvm.ts'
+import type { Emulator } from './emulator/emulator.ts'
+import type { KvmState } from './emulator/kvm.ts'
+import type { Confinement } from './machine/confinement.ts'
+import type { Hooks } from './machine/hooks.ts'
 import type { DriverPaths } from './paths.ts'
 
 export interface Context {

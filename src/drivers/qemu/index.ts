@@ -1,7 +1,7 @@
 /** Machines run by QEMU, emulated (TCG) or with the help of the processor (KVM). */
 import { type Driver, operationList } from '../../driver/index.ts'
 import { openQemu } from './connection.ts'
-import { probe } from './probe.ts'
+import { probe } from './emulator/probe.ts'
 
 /** What stands in front of drivers, or is of the storage. */
 const foreign = ['jobs', 'images', 'volumes']

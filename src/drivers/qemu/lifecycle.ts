@@ -11,13 +11,13 @@ import type {
 import type { Domain, DomainDefinitionInput } from '../../model/index.ts'
 import { VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
-import { completeDefinition } from './definition.ts'
-import { refuseUsedImages } from './disk-locks.ts'
-import { launch } from './launch.ts'
-import type { Machine } from './machine.ts'
-import { startAgain } from './power.ts'
+import { completeDefinition } from './definition/definition.ts'
+import { refuseUsedImages } from './disks/disk-locks.ts'
+import { launch } from './machine/launch.ts'
+import type { Machine } from './machine/machine.ts'
+import { startAgain } from './machine/power.ts'
+import { openSavedState } from './machine/saved-state.ts'
 import type { Registry } from './registry.ts'
-import { openSavedState } from './saved-state.ts'
 
 type Lifecycle = Required<
   Pick<

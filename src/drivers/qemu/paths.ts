@@ -1,7 +1,7 @@
 /** Where this driver keeps the things of a guest. */
 import { join } from 'node:path'
 import { guestFolderName } from '../../host/index.ts'
-import type { CompleteDefinition } from './definition.ts'
+import type { CompleteDefinition } from './definition/definition.ts'
 
 export interface GuestPaths {
   /** Lives as long as the guest: its record, and sockets of ours. QEMU can change nothing in it. */

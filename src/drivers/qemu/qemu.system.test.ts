@@ -8,16 +8,16 @@ import { after, before, describe, test } from 'node:test'
 import { type ByteStream, type CompleteConnection, memoryStore, silentLog } from '../../driver/index.ts'
 import { cgroupPaths, findCgroupHierarchies, run } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
-import { openConfinement } from './confinement.ts'
 import type { Context } from './context.ts'
-import { completeDefinition } from './definition.ts'
-import { findProgram, inspectEmulator } from './emulator.ts'
-import { openHooks } from './hooks.ts'
-import { runTinyGuest } from './kvm.ts'
-import { launch } from './launch.ts'
+import { completeDefinition } from './definition/definition.ts'
+import { findProgram, inspectEmulator } from './emulator/emulator.ts'
+import { runTinyGuest } from './emulator/kvm.ts'
+import { openConfinement } from './machine/confinement.ts'
+import { openHooks } from './machine/hooks.ts'
+import { launch } from './machine/launch.ts'
 import { driverPaths } from './paths.ts'
-import { openTestDriver } from './test-daemon.ts'
-import { testDefinition, writeTestDisk } from './test-guest.ts'
+import { openTestDriver } from './testing/test-daemon.ts'
+import { testDefinition, writeTestDisk } from './testing/test-guest.ts'
 
 const skip = (await findProgram('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
 
@@ -268,9 +268,13 @@ describe('QEMU guests', { skip }, () => {
 
   /** Lets a daemon work, and kills it some time after it has begun. */
   async function killedDaemon(name: string, delayMs: number) {
-    const daemon = spawn(process.execPath, [join(import.meta.dirname, 'test-daemon.ts'), directory, name], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const daemon = spawn(
+      process.execPath,
+      [join(import.meta.dirname, 'testing/test-daemon.ts'), directory, name],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
     let said = ''
     daemon.stdout.on('data', (chunk) => {
       said += String(chunk)

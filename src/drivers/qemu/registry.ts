@@ -5,14 +5,20 @@ import type { DefinedDomains, EventHub } from '../../driver/index.ts'
 import { adoptGuests, type GuestProcess, listDirectory } from '../../host/index.ts'
 import { type Domain, type DomainState, notFound, VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
-import type { CompleteDefinition } from './definition.ts'
-import { connectMonitor, type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
-import { fromStatus, type StateEvent } from './machine-state.ts'
+import type { CompleteDefinition } from './definition/definition.ts'
+import { adoptTpms } from './devices/tpm.ts'
+import { removeStaleOverlays } from './disks/transient.ts'
+import {
+  connectMonitor,
+  type GuestDetails,
+  type Machine,
+  type MachineEnd,
+  openMachine,
+} from './machine/machine.ts'
+import { fromStatus, type StateEvent } from './machine/machine-state.ts'
+import { identifySavedState } from './machine/saved-state.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
-import { identifySavedState } from './saved-state.ts'
 import { adoptSource } from './templates/capture.ts'
-import { adoptTpms } from './tpm.ts'
-import { removeStaleOverlays } from './transient.ts'
 
 export interface Registry {
   readonly defined: DefinedDomains

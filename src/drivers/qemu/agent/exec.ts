@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ExecOptions } from '../../../driver/index.ts'
 import { type GuestProgram, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import { talkToAgent } from './channel.ts'
 

@@ -3,7 +3,7 @@
  * this daemon dies meanwhile, by the one after it.
  */
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import { talkToAgent } from './channel.ts'
 
 /** A guest that is frozen stands still for whoever uses it. */

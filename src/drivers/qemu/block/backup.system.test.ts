@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { run, runChecked } from '../../../host/index.ts'
-import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
+import { type DiskGround, disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
 
 const hex = (what: string) => `0x${what.charCodeAt(0).toString(16)}`
 

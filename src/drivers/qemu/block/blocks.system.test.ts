@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { runChecked } from '../../../host/index.ts'
-import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
+import { type DiskGround, disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
 
 describe('work on disks', { skip: await disksMissing() }, () => {
   let ground: DiskGround

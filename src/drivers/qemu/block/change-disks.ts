@@ -3,7 +3,7 @@
  * definitions name the new files: whatever is killed at whatever moment, the definitions name files that have
  * all data, because nothing is written in between.
  */
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { replaceFile } from '../snapshots/tree.ts'

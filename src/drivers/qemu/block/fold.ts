@@ -4,8 +4,8 @@
  */
 import type { CallOptions } from '../../../driver/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import { grantAccess } from '../access.ts'
-import type { Machine } from '../machine.ts'
+import { grantAccess } from '../machine/access.ts'
+import type { Machine } from '../machine/machine.ts'
 import { recordFiles, whileStill } from './change-disks.ts'
 import { type DiskWork, removeNodes } from './disk-work.ts'
 import { type OpenChain, type OpenImage, readChain, readChains } from './graph.ts'

@@ -4,7 +4,7 @@
  */
 import type { Disk } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 
 export interface Bitmap {

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { runChecked, syncDirectory, unlessMissing } from '../../../host/index.ts'
 import type { Disk } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import type { DiskFormat } from '../disk-image.ts'
+import type { DiskFormat } from '../disks/disk-image.ts'
 import { isRecord } from '../qmp/index.ts'
 
 /** A file or device with the data of a disk. */

@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto'
 import type { CallOptions } from '../../../driver/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 
 /** Jobs and nodes that begin with this are ours, also those of a daemon before. */

@@ -1,5 +1,5 @@
 /** The files of a disk, from the one in use down, as the images themselves say. */
-import { readDiskImage } from '../disk-image.ts'
+import { readDiskImage } from '../disks/disk-image.ts'
 import type { DiskFile } from './image-files.ts'
 
 /** Fails as {@link readDiskImage}. */

@@ -1,6 +1,6 @@
 /** The clock as arguments of QEMU. Source: qemu(1), "-rtc". */
-import type { CompleteDefinition } from '../definition.ts'
-import { keyValue } from '../key-value.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { keyValue } from '../definition/key-value.ts'
 
 export function clockArguments({ clock, type }: CompleteDefinition, now = Date.now()): string[] {
   const timer = (name: string) => clock.timers.find((one) => one.name === name)

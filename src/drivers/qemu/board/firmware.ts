@@ -6,9 +6,9 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { runChecked, unlessMissing } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
-import { type Fields, keyValue } from '../key-value.ts'
-import { atStart, blockdev, type Part } from '../parts.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { type Fields, keyValue } from '../definition/key-value.ts'
+import { atStart, blockdev, type Part } from '../definition/parts.ts'
 import type { GuestPaths } from '../paths.ts'
 
 /** Whether the firmware keeps variables in a chip of its own. */

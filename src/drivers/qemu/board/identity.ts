@@ -1,8 +1,8 @@
 /** What the guest reads about its machine (SMBIOS, fw_cfg, generation). Source: qemu(1), "-smbios", "-fw_cfg". */
 import type { SystemInformation } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
-import { keyValue } from '../key-value.ts'
-import { atStart, device, type Part } from '../parts.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { keyValue } from '../definition/key-value.ts'
+import { atStart, device, type Part } from '../definition/parts.ts'
 
 /** Tables of SMBIOS, and what QEMU calls their entries where libvirt has another name. */
 const tables = [

@@ -1,9 +1,9 @@
 /** `-machine`, `-accel` and what belongs to the chip set. Source: qemu(1). */
-import type { CompleteDefinition } from '../definition.ts'
-import { isAtLeast } from '../emulator.ts'
-import { type Fields, keyValue } from '../key-value.ts'
-import { familyOf, hasAcpi } from '../machine-type.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { type Fields, keyValue } from '../definition/key-value.ts'
+import { isAtLeast } from '../emulator/emulator.ts'
 import { firmwareFields } from './firmware.ts'
+import { familyOf, hasAcpi } from './machine-type.ts'
 import { type MemoryOptions, mainMemory } from './memory.ts'
 
 export function machineArguments(options: MemoryOptions): string[] {

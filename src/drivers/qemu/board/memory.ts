@@ -1,13 +1,13 @@
 /** Memory as arguments of QEMU. Source: qemu(1), "-m", "-numa", "-object memory-backend-*"; docs/nvdimm. */
 import { join } from 'node:path'
 import { type MemoryDevice, type NumaCell, parseCpuSet } from '../../../model/index.ts'
-import type { MemoryFile } from '../command-line.ts'
-import type { CompleteDefinition } from '../definition.ts'
-import { type Emulator, isAtLeast } from '../emulator.ts'
-import { type Fields, keyValue } from '../key-value.ts'
-import { atStart, device, object, type Part } from '../parts.ts'
+import type { MemoryFile } from '../definition/command-line.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { type Fields, keyValue } from '../definition/key-value.ts'
+import { atStart, device, object, type Part } from '../definition/parts.ts'
+import { unsupported } from '../definition/unsupported.ts'
+import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import type { GuestPaths } from '../paths.ts'
-import { unsupported } from '../unsupported.ts'
 import { cpuRanges } from './processors.ts'
 
 export interface MemoryOptions {

@@ -1,8 +1,8 @@
 /** Processors as arguments of QEMU. Source: qemu(1), "-smp" and "-cpu"; docs/system/i386/hyperv. */
 import { type HyperV, parseCpuSet } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
-import { type Fields, keyValue } from '../key-value.ts'
-import { object, type Part } from '../parts.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { type Fields, keyValue } from '../definition/key-value.ts'
+import { object, type Part } from '../definition/parts.ts'
 
 export const onOff = (value: boolean): string => (value ? 'on' : 'off')
 const onOffMaybe = (value: boolean | undefined) => (value === undefined ? undefined : onOff(value))

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { findProgram, inspectEmulator } from '../emulator.ts'
+import { findProgram, inspectEmulator } from '../emulator/emulator.ts'
 import { goldenCases, goldenFolder, readRecording } from './cases.ts'
 import { missingLibvirt, openLibvirtPrinter } from './libvirt-argv.ts'
 

@@ -3,8 +3,8 @@ import type { AffectOptions } from '../../../driver/index.ts'
 import { withUndo } from '../../../host/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import { completeDefinition } from '../definition.ts'
-import type { Machine } from '../machine.ts'
+import { completeDefinition } from '../definition/definition.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 
 /** What a change is of. */

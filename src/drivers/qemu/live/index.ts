@@ -1,7 +1,7 @@
 /** Changes of machines while they run, and of their definitions in the same way. */
 import type { Domains } from '../../../driver/index.ts'
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { settingLimits } from './limits.ts'
 import { noteMemory, settingMemory } from './memory.ts'

@@ -3,7 +3,7 @@ import type { SetLimitsOptions } from '../../../driver/index.ts'
 import type { CgroupLimits } from '../../../host/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import { hostLimits } from '../host-limits.ts'
+import { hostLimits } from '../machine/host-limits.ts'
 import type { Registry } from '../registry.ts'
 import { changeDomain } from './affect.ts'
 

@@ -1,7 +1,7 @@
 /** What says a part to the monitor of a machine that runs, and what takes it back. Source: QEMU's QMP reference. */
-import type { Fields } from '../key-value.ts'
-import type { Part } from '../parts.ts'
-import { unsupported } from '../unsupported.ts'
+import type { Fields } from '../definition/key-value.ts'
+import type { Part } from '../definition/parts.ts'
+import { unsupported } from '../definition/unsupported.ts'
 
 export interface MonitorCommand {
   readonly command: string

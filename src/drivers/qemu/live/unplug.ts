@@ -1,6 +1,6 @@
 /** Taking something out of a running guest: the guest is asked, and lets go when it likes. */
 import { VisorError } from '../../../model/index.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord, type QmpEvent } from '../qmp/index.ts'
 
 export interface Unplugged {

@@ -5,7 +5,7 @@
 import type { SetVcpusOptions } from '../../../driver/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { affected, changeDomain, onlyInDefinition } from './affect.ts'

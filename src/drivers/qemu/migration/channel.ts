@@ -2,9 +2,9 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VisorError } from '../../../model/index.ts'
-import { grantAccess } from '../access.ts'
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import { grantAccess } from '../machine/access.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 
 /** What both ends must agree on. */

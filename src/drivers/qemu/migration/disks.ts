@@ -1,8 +1,8 @@
 /** Copies the disks of a running machine to where the destination receives them. */
 import type { Migration, Progress } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import { grantAccess } from '../access.ts'
-import type { Machine } from '../machine.ts'
+import { grantAccess } from '../machine/access.ts'
+import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import type { Watch } from './watch.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DomainDefinition, parse, VisorError } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
 import { checkOptions, definitionThere, refuseLosing } from './plan.ts'
 
 const definition = parse(DomainDefinition, {

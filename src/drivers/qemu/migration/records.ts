@@ -1,6 +1,6 @@
 /** What the destination keeps of migrations, so that it always knows which it was told to run. */
 import type { Store } from '../../../driver/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
 
 export interface ArrivalRecord {
   readonly id: string

@@ -1,6 +1,6 @@
 /** Wakes whoever waits for a migration when its QEMU tells something, so that nothing waits for a clock. */
 import type { VisorError } from '../../../model/index.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { QmpEvent } from '../qmp/index.ts'
 
 export interface Watch {

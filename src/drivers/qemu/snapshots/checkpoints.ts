@@ -4,7 +4,7 @@ import { type Checkpoint, notFound, VisorError } from '../../../model/index.ts'
 import { type DiskWork, definitionNow } from '../block/disk-work.ts'
 import { type OpenChain, readChains } from '../block/graph.ts'
 import { addBitmap, fileOf, removeBitmap } from '../block/image-files.ts'
-import { unsupported } from '../unsupported.ts'
+import { unsupported } from '../definition/unsupported.ts'
 import type { KeptCheckpoint } from './tree.ts'
 
 /** Bitmaps of ours among those of others in the same image. */

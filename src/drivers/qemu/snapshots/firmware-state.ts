@@ -7,7 +7,7 @@ import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { unlessMissing } from '../../../host/index.ts'
 import { hasVariables, variablesFile } from '../board/firmware.ts'
-import type { CompleteDefinition } from '../definition.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
 import type { GuestPaths } from '../paths.ts'
 import type { KeptSnapshot, SnapshotTree } from './tree.ts'
 

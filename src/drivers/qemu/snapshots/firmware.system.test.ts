@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../../driver/index.ts'
 import { runChecked } from '../../../host/index.ts'
-import { findProgram } from '../emulator.ts'
-import { findFirmware } from '../firmware-descriptors.ts'
-import { openTestDriver } from '../test-daemon.ts'
+import { findFirmware } from '../board/firmware-descriptors.ts'
+import { findProgram } from '../emulator/emulator.ts'
+import { openTestDriver } from '../testing/test-daemon.ts'
 
 const skip = !(await findProgram('qemu-system-x86_64'))
   ? 'qemu-system-x86_64 is not installed'

@@ -5,7 +5,7 @@ import type { Domains } from '../../../driver/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { type DiskWork, filesInUse } from '../block/disk-work.ts'
 import { fileOf } from '../block/image-files.ts'
-import { readDiskImage } from '../disk-image.ts'
+import { readDiskImage } from '../disks/disk-image.ts'
 
 /**
  * Forgets a domain only together with its snapshots, and lets QEMU write out what checkpoints remember before it

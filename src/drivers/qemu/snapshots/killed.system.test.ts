@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { runChecked } from '../../../host/index.ts'
-import { diskDaemon } from '../test-disk-daemon.ts'
-import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
+import { diskDaemon } from '../testing/test-disk-daemon.ts'
+import { type DiskGround, disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
 
 describe('work on disks that is cut short', { skip: await disksMissing() }, () => {
   let ground: DiskGround

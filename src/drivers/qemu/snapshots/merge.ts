@@ -12,7 +12,7 @@ import { recordFiles } from '../block/change-disks.ts'
 import { type DiskWork, filesInUse } from '../block/disk-work.ts'
 import { type FoldOptions, findOpen, foldLive, foldOffline } from '../block/fold.ts'
 import { type DiskFile, fileOf, inspectImage } from '../block/image-files.ts'
-import { readDiskImage } from '../disk-image.ts'
+import { readDiskImage } from '../disks/disk-image.ts'
 import { keptFile, ownersOf, replaceInTree, type SnapshotTree } from './tree.ts'
 
 interface KnownFile extends DiskFile {

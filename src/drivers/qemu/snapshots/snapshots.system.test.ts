@@ -4,9 +4,9 @@ import { copyFile, rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { runChecked } from '../../../host/index.ts'
-import { type DiskGround, disksMissing, openDiskGround } from '../test-disk-ground.ts'
-import { talkTo } from '../test-disk-guest.ts'
-import { fullDisk } from '../test-full-disk.ts'
+import { type DiskGround, disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
+import { talkTo } from '../testing/test-disk-guest.ts'
+import { fullDisk } from '../testing/test-full-disk.ts'
 
 describe('snapshots', { skip: await disksMissing() }, () => {
   let ground: DiskGround

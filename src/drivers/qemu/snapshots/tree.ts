@@ -10,7 +10,7 @@
 import type { Store } from '../../../driver/index.ts'
 import { type Checkpoint, notFound, type Snapshot, VisorError } from '../../../model/index.ts'
 import { type DiskFile, fileOf, withFile } from '../block/image-files.ts'
-import type { CompleteDefinition } from '../definition.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
 
 /** What a snapshot has of a disk; its file is the one that the snapshot's definition names. */
 export interface KeptDisk {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DomainDefinition, parse } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
 import { checkClonable, cloneDefinition } from './clone-definition.ts'
 import { chooseNames } from './names.ts'
 

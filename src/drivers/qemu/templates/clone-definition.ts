@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import type { Devices, Disk } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
-import { unsupported } from '../unsupported.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { unsupported } from '../definition/unsupported.ts'
 
 /** Which disk of the template is under an overlay of the clone, by the alias of the disk. */
 export interface FrozenDisk {

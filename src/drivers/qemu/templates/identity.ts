@@ -1,7 +1,7 @@
 /** Tells a clone who it is. */
 import { randomBytes } from 'node:crypto'
-import type { CompleteDefinition } from '../definition.ts'
-import type { Machine } from '../machine.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { GuestHook } from './guest-hook.ts'
 
 /** A guest under emulation on a busy host takes a while. */

@@ -6,7 +6,7 @@ import type { CallOptions, CloneTemplateOptions, EventHub, Templates } from '../
 import { listDirectory } from '../../../host/index.ts'
 import { type Domain, type Template, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { capture } from './capture.ts'
 import { checkClonable, cloneDefinition } from './clone-definition.ts'

@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises'
 import type { Context } from '../context.ts'
-import type { Machine } from '../machine.ts'
+import type { Machine } from '../machine/machine.ts'
 import type { TemplateRecord } from './record.ts'
 import type { Spare } from './spare.ts'
 

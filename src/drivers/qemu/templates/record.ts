@@ -3,7 +3,7 @@ import { type FileHandle, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Store } from '../../../driver/index.ts'
 import { notFound, type Template, VisorError } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
 import { isRecord } from '../qmp/index.ts'
 import type { FrozenDisk } from './clone-definition.ts'
 

@@ -1,0 +1,279 @@
+/** Boards with real guests: architectures, firmware, trusted platform modules, memory, pinned threads. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { DomainDefinitionInput, Image } from '../../../model/index.ts'
+import { openImages } from '../../../storage/index.ts'
+import { findProgram } from '../emulator/emulator.ts'
+import { openTestDriver } from '../testing/test-daemon.ts'
+import { writeTestDisk } from '../testing/test-guest.ts'
+import { openTerminal, prompt, type Terminal } from '../testing/test-terminal.ts'
+import { findFirmware } from './firmware-descriptors.ts'
+
+const has = async (program: string) => (await findProgram(program)) !== undefined
+const noQemu = (await has('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
+const noImages = (await has('apt-get')) ? false : 'there is no apt-get to build the micro guest with'
+const noSwtpm = (await has('swtpm')) ? false : 'swtpm is not installed'
+const firmware = await findFirmware()
+const noFirmware = firmware.length > 0 ? false : 'no UEFI firmware is installed (ovmf)'
+
+const others = await Promise.all(
+  ['aarch64', 'riscv64'].map(async (arch) => {
+    const emulator = `qemu-system-${arch}`
+    return { arch, missing: (await has(emulator)) ? false : `${emulator} is not installed` }
+  }),
+)
+
+describe('Boards', { skip: noQemu }, () => {
+  let directory = ''
+  let disk = ''
+  let connection: CompleteConnection
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'visor-board-'))
+    await chmod(directory, 0o755)
+    disk = join(directory, 'disk.raw')
+    await writeTestDisk(disk)
+    connection = await openTestDriver(directory)
+  })
+  after(async () => {
+    for (const { uuid, state } of await connection.domains.list())
+      if (state !== 'shutoff') await connection.domains.destroy(uuid)
+    await connection.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  const image = async (arch: string): Promise<Image> => {
+    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
+    assert.ok(images.build)
+    return images.build('micro', { arch })
+  }
+
+  /** As UEFI starts it: packed, with the stub that makes it a program of the firmware. */
+  const packed = async (): Promise<Image> => {
+    const built = await image('x86_64')
+    assert.ok(built.kernel)
+    return { ...built, kernel: join(dirname(built.kernel), 'vmlinuz') }
+  }
+
+  /** A machine that starts its own small disk. */
+  const small = (name: string, more: Partial<DomainDefinitionInput> = {}): DomainDefinitionInput => ({
+    type: 'qemu',
+    name,
+    memoryKiB: 64 * 1024,
+    ...more,
+    devices: { disks: [{ file: disk, target: 'vda', readonly: true }], serials: [{}], ...more.devices },
+  })
+
+  /** A machine that starts Linux. */
+  const linux = (
+    name: string,
+    { kernel, initrd, commandLine }: Image,
+    more: Partial<DomainDefinitionInput>,
+  ) => ({
+    type: 'qemu' as const,
+    name,
+    memoryKiB: 192 * 1024,
+    ...more,
+    os: { kernel, initrd, commandLine, ...more.os } as DomainDefinitionInput['os'],
+    devices: { serials: [{}], ...more.devices },
+  })
+
+  async function booted(definition: DomainDefinitionInput): Promise<{ uuid: string; terminal: Terminal }> {
+    const { uuid } = await connection.domains.define(definition)
+    return { uuid, terminal: await started(uuid) }
+  }
+
+  async function started(uuid: string): Promise<Terminal> {
+    await connection.domains.start(uuid)
+    const terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback: true }))
+    await terminal.until(prompt)
+    return terminal
+  }
+
+  async function ended(uuid: string, terminal: Terminal): Promise<void> {
+    await terminal.close()
+    await connection.domains.destroy(uuid)
+  }
+
+  for (const { arch, missing } of others) {
+    const skip = noImages || missing
+    test(`Linux runs on a machine of ${arch}, with its disk and its screen`, {
+      skip,
+      timeout: 240_000,
+    }, async () => {
+      const { uuid, terminal } = await booted(
+        linux(arch, await image(arch), {
+          vcpus: 2,
+          os: { arch },
+          devices: {
+            disks: [{ file: disk, target: 'vda', readonly: true }],
+            interfaces: [{ type: 'user' }],
+            rngs: [{}],
+            serials: [{}],
+            graphics: [{ listens: [{ type: 'socket' }] }],
+          },
+        }),
+      )
+      const said = await terminal.ask('uname -m; nproc; head -c 512 /dev/vda | wc -c')
+      assert.match(said, new RegExp(`${arch}\\s+2\\s+512`, 'u'))
+      await ended(uuid, terminal)
+    })
+  }
+
+  const skipTpm = noImages || noSwtpm || (others[0]?.missing ?? 'qemu-system-aarch64 is not installed')
+  // Linux for clouds has no driver of a PC's module; that of ARM has.
+  test('a TPM has registers that count, and keeps its state', {
+    skip: skipTpm,
+    timeout: 240_000,
+  }, async () => {
+    const { uuid, terminal } = await booted(
+      linux('tpm', await image('aarch64'), { os: { arch: 'aarch64' }, devices: { tpms: [{}] } }),
+    )
+    assert.match(await terminal.ask('ls /sys/class/tpm'), /tpm0/u)
+    assert.match(await terminal.ask('cat /sys/class/tpm/tpm0/pcr-sha256/0'), /[0-9A-F]{64}/u)
+    await ended(uuid, terminal)
+    const kept = await readdir(join(directory, 'state/qemu/tpm', uuid))
+    assert.ok(kept.includes('tpm2-00.permall'), kept.join())
+    assert.deepEqual(await readdir(join(directory, 'run/tpm')), [])
+    await connection.domains.undefine(uuid)
+    assert.equal(existsSync(join(directory, 'state/qemu/tpm', uuid)), false)
+  })
+
+  test('a TPM is found again by a later daemon, and ends with its machine', { skip: noSwtpm }, async () => {
+    const { uuid } = await connection.domains.define(small('tpm-adopted', { devices: { tpms: [{}] } }))
+    await connection.domains.start(uuid)
+    await connection.close()
+    connection = await openTestDriver(directory)
+    assert.ok((await readdir(join(directory, 'run/tpm'))).includes(uuid))
+    await connection.domains.destroy(uuid)
+    assert.equal((await readdir(join(directory, 'run/tpm'))).includes(uuid), false)
+  })
+
+  test('UEFI starts Linux, with its variables in a qcow2 that goes with the domain', {
+    skip: noImages || noFirmware,
+    timeout: 300_000,
+  }, async () => {
+    const { uuid, terminal } = await booted(
+      linux('uefi', await packed(), { os: { firmware: 'efi' }, features: { acpi: true, apic: true } }),
+    )
+    assert.match(await terminal.ask('ls /sys/firmware/efi'), /runtime/u)
+    await ended(uuid, terminal)
+    const nvram = join(directory, 'state/qemu/nvram', `${uuid}.qcow2`)
+    assert.match(execFileSync('qemu-img', ['info', nvram], { encoding: 'utf8' }), /file format: qcow2/u)
+    const again = await started(uuid)
+    await ended(uuid, again)
+    await connection.domains.undefine(uuid)
+    assert.equal(existsSync(nvram), false)
+  })
+
+  test('Secure Boot comes with enrolled keys, and variables that only the firmware can write', {
+    skip: noFirmware || noImages,
+    timeout: 240_000,
+  }, async () => {
+    const features = [{ name: 'secure-boot' as const, enabled: true }]
+    const { kernel } = await image('x86_64')
+    const definition = small('secure', {
+      memoryKiB: 192 * 1024,
+      os: { firmware: 'efi', firmwareFeatures: features, kernel, commandLine: 'console=ttyS0' },
+    })
+    const { uuid } = await connection.domains.define(definition)
+    const complete = await connection.domains.describe(uuid)
+    assert.equal(complete.os.loaderSecure, true)
+    assert.match(complete.os.nvramTemplate ?? '', /ms/u)
+  })
+
+  test('threads run where they are pinned', async () => {
+    const { uuid } = await connection.domains.define(
+      small('pinned', {
+        vcpus: 2,
+        iothreads: 1,
+        cputune: {
+          vcpuPins: [{ vcpu: 1, cpuset: '0' }],
+          iothreadPins: [{ iothread: 1, cpuset: '0' }],
+          vcpuSchedulers: [{ vcpus: '0', scheduler: 'batch' }],
+        },
+      }),
+    )
+    await connection.domains.start(uuid)
+    const { pid } = await connection.domains.get(uuid)
+    const threads = new Map<string, string>()
+    for (const tid of await readdir(`/proc/${pid}/task`)) {
+      const [name, status] = await Promise.all(
+        ['comm', 'status'].map((file) => readFile(`/proc/${pid}/task/${tid}/${file}`, 'utf8')),
+      )
+      threads.set((name ?? '').trim(), /Cpus_allowed_list:\s+(\S+)/u.exec(status ?? '')?.[1] ?? '')
+    }
+    assert.equal(threads.get('CPU 1/TCG'), '0')
+    assert.equal(threads.get('IO iothread1'), '0')
+    await connection.domains.destroy(uuid)
+  })
+
+  test('cells, modules of memory, and what a machine says of itself reach the guest', {
+    skip: noImages,
+    timeout: 240_000,
+  }, async () => {
+    const cell = { memoryKiB: 96 * 1024 }
+    const { uuid, terminal } = await booted(
+      linux('memory', await image('x86_64'), {
+        genid: '43dc0cf8-809b-4adb-9bea-a9abb5f3d90e',
+        vcpus: 2,
+        memoryKiB: 320 * 1024,
+        maxMemoryKiB: 1024 * 1024,
+        memorySlots: 2,
+        memoryBacking: { source: 'memfd', access: 'shared' },
+        cpu: {
+          numa: [
+            { ...cell, cpus: '0' },
+            { ...cell, cpus: '1' },
+          ],
+        },
+        features: { acpi: true, apic: true },
+        os: { smbios: 'sysinfo' },
+        sysinfo: [{ type: 'smbios', system: [{ name: 'serial', value: 'A,1' }] }],
+        devices: { memories: [{ model: 'dimm', sizeKiB: 128 * 1024, node: 1 }] },
+      }),
+    )
+    assert.match(await terminal.ask('cat /sys/devices/system/node/online'), /0-1/u)
+    assert.match(await terminal.ask('cat /sys/class/dmi/id/product_serial'), /A,1/u)
+    await ended(uuid, terminal)
+  })
+
+  test('every form of memory starts', async () => {
+    const forms: Partial<DomainDefinitionInput>[] = [
+      { memoryBacking: { source: 'file', access: 'shared', discard: true } },
+      {
+        memoryBacking: { source: 'memfd', allocation: 'immediate', allocationThreads: 2, noSharePages: true },
+      },
+      { numatune: { mode: 'strict', nodeset: '0' } },
+      {
+        memoryKiB: 3 * 128 * 1024,
+        maxMemoryKiB: 2 ** 20,
+        memorySlots: 2,
+        devices: {
+          memories: [
+            { model: 'virtio-mem', sizeKiB: 131_072, requestedKiB: 65_536, blockKiB: 2048 },
+            { model: 'virtio-pmem', sizeKiB: 131_072, path: join(directory, 'pmem'), access: 'shared' },
+          ],
+        },
+      },
+    ]
+    for (const [index, form] of forms.entries()) {
+      const { uuid } = await connection.domains.define(small(`memory-${index}`, form))
+      await connection.domains.start(uuid)
+      await connection.domains.destroy(uuid)
+    }
+  })
+
+  // Linux calibrates its clock by chips that a microvm has not, or by KVM's own: emulated, it waits for ever.
+  test('a microvm starts with its disk', async () => {
+    const { uuid } = await connection.domains.define(small('microvm', { os: { machine: 'microvm' } }))
+    await connection.domains.start(uuid)
+    await connection.domains.destroy(uuid)
+  })
+})

@@ -1,0 +1,109 @@
+/** The devices of a machine as parts of QEMU, in the order in which they get their places on the buses. */
+import type { Devices, Disk, Interface } from '../../../model/index.ts'
+import { familyOf } from '../board/machine-type.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { device, object, type Part } from '../definition/parts.ts'
+import { placeDrives } from '../disks/disk-place.ts'
+import { diskParts } from '../disks/disks.ts'
+import type { Emulator } from '../emulator/emulator.ts'
+import type { DiskImages } from '../machine/preflight.ts'
+import type { GuestPaths } from '../paths.ts'
+import { channelParts, consoleParts, serialParts } from './character-devices.ts'
+import { controllerParts, impliedControllers } from './controllers.ts'
+import { type Place, pci } from './device-place.ts'
+import { filesystemParts } from './filesystems.ts'
+import { graphicsParts, inputParts, redirectionParts, videoParts } from './graphics-parts.ts'
+import { interfaceParts } from './network-parts.ts'
+import { smallDeviceParts } from './small-device-parts.ts'
+import { tapDescriptors } from './taps.ts'
+
+export interface DeviceOptions {
+  readonly definition: CompleteDefinition
+  readonly emulator: Emulator
+  readonly paths: GuestPaths
+  readonly images: DiskImages
+}
+
+export function deviceParts({ definition, paths, images }: DeviceOptions): Part[] {
+  const { devices, os } = definition
+  const family = familyOf(os.machine ?? 'q35')
+  const place: Place = {
+    family,
+    paths,
+    drives: placeDrives(devices, family),
+    taps: tapDescriptors(definition),
+  }
+  const boot = bootIndexes(definition)
+  return [
+    ...devices.controllers.flatMap((controller) => controllerParts(controller, place)),
+    ...impliedControllers(devices, place),
+    ...devices.videos.flatMap((video, index) => videoParts(video, index, place)),
+    ...devices.disks.flatMap((disk, index) =>
+      diskParts(
+        { disk, path: `devices.disks[${index}]`, bootindex: boot.get(disk), devices },
+        images.get(disk.alias ?? disk.target),
+        place,
+      ),
+    ),
+    ...devices.filesystems.flatMap((one) => filesystemParts(one, place)),
+    ...devices.interfaces.flatMap((one, index) => interfaceParts(one, index, boot.get(one), place)),
+    ...devices.serials.flatMap((serial, index) => serialParts(serial, index, place)),
+    ...devices.consoles.flatMap((console) =>
+      console.target === 'virtio' ? consoleParts(console, place) : [],
+    ),
+    ...devices.channels.flatMap((channel) => channelParts(channel, place)),
+    ...devices.inputs.flatMap((input) => inputParts(input, place)),
+    ...devices.rngs.flatMap((rng) => rngParts(rng, place)),
+    ...balloonParts(devices.memballoon, place),
+    ...redirectionParts(devices),
+    ...smallDeviceParts(devices, place),
+    ...devices.graphics.flatMap((screen, index) => graphicsParts(screen, index, place)),
+  ]
+}
+
+/** The boot order: of the devices themselves, or by their kinds. */
+function bootIndexes({ os, devices }: CompleteDefinition): ReadonlyMap<Disk | Interface, number> {
+  const indexes = new Map<Disk | Interface, number>()
+  for (const one of [...devices.disks, ...devices.interfaces])
+    if (one.bootOrder !== undefined) indexes.set(one, one.bootOrder)
+  if (indexes.size > 0) return indexes
+  const kinds = os.boot.length > 0 ? os.boot : os.kernel ? [] : (['hd', 'cdrom', 'network'] as const)
+  const order = kinds.flatMap((kind): readonly (Disk | Interface)[] => {
+    if (kind === 'network') return devices.interfaces
+    if (kind === 'hd') return devices.disks.filter(({ device }) => device === 'disk' || device === 'lun')
+    return devices.disks.filter(({ device }) => device === (kind === 'fd' ? 'floppy' : kind))
+  })
+  order.forEach((one, index) => void indexes.set(one, index + 1))
+  return indexes
+}
+
+function rngParts(rng: Devices['rngs'][number], place: Place): Part[] {
+  const id = `obj${rng.alias}`
+  const backend =
+    rng.backend === 'builtin'
+      ? object('rng-builtin', { id })
+      : object('rng-random', { id, filename: rng.source ?? '/dev/urandom' })
+  return [
+    backend,
+    device('virtio-rng-pci', {
+      id: rng.alias,
+      rng: id,
+      'max-bytes': rng.rateBytes,
+      period: rng.rateBytes === undefined ? undefined : (rng.ratePeriodMs ?? 1000),
+      ...pci(rng.address, place),
+    }),
+  ]
+}
+
+function balloonParts(balloon: Devices['memballoon'], place: Place): Part[] {
+  if (!balloon || balloon.model === 'none') return []
+  const { alias, autodeflate, freePageReporting, address } = balloon
+  return [
+    device('virtio-balloon-pci', {
+      id: alias,
+      'deflate-on-oom': autodeflate ? true : undefined,
+      'free-page-reporting': freePageReporting ? true : undefined,
+      ...pci(address, place),
+    }),
+  ]
+}

@@ -1,0 +1,166 @@
+/** Network cards and what they are connected to, as parts of QEMU. Source: -netdev in qemu(1), NetdevUserOptions. */
+import type { Interface, PortForward } from '../../../model/index.ts'
+import type { Fields, ListText } from '../definition/key-value.ts'
+import { device, netdev, type Part } from '../definition/parts.ts'
+import { unsupported } from '../definition/unsupported.ts'
+import { type Place, pci } from './device-place.ts'
+import { isTap } from './taps.ts'
+
+const virtioCards: Readonly<Record<string, string>> = {
+  virtio: 'virtio-net-pci',
+  'virtio-transitional': 'virtio-net-pci-transitional',
+  'virtio-non-transitional': 'virtio-net-pci-non-transitional',
+}
+
+export const isOnUsb = ({ model }: Pick<Interface, 'model'>): boolean => model === 'usb-net'
+
+export function interfaceParts(
+  one: Interface,
+  index: number,
+  bootindex: number | undefined,
+  place: Place,
+): Part[] {
+  const { model = 'virtio', alias = `net${index}` } = one
+  const path = `devices.interfaces[${index}]`
+  const isVirtio = model in virtioCards
+  const hostSide = `host${alias}`
+  if (!isVirtio) refuseVirtioSettings(one, path)
+  return [
+    netdevOf(one, hostSide, path, place),
+    device(virtioCards[model] ?? model, {
+      id: alias,
+      netdev: hostSide,
+      mac: one.mac,
+      bootindex,
+      ...(isVirtio ? virtioFields(one) : {}),
+      rombar: one.romBar === undefined ? undefined : Number(one.romBar),
+      // Without a boot from the network its program is not needed, and loading it takes time.
+      romfile: isOnUsb(one) ? undefined : romFile(one, bootindex),
+      ...(isOnUsb(one) ? {} : pci(one.address, place)),
+    }),
+  ]
+}
+
+function romFile({ rom, romFile: file }: Interface, bootindex: number | undefined): string | undefined {
+  if (rom === false) return ''
+  if (file !== undefined) return file
+  return bootindex === undefined && rom === undefined ? '' : undefined
+}
+
+function virtioFields(one: Interface): Fields {
+  const queues = one.queues ?? 1
+  return {
+    tx: one.sendMode === undefined ? undefined : one.sendMode === 'timer' ? 'timer' : 'bh',
+    ioeventfd: one.ioeventfd,
+    event_idx: one.eventIndex,
+    ...(queues > 1 ? { mq: true, vectors: 2 * queues + 2 } : {}),
+    rx_queue_size: one.receiveQueueSize,
+    tx_queue_size: one.sendQueueSize,
+    rss: one.rss,
+    host_mtu: one.mtu,
+  }
+}
+
+function refuseVirtioSettings(one: Interface, path: string): void {
+  const settings = [
+    ...(['mtu', 'sendMode', 'ioeventfd', 'eventIndex', 'queues', 'receiveQueueSize'] as const),
+    ...(['sendQueueSize', 'rss'] as const),
+  ]
+  for (const key of settings)
+    if (one[key] !== undefined)
+      throw unsupported(`${path}.${key}`, `needs a virtio card, not '${one.model}'`, "Use model 'virtio'.")
+}
+
+function netdevOf(one: Interface, id: string, path: string, place: Place): Part {
+  refuseOther(one, path)
+  const { sourceAddress: host = '', sourcePort: port = 0, localAddress = '', localPort = 0 } = one
+  if (isTap(one)) {
+    const descriptors = place.taps?.get(one.alias ?? '')
+    if (!descriptors)
+      throw unsupported(path, 'a link of the host can only be given to a machine when it starts')
+    return netdev('tap', {
+      id,
+      ...(descriptors.length > 1 ? { fds: descriptors.join(':') } : { fd: String(descriptors[0]) }),
+    })
+  }
+  switch (one.type) {
+    case 'user':
+      return netdev('user', { id, ...userFields(one, path) })
+    case 'mcast':
+      return netdev('socket', { id, mcast: `${host}:${port}` })
+    case 'server':
+      return netdev('socket', { id, listen: `${host}:${port}` })
+    case 'client':
+      return netdev('socket', { id, connect: `${host}:${port}` })
+    case 'udp':
+      return netdev('socket', { id, udp: `${host}:${port}`, localaddr: `${localAddress}:${localPort}` })
+    default:
+      // An unconnected port: the guest has a card, and nothing is at the end of its cable.
+      return netdev('hubport', { id, hubid: hubOf(id) })
+  }
+}
+
+/** A hub of its own for each. */
+const hubOf = (id: string): number =>
+  1000 + [...id].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 1e6, 0)
+
+/** What only some kinds of connection have. */
+function refuseOther(one: Interface, path: string): void {
+  const { type } = one
+  const sockets = ['mcast', 'server', 'client', 'udp']
+  if (type !== 'user') {
+    if (one.portForwards.length > 0)
+      throw unsupported(`${path}.portForwards`, "needs an interface of type 'user'")
+    if (one.ips.length > 0) throw unsupported(`${path}.ips`, "needs an interface of type 'user'")
+    if (one.backend === 'passt') throw unsupported(`${path}.backend`, "needs an interface of type 'user'")
+  }
+  if (sockets.includes(type) && one.sourcePort === undefined)
+    throw unsupported(`${path}.sourcePort`, `is needed for an interface of type '${type}'`)
+  if (type === 'udp' && one.localPort === undefined)
+    throw unsupported(`${path}.localPort`, "is needed for an interface of type 'udp'")
+  if ((one.queues ?? 1) > 1 && !isTap(one))
+    throw unsupported(`${path}.queues`, `an interface of type '${type}' has one queue only`)
+}
+
+/** Most ports of one network: each is a socket of QEMU's. */
+const mostPorts = 256
+
+function userFields({ ips, portForwards }: Interface, path: string): Fields {
+  const [ipv4] = ips.filter(({ address }) => !address.includes(':'))
+  const [ipv6] = ips.filter(({ address }) => address.includes(':'))
+  const forwards = portForwards.flatMap((one, index) => hostForwards(one, `${path}.portForwards[${index}]`))
+  if (forwards.length > mostPorts)
+    throw unsupported(`${path}.portForwards`, `at most ${mostPorts} ports can lead to the guest`)
+  return {
+    net: ipv4 && networkOf(ipv4.address, ipv4.prefix ?? 24),
+    dhcpstart: ipv4 && !isNetwork(ipv4.address, ipv4.prefix ?? 24) ? ipv4.address : undefined,
+    'ipv6-prefix': ipv6?.address,
+    'ipv6-prefixlen': ipv6 && (ipv6.prefix ?? 64),
+    hostfwd: forwards.length > 0 ? forwards : undefined,
+  }
+}
+
+function hostForwards({ proto, address = '', dev, ranges }: PortForward, path: string): ListText[] {
+  if (dev !== undefined) throw unsupported(`${path}.dev`, 'cannot be had; use an address')
+  if (address.includes(':')) throw unsupported(`${path}.address`, 'can only be an IPv4 address')
+  if (ranges.length === 0)
+    throw unsupported(`${path}.ranges`, 'all ports cannot be had', 'Name those that are meant.')
+  return ranges.flatMap(({ start, end = start, to = start, exclude }) => {
+    if (exclude) throw unsupported(`${path}.ranges`, 'excluding ports cannot be had')
+    const count = Math.min(end - start + 1, mostPorts + 1)
+    return Array.from({ length: Math.max(0, count) }, (_, at) => ({
+      str: `${proto}:${address}:${start + at}-:${to + at}`,
+    }))
+  })
+}
+
+const toNumber = (address: string): number =>
+  address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
+
+const isNetwork = (address: string, prefix: number): boolean => toNumber(address) % 2 ** (32 - prefix) === 0
+
+/** `10.1.2.0/24` of an address in it. */
+function networkOf(address: string, prefix: number): string {
+  const whole = toNumber(address) - (toNumber(address) % 2 ** (32 - prefix))
+  return `${[24, 16, 8, 0].map((bits) => Math.floor(whole / 2 ** bits) % 256).join('.')}/${prefix}`
+}

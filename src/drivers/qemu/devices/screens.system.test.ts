@@ -1,0 +1,135 @@
+/** Screens with passwords in a real QEMU, looked at by a small RFB client. */
+import assert from 'node:assert/strict'
+import { createCipheriv, getCiphers } from 'node:crypto'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { findProgram } from '../emulator/emulator.ts'
+import { isRecord, qmpClient } from '../qmp/index.ts'
+import { openTestDriver } from '../testing/test-daemon.ts'
+import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
+
+const skip = (await findProgram('qemu-system-x86_64')) ? false : 'QEMU is not here: install qemu-system-x86'
+const options = { skip, timeout: 120_000 }
+let directory: string
+let connection: Awaited<ReturnType<typeof openTestDriver>>
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'visor-screens-'))
+  await writeTestDisk(join(directory, 'disk.raw'))
+  connection = await openTestDriver(directory)
+})
+after(async () => {
+  await connection.close()
+  await rm(directory, { recursive: true, force: true })
+})
+
+/** One block of DES, as three times the same key in triple DES, which OpenSSL has where DES alone is gone. */
+function encrypt(challenge: Buffer, password: string): Buffer {
+  const reversed = [...Buffer.alloc(8, password.padEnd(8, '\0'))].map((byte) =>
+    Number.parseInt(byte.toString(2).padStart(8, '0').split('').reverse().join(''), 2),
+  )
+  const key = Buffer.from([...reversed, ...reversed, ...reversed])
+  const cipher = createCipheriv('des-ede3', key, null).setAutoPadding(false)
+  return Buffer.concat([cipher.update(challenge), cipher.final()])
+}
+
+/** Logs in as RFC 6143 has it, security type 2: whether the server takes the password. */
+async function logIn(port: number, password: string): Promise<boolean> {
+  const socket = createConnection(port, '127.0.0.1')
+  let got: Buffer = Buffer.alloc(0)
+  const chunks = socket.iterator({ destroyOnReturn: false })
+  const take = async (count: number): Promise<Buffer> => {
+    while (got.length < count) {
+      const { value, done } = await chunks.next()
+      if (done) throw new Error('The server hung up.')
+      got = Buffer.concat([got, value as Buffer])
+    }
+    const taken = got.subarray(0, count)
+    got = got.subarray(count)
+    return taken
+  }
+  try {
+    assert.equal(String(await take(12)), 'RFB 003.008\n')
+    socket.write('RFB 003.008\n')
+    const types = [...(await take((await take(1))[0] ?? 0))]
+    assert.deepEqual(types, [2])
+    socket.write(Buffer.from([2]))
+    socket.write(encrypt(await take(16), password))
+    return (await take(4)).readUInt32BE() === 0
+  } finally {
+    socket.destroy()
+  }
+}
+
+test(
+  'who looks needs the password, which can be changed, and which no command line has',
+  options,
+  async (t) => {
+    if (!getCiphers().includes('des-ede3')) return t.skip('OpenSSL here has no DES')
+    const { domains } = connection
+    const [vnc, spice] = [join(directory, 'vnc.password'), join(directory, 'spice.password')]
+    await writeFile(vnc, 'geheim42\n')
+    await writeFile(spice, 'a much longer secret')
+    const { uuid } = await domains.define(
+      testDefinition('passwords', join(directory, 'disk.raw'), {
+        graphics: [
+          { type: 'vnc', port: -1, autoport: true, listen: '0.0.0.0', passwordFile: vnc },
+          { type: 'spice', passwordFile: spice, passwordConnected: 'disconnect' },
+        ],
+      }),
+    )
+    try {
+      await domains.start(uuid)
+      const port = (await domains.describe(uuid)).devices.graphics[0]?.port ?? 0
+      assert.equal(await logIn(port, 'geheim42'), true)
+      assert.equal(await logIn(port, 'geheim43'), false)
+      const { pid } = await domains.get(uuid)
+      assert.doesNotMatch(await readFile(`/proc/${pid}/cmdline`, 'latin1'), /geheim|secret/u)
+      assert.doesNotMatch(JSON.stringify(await domains.describe(uuid)), /geheim|longer/u)
+
+      const monitor = qmpClient(
+        createConnection(join(directory, 'run', 'qemu', uuid, 'io', 'monitor.sock')),
+        { name: 'passwords' },
+      )
+      const told = await monitor.execute('query-spice').finally(() => monitor.close())
+      assert.ok(isRecord(told) && told.auth === 'spice')
+
+      const update = (device: object) =>
+        domains.updateDevice(uuid, { device: { graphics: [device] }, live: true })
+      await writeFile(vnc, 'another')
+      await update({ type: 'vnc' })
+      assert.equal(await logIn(port, 'another'), true)
+      assert.equal(await logIn(port, 'geheim42'), false)
+      await update({ type: 'spice', passwordValidTo: '2035-01-01T00:00:00' })
+      await update({ type: 'vnc', passwordValidTo: '2020-01-01T00:00:00' })
+      assert.equal(await logIn(port, 'another'), false)
+      await writeFile(vnc, 'nine byte')
+      await assert.rejects(update({ type: 'vnc' }), /longer than 8/u)
+
+      await domains.save(uuid)
+      await writeFile(vnc, 'restored')
+      const { devices } = await domains.describe(uuid)
+      assert.equal(devices.graphics[0]?.passwordFile, vnc)
+      await domains.start(uuid)
+      const next = (await domains.describe(uuid)).devices.graphics[0]?.port ?? 0
+      assert.equal(await logIn(next, 'another'), false)
+    } finally {
+      await domains.destroy(uuid).catch(() => {})
+      await domains.undefine(uuid)
+    }
+  },
+)
+
+test('a start fails that cannot have the password, and nothing is left', options, async () => {
+  const { domains } = connection
+  const { uuid } = await domains.define(
+    testDefinition('no-password', join(directory, 'disk.raw'), {
+      graphics: [{ type: 'vnc', passwordFile: join(directory, 'nowhere') }],
+    }),
+  )
+  await assert.rejects(domains.start(uuid), /nowhere.*cannot be read/u)
+  assert.equal((await domains.get(uuid)).state, 'shutoff')
+  await domains.undefine(uuid)
+})

@@ -1,0 +1,172 @@
+/**
+ * Trusted platform modules: swtpm, a process beside that of the machine. It ends by itself when QEMU lets go of
+ * it, and is found again by a later daemon as machines are. Source: swtpm(8), qemu(1) "-tpmdev".
+ */
+import { access, lchown, mkdir, readdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import {
+  adoptGuests,
+  type GuestProcess,
+  type GuestUser,
+  guestFolderName,
+  guestOutputName,
+  openConsoleLog,
+  spawnGuest,
+} from '../../../host/index.ts'
+import { type DomainDefinition, type Tpm, VisorError } from '../../../model/index.ts'
+import { familyOf } from '../board/machine-type.ts'
+import type { Context } from '../context.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { atStart, chardev, device, type Part } from '../definition/parts.ts'
+import { unsupported } from '../definition/unsupported.ts'
+import { findProgram } from '../emulator/emulator.ts'
+import type { Machine } from '../machine/machine.ts'
+import type { GuestPaths } from '../paths.ts'
+
+const startTimeoutMs = 20_000
+
+/** The definition's modules with all that is chosen for them. */
+export function completeTpms({ devices }: Pick<DomainDefinition, 'devices'>, machine: string): Tpm[] {
+  const isPc = ['q35', 'pc'].includes(familyOf(machine))
+  return devices.tpms.map((tpm, index) => ({
+    ...tpm,
+    model: tpm.model ?? (isPc ? 'tpm-crb' : 'tpm-tis'),
+    ...(tpm.backend === 'emulator' ? { version: tpm.version ?? ('2.0' as const) } : {}),
+    alias: tpm.alias ?? `tpm${index}`,
+  }))
+}
+
+/** Fails with `unsupported-config` where this host or machine cannot have it. */
+export async function checkTpms({ devices, os }: CompleteDefinition): Promise<void> {
+  const [tpm, second] = devices.tpms
+  if (second) throw unsupported('devices.tpms[1]', 'a machine can have one module only')
+  if (!tpm) return
+  if (tpm.backend === 'passthrough' && tpm.device === undefined)
+    throw unsupported('devices.tpms[0].device', 'is needed for passthrough', "Name it, such as '/dev/tpm0'.")
+  if (tpm.backend === 'emulator' && !(await findProgram('swtpm')))
+    throw unsupported(
+      'devices.tpms[0]',
+      "the program 'swtpm', which emulates it, is not installed",
+      "Install it: 'apt install swtpm' on Debian and Ubuntu, 'dnf install swtpm' on Fedora.",
+    )
+  const isPc = ['q35', 'pc'].includes(familyOf(os.machine ?? ''))
+  if (!isPc && (tpm.model !== 'tpm-tis' || os.arch !== 'aarch64'))
+    throw unsupported('devices.tpms[0].model', `'${os.machine}' of '${os.arch}' has no '${tpm.model}'`)
+  if (tpm.model === 'tpm-crb' && tpm.version === '1.2')
+    throw unsupported(
+      'devices.tpms[0].version',
+      "the interface 'tpm-crb' is of version 2.0",
+      "Use 'tpm-tis'.",
+    )
+}
+
+export function tpmParts({ devices, os }: CompleteDefinition, paths: GuestPaths): Part[] {
+  return devices.tpms.flatMap(({ alias = 'tpm0', model = 'tpm-crb', backend, device: node }) => {
+    const id = `tpm-${alias}`
+    const driver = os.arch === 'aarch64' ? 'tpm-tis-device' : model
+    const front = device(driver, { id: alias, tpmdev: id })
+    if (backend === 'passthrough')
+      return [atStart('-tpmdev', `passthrough,id=${id},path=${(node ?? '').replaceAll(',', ',,')}`), front]
+    return [
+      chardev('socket', { id: `chr${id}`, path: tpmSocket(paths) }),
+      atStart('-tpmdev', `emulator,id=${id},chardev=chr${id}`),
+      front,
+    ]
+  })
+}
+
+const tpmSocket = ({ tpmDirectory }: GuestPaths) => join(tpmDirectory, guestFolderName, 'tpm.sock')
+
+/** Starts what emulates the machine's module, if it has one; resolves when QEMU can reach it. */
+export async function startTpm(
+  context: Context,
+  { uuid, name, devices }: CompleteDefinition,
+  paths: GuestPaths,
+  user: GuestUser | undefined,
+): Promise<GuestProcess | undefined> {
+  const tpm = devices.tpms.find(({ backend }) => backend === 'emulator')
+  if (!tpm) return undefined
+  const program = await findProgram('swtpm')
+  if (program === undefined)
+    throw new VisorError(
+      'unavailable',
+      `The TPM of domain '${name}' needs 'swtpm', which is not installed.`,
+      {
+        remedy: "Install it, such as by 'apt install swtpm'.",
+      },
+    )
+  await mkdir(paths.tpm, { recursive: true, mode: 0o700 })
+  if (user) await giveState(paths.tpm, user)
+  const socket = tpmSocket(paths)
+  const args = ['socket', '--tpmstate', `dir=${paths.tpm},mode=0600`, '--ctrl', `type=unixio,path=${socket}`]
+  if (tpm.version !== '1.2') args.push('--tpm2')
+  const guest = await spawnGuest({
+    directory: paths.tpmDirectory,
+    name: `swtpm-${uuid}`,
+    program,
+    args: [...args, '--terminate'],
+    env: { PATH: process.env.PATH, HOME: paths.tpm },
+    cgroups: context.cgroups,
+    owner: context.owner,
+    user,
+    access: [{ path: paths.tpm, folder: true, what: 'state of the TPM' }],
+    details: { uuid },
+  })
+  try {
+    await appears(socket, guest, name)
+    await guest.confirm({ uuid })
+    return guest
+  } catch (error) {
+    await endTpm(guest)
+    throw error
+  }
+}
+
+/** What it keeps belongs to the user that it has this time. */
+async function giveState(directory: string, { uid, gid }: GuestUser): Promise<void> {
+  await lchown(directory, uid, gid)
+  for (const name of await readdir(directory)) await lchown(join(directory, name), uid, gid)
+}
+
+async function appears(socket: string, guest: GuestProcess, name: string): Promise<void> {
+  let ended = false
+  void guest.exited.then(() => {
+    ended = true
+  })
+  const deadline = performance.now() + startTimeoutMs
+  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+    if (
+      await access(socket).then(
+        () => true,
+        () => false,
+      )
+    )
+      return
+    if (ended || performance.now() > deadline) {
+      const said = (await openConsoleLog(join(guest.directory, guestOutputName)).tail(2_000)).toString()
+      throw new VisorError(
+        'failed',
+        `The TPM of domain '${name}' did not start: ${said.trim() || 'it said nothing'}`,
+      )
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause))
+  }
+}
+
+/** Ends it and removes what lives as long as it. */
+export async function endTpm(guest: GuestProcess): Promise<void> {
+  await guest.kill()
+  await guest.release()
+}
+
+/** Finds modules whose machines run; those of others, which nobody talks to, are ended. */
+export async function adoptTpms(
+  { paths, owner }: Context,
+  machineOf: (uuid: string) => Machine | undefined,
+): Promise<void> {
+  for (const guest of await adoptGuests(paths.tpms, owner)) {
+    const machine = machineOf(basename(guest.directory))
+    if (machine) machine.companions.add(() => endTpm(guest))
+    else await endTpm(guest)
+  }
+}

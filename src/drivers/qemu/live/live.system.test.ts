@@ -1,0 +1,189 @@
+/** Changes of guests that run: their processors and their memory. */
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { DomainDefinitionInput } from '../../../model/index.ts'
+import { openImages } from '../../../storage/index.ts'
+import { findProgram } from '../emulator/emulator.ts'
+import { openTestDriver } from '../testing/test-daemon.ts'
+import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
+import { openTerminal, prompt, type Terminal } from '../testing/test-terminal.ts'
+
+const missing =
+  (!(await findProgram('qemu-system-x86_64')) && 'qemu-system-x86_64 is not installed') ||
+  (!(await findProgram('apt-get')) && 'there is no apt-get to build the micro guest with')
+
+describe('Live changes', { skip: missing }, () => {
+  let directory = ''
+  let connection: CompleteConnection
+  let terminal: Terminal
+  let uuid = ''
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'visor-live-'))
+    connection = await openTestDriver(directory)
+    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
+    const image = await images.build?.('micro', { arch: 'x86_64' })
+    const definition = {
+      type: 'qemu',
+      name: 'live',
+      memoryKiB: 192 * 1024,
+      vcpus: 4,
+      currentVcpus: 2,
+      os: { machine: 'q35', kernel: image?.kernel, initrd: image?.initrd, commandLine: image?.commandLine },
+      // Without ACPI nothing could be plugged in.
+      features: { acpi: true, apic: true },
+      devices: { serials: [{}] },
+    } as DomainDefinitionInput
+    uuid = (await connection.domains.define(definition)).uuid
+    await connection.domains.start(uuid)
+    await attach(true)
+    await terminal.until(prompt)
+  })
+  after(async () => {
+    await terminal?.close()
+    for (const { uuid: id, state } of await connection.domains.list())
+      if (state !== 'shutoff') await connection.domains.destroy(id)
+    await connection.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  async function attach(scrollback = false): Promise<void> {
+    terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback }))
+  }
+
+  const processors = async (inactive: boolean) => {
+    const { vcpus, currentVcpus } = await connection.domains.describe(uuid, { inactive })
+    return [currentVcpus ?? vcpus, vcpus]
+  }
+
+  const online = async () =>
+    /(?:^|\n)([\d,-]+)\r/u.exec(await terminal.ask('cat /sys/devices/system/cpu/online'))?.[1]
+
+  test('processors are plugged in, and the guest runs on them', async () => {
+    await connection.domains.setVcpus(uuid, { count: 4 })
+    assert.deepEqual(await processors(false), [4, 4])
+    assert.deepEqual(await processors(true), [2, 4])
+    assert.equal((await connection.domains.get(uuid)).vcpus, 4)
+    await terminal.ask('for n in 2 3; do echo 1 >/sys/devices/system/cpu/cpu$n/online; done')
+    assert.equal(await online(), '0-3')
+  })
+
+  test('emulated ones are not unplugged, as QEMU comes to harm by it', async () => {
+    const { setVcpus } = connection.domains
+    const refused = { code: 'unsupported-config' }
+    await assert.rejects(setVcpus(uuid, { count: 3, live: true, config: true }), refused)
+    assert.deepEqual(await processors(true), [2, 4])
+    await setVcpus(uuid, { count: 3, config: true })
+    assert.deepEqual(await processors(true), [3, 4])
+    assert.deepEqual(await processors(false), [4, 4])
+  })
+
+  test('a state saved afterwards fits, and what was plugged in is there', async () => {
+    await terminal.close()
+    await connection.domains.save(uuid)
+    await connection.domains.start(uuid)
+    await attach()
+    assert.deepEqual(await processors(false), [4, 4])
+    assert.equal(await online(), '0-3')
+  })
+
+  test('the maximum is of the next start alone', async () => {
+    const refused = { code: 'invalid-state' }
+    await assert.rejects(connection.domains.setVcpus(uuid, { count: 8, maximum: true }), refused)
+    await assert.rejects(connection.domains.setVcpus(uuid, { count: 5 }), { code: 'invalid-argument' })
+    await assert.rejects(connection.domains.setVcpus(uuid, { count: 5, config: true }), {
+      code: 'invalid-argument',
+    })
+    await connection.domains.setVcpus(uuid, { count: 8, maximum: true, config: true })
+    assert.deepEqual(await processors(true), [3, 8])
+    assert.deepEqual(await processors(false), [4, 4])
+  })
+
+  test('the balloon takes memory from the guest and gives it back', async () => {
+    const total = async () => Number(/MemTotal:\s+(\d+)/u.exec(await terminal.ask('cat /proc/meminfo'))?.[1])
+    const has = async (wanted: (kib: number) => boolean) => {
+      const deadline = performance.now() + 60_000
+      while (!wanted((await connection.domains.get(uuid)).memoryKiB) && performance.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      return (await connection.domains.get(uuid)).memoryKiB
+    }
+    const before = await total()
+    await connection.domains.setMemory(uuid, { memoryKiB: 160 * 1024, live: true, config: true })
+    assert.equal(await has((kib) => kib === 160 * 1024), 160 * 1024)
+    const less = await total()
+    assert.ok(less < before - 20 * 1024, `${less} of ${before}`)
+    const { currentMemoryKiB } = await connection.domains.describe(uuid, { inactive: true })
+    assert.equal(currentMemoryKiB, 160 * 1024)
+    await connection.domains.setMemory(uuid, { memoryKiB: 192 * 1024 })
+    assert.equal(await has((kib) => kib === 192 * 1024), 192 * 1024)
+    assert.equal((await connection.domains.describe(uuid)).currentMemoryKiB, undefined)
+    await assert.rejects(connection.domains.setMemory(uuid, { memoryKiB: 2 ** 20 }), {
+      code: 'invalid-argument',
+    })
+    await assert.rejects(connection.domains.setMemory(uuid, { memoryKiB: 2 ** 20, maximum: true }), {
+      code: 'invalid-state',
+    })
+  })
+
+  test('a later daemon knows what QEMU has', async () => {
+    await terminal.close()
+    await connection.domains.setMemory(uuid, { memoryKiB: 176 * 1024 })
+    await connection.close()
+    connection = await openTestDriver(directory)
+    assert.deepEqual(await processors(false), [4, 4])
+    await attach()
+    const { memoryKiB } = await connection.domains.get(uuid)
+    assert.ok(memoryKiB >= 176 * 1024 && memoryKiB <= 192 * 1024, `${memoryKiB}`)
+  })
+
+  test('a disk plugged in before others in the boot order leaves theirs as it is, and is saved with them', async () => {
+    const [first, second] = [join(directory, 'first.raw'), join(directory, 'second.raw')]
+    await writeTestDisk(first)
+    await writeFile(second, Buffer.alloc(2 ** 20))
+    const definition = testDefinition('ordered', first, { interfaces: [{ type: 'user' }] })
+    const { uuid: ordered } = await connection.domains.define(definition)
+    await connection.domains.start(ordered)
+    const device = { disks: [{ file: second, target: 'vdb' }] }
+    await connection.domains.attachDevice(ordered, { device, live: true, config: true })
+    const card = { interfaces: [{ type: 'user' as const, alias: 'net0', link: 'down' as const }] }
+    await connection.domains.updateDevice(ordered, { device: card, live: true, config: true })
+    await connection.domains.save(ordered)
+    await connection.domains.start(ordered)
+    for (const inactive of [false, true]) {
+      const { devices } = await connection.domains.describe(ordered, { inactive })
+      assert.deepEqual(
+        devices.disks.map(({ target }) => target),
+        ['vda', 'vdb'],
+      )
+    }
+    const fill = async (letters: string) => {
+      for (const letter of letters) {
+        const file = join(directory, `${letter}.raw`)
+        await writeFile(file, Buffer.alloc(2 ** 20))
+        const more = { disks: [{ file, target: `vd${letter}` }] }
+        await connection.domains.attachDevice(ordered, { device: more })
+      }
+    }
+    await assert.rejects(fill('cdefghij'), /port/u)
+    await connection.domains.destroy(ordered)
+    await connection.domains.start(ordered)
+    await connection.domains.destroy(ordered)
+  })
+
+  test('of a domain that is off, the definition is changed', async () => {
+    const { uuid: off } = await connection.domains.define(testDefinition('off', join(directory, 'off.raw')))
+    await assert.rejects(connection.domains.setVcpus(off, { count: 1, live: true }), {
+      code: 'invalid-state',
+    })
+    await connection.domains.setVcpus(off, { count: 4, maximum: true })
+    await connection.domains.setVcpus(off, { count: 2 })
+    await connection.domains.setMemory(off, { memoryKiB: 64 * 1024, maximum: true })
+    await connection.domains.setMemory(off, { memoryKiB: 48 * 1024, config: true })
+    const { vcpus, currentVcpus, memoryKiB, currentMemoryKiB } = await connection.domains.describe(off)
+    assert.deepEqual([vcpus, currentVcpus, memoryKiB, currentMemoryKiB], [4, 2, 65536, 49152])
+  })
+})

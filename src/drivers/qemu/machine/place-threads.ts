@@ -1,0 +1,85 @@
+/** Puts the threads of a machine where its definition wants them, before the guest runs. */
+import { pinThread, type SchedulingPolicy, scheduleThread, threadsOf } from '../../../host/index.ts'
+import { parseCpuSet } from '../../../model/index.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { isRecord, type QmpClient } from '../qmp/index.ts'
+
+/** Pins and schedules processors, I/O threads and the rest; resolves when all of it is done. */
+export async function placeThreads(
+  { vcpuCpuset, cputune }: CompleteDefinition,
+  pid: number,
+  monitor: QmpClient,
+): Promise<void> {
+  if (vcpuCpuset === undefined && cputune === undefined) return
+  const [processors, threads] = await Promise.all([
+    threadIds(monitor, 'query-cpus-fast', ({ 'cpu-index': index }) => String(index)),
+    threadIds(monitor, 'query-iothreads', ({ id }) => String(id).replace(/^iothread/u, '')),
+  ])
+  const named = new Set([...processors.values(), ...threads.values()])
+  const emulator = cputune?.emulatorPin ?? vcpuCpuset
+  if (emulator !== undefined)
+    for (const tid of await threadsOf(pid)) if (!named.has(tid)) await pinThread(tid, parseCpuSet(emulator))
+  for (const [index, tid] of processors) {
+    const set = cputune?.vcpuPins.find(({ vcpu }) => vcpu === Number(index))?.cpuset ?? vcpuCpuset
+    if (set !== undefined) await pinThread(tid, parseCpuSet(set))
+  }
+  for (const [id, tid] of threads) {
+    const set = cputune?.iothreadPins.find(({ iothread }) => iothread === Number(id))?.cpuset ?? emulator
+    if (set !== undefined) await pinThread(tid, parseCpuSet(set))
+  }
+  await schedule(cputune, pid, processors, threads)
+}
+
+async function schedule(
+  cputune: CompleteDefinition['cputune'],
+  pid: number,
+  processors: ReadonlyMap<string, number>,
+  threads: ReadonlyMap<string, number>,
+): Promise<void> {
+  const all = async (
+    set: string,
+    ids: ReadonlyMap<string, number>,
+    policy: SchedulingPolicy,
+    priority: number | undefined,
+  ) => {
+    for (const one of parseCpuSet(set)) {
+      const tid = ids.get(String(one))
+      if (tid !== undefined) await scheduleThread(tid, policy, priority)
+    }
+  }
+  for (const { vcpus, scheduler, priority } of cputune?.vcpuSchedulers ?? [])
+    await all(vcpus, processors, scheduler, priority)
+  for (const { iothreads, scheduler, priority } of cputune?.iothreadSchedulers ?? [])
+    await all(iothreads, threads, scheduler, priority)
+  if (cputune?.emulatorScheduler)
+    await scheduleThread(pid, cputune.emulatorScheduler, cputune.emulatorPriority)
+}
+
+async function threadIds(
+  monitor: QmpClient,
+  command: string,
+  nameOf: (entry: Record<string, unknown>) => string,
+): Promise<Map<string, number>> {
+  const answer = await monitor.execute(command)
+  const entries = Array.isArray(answer) ? answer.filter(isRecord) : []
+  return new Map(entries.map((entry) => [nameOf(entry), Number(entry['thread-id'])]))
+}
+
+/** Plugs in the processors that the definition has at the start, but that can be unplugged, in their order. */
+export async function plugProcessors({ vcpuStates }: CompleteDefinition, monitor: QmpClient): Promise<void> {
+  const wanted = vcpuStates
+    .filter(({ enabled, hotpluggable }) => enabled && hotpluggable)
+    .sort((a, b) => (a.order ?? a.id + 1) - (b.order ?? b.id + 1))
+  if (wanted.length === 0) return
+  const answer = await monitor.execute('query-hotpluggable-cpus')
+  // Told from the last to the first.
+  const places = (Array.isArray(answer) ? answer.filter(isRecord) : []).reverse()
+  for (const { id } of wanted) {
+    const { type, props } = places[id] ?? {}
+    await monitor.execute('device_add', {
+      driver: type,
+      id: `vcpu${id}`,
+      ...(isRecord(props) ? props : {}),
+    })
+  }
+}

@@ -1,0 +1,69 @@
+/** Looks at everything a machine needs from the host before anything is started. */
+import { access, constants, stat } from 'node:fs/promises'
+import { checkSocketPath } from '../../../host/index.ts'
+import { type Disk, VisorError } from '../../../model/index.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { cannotOpen, type DiskImage, readMedium } from '../disks/disk-image.ts'
+import { secretFiles } from '../disks/disk-secrets.ts'
+import { isWritten } from '../disks/disks.ts'
+import type { GuestPaths } from '../paths.ts'
+
+/** The images of a machine's disks, by the alias of the disk; a drive without medium has none. */
+export type DiskImages = ReadonlyMap<string, DiskImage>
+
+/** Fails as {@link readMedium} does, for whatever is missing. */
+export async function preflight(definition: CompleteDefinition, paths: GuestPaths): Promise<DiskImages> {
+  const { os, devices } = definition
+  checkSocketPath(paths.longestSocket(definition))
+  const [images] = await Promise.all([
+    Promise.all(devices.disks.map(readDisk)),
+    os.kernel ? checkFile(os.kernel, 'kernel') : undefined,
+    os.initrd ? checkFile(os.initrd, 'initial RAM disk') : undefined,
+    ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
+    ...devices.rngs.map(({ source }) => (source ? checkReadable(source, 'source of randomness') : undefined)),
+  ])
+  return new Map(images.filter((entry) => entry !== undefined))
+}
+
+async function readDisk(disk: Disk): Promise<[string, DiskImage] | undefined> {
+  const image = await readMedium(disk).catch((error: unknown) => {
+    // The drive stays empty, and a disk that may be missing is left out.
+    if (disk.startupPolicy === 'optional' && error instanceof VisorError && error.code === 'not-found')
+      return undefined
+    throw error
+  })
+  if (!image) return undefined
+  const secrets = [disk, ...chainOf(image).flatMap(({ source }) => (source ? [source] : []))].flatMap(
+    secretFiles,
+  )
+  await Promise.all([
+    ...secrets.map((path) => checkFile(path, 'secret')),
+    ...chainOf(image).flatMap(({ extents = [] }) => extents.map((path) => checkReadable(path, 'disk image'))),
+  ])
+  if (!image.source && isWritten(disk) && !disk.transient)
+    await access(image.path, constants.W_OK).catch((cause) => {
+      throw cannotOpen(image.path, cause, 'disk image')
+    })
+  return [disk.alias ?? disk.target, image]
+}
+
+/** An image and all it is based on. */
+export function chainOf(image: DiskImage): DiskImage[] {
+  return image.backing ? [image, ...chainOf(image.backing)] : [image]
+}
+
+async function checkFile(path: string, what: string): Promise<void> {
+  await checkReadable(path, what)
+  if (!(await stat(path)).isFile()) throw cannotOpen(path, new Error('it is not a file'), what)
+}
+
+async function checkFolder(path: string): Promise<void> {
+  await checkReadable(path, 'shared folder')
+  if (!(await stat(path)).isDirectory()) throw cannotOpen(path, new Error('it is no folder'), 'shared folder')
+}
+
+async function checkReadable(path: string, what: string): Promise<void> {
+  await access(path, constants.R_OK).catch((cause) => {
+    throw cannotOpen(path, cause, what)
+  })
+}

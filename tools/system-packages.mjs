@@ -19,6 +19,7 @@ const packages = [
   { name: 'swtpm', program: 'swtpm', for: ['test'], peer: true },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
+  { name: 'passt', program: 'passt', for: ['test'], peer: true },
   { name: 'iproute2', program: 'ip', for: ['start', 'test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },
   { name: 'libvirt-daemon-driver-qemu', program: 'virt-qemu-run', for: ['test'], peer: true },

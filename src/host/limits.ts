@@ -6,10 +6,13 @@ export interface ProcessLimits {
   readonly coreBytes?: number
   /** Memory it may lock, bytes; Infinity for all. */
   readonly lockedBytes?: number
+  /** How many files it may have open. */
+  readonly openFiles?: number
 }
 
 // From <asm-generic/resource.h>.
 const RLIMIT_CORE = 4
+const RLIMIT_NOFILE = 7
 const RLIMIT_MEMLOCK = 8
 const RLIM_INFINITY = 2n ** 64n - 1n
 
@@ -17,7 +20,10 @@ const RLIM_INFINITY = 2n ** 64n - 1n
  * Runs `start`, which must start its process at once, with these limits, and has its own back afterwards. A
  * limit that this process may not set is left as it is.
  */
-export async function withLimits<T>({ coreBytes, lockedBytes }: ProcessLimits, start: () => T): Promise<T> {
+export async function withLimits<T>(
+  { coreBytes, lockedBytes, openFiles }: ProcessLimits,
+  start: () => T,
+): Promise<T> {
   const { getrlimit, setrlimit } = await loadCalls()
   const before: [number, BigUint64Array][] = []
   const limit = (resource: number, bytes: number | undefined) => {
@@ -33,6 +39,7 @@ export async function withLimits<T>({ coreBytes, lockedBytes }: ProcessLimits, s
   }
   limit(RLIMIT_CORE, coreBytes)
   limit(RLIMIT_MEMLOCK, lockedBytes)
+  limit(RLIMIT_NOFILE, openFiles)
   try {
     return start()
   } finally {

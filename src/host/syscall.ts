@@ -19,7 +19,21 @@ const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SO_DOMAIN = 39
 const SO_PEERCRED = 17
+const SCM_RIGHTS = 1
+const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
+const EAGAIN = 11
+
+/** `struct msghdr` of <sys/socket.h> on 64-bit systems. */
+interface MessageHeader {
+  readonly msg_name: null
+  readonly msg_namelen: 0
+  readonly msg_iov: readonly [{ readonly iov_base: Buffer; readonly iov_len: number }]
+  readonly msg_iovlen: 1
+  readonly msg_control: Buffer
+  readonly msg_controllen: number
+  readonly msg_flags: 0
+}
 
 export interface Calls {
   readonly getsockopt: (fd: number, level: number, name: number, value: Buffer, length: Uint32Array) => number
@@ -32,6 +46,7 @@ export interface Calls {
     to: Buffer,
     size: number,
   ) => number
+  readonly sendmsg: (fd: number, message: MessageHeader, flags: number) => number
   readonly close: (fd: number) => number
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number
   readonly lgetxattr: (path: string, name: string, value: Buffer, size: number) => number
@@ -55,10 +70,21 @@ export function loadCalls(): Promise<Calls> {
 async function bind(): Promise<Calls> {
   const { default: koffi } = await import('koffi')
   const libc = koffi.load(null)
+  koffi.struct('iovec', { iov_base: 'const uint8_t *', iov_len: 'size_t' })
+  koffi.struct('msghdr', {
+    msg_name: 'void *',
+    msg_namelen: 'uint32_t',
+    msg_iov: 'iovec *',
+    msg_iovlen: 'size_t',
+    msg_control: 'const uint8_t *',
+    msg_controllen: 'size_t',
+    msg_flags: 'int',
+  })
   return {
     getsockopt: libc.func('int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)'),
     socket: libc.func('int socket(int, int, int)'),
     sendto: libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)'),
+    sendmsg: libc.func('int64 sendmsg(int, const msghdr *, int)'),
     close: libc.func('int close(int)'),
     ioctl: libc.func('int ioctl(int, unsigned long, _Inout_ uint8_t *)'),
     lgetxattr: libc.func('int64 lgetxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
@@ -91,9 +117,8 @@ export async function trimMemory(): Promise<void> {
  */
 export async function peerCredentials(socket: Socket): Promise<PeerCredentials | undefined> {
   const { getsockopt } = await loadCalls()
-  // Node has no public way to the number; it is gone once the socket is closed.
-  const fd = (socket as Socket & { readonly _handle?: { readonly fd?: number } | null })._handle?.fd
-  if (fd === undefined || fd < 0) return undefined
+  const fd = descriptorOf(socket)
+  if (fd === undefined) return undefined
   const domain = Buffer.alloc(4)
   if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, domain, Uint32Array.of(4)) !== 0) return undefined
   // A TCP socket answers SO_PEERCRED too, with nobody.
@@ -106,6 +131,46 @@ export async function peerCredentials(socket: Socket): Promise<PeerCredentials |
     credentials.readUInt32LE(8),
   ]
   return { pid, uid, gid }
+}
+
+/** The number of a socket's open file; undefined once it is closed. Node has no public way to it. */
+function descriptorOf(socket: Socket): number | undefined {
+  const fd = (socket as Socket & { readonly _handle?: { readonly fd?: number } | null })._handle?.fd
+  return fd === undefined || fd < 0 ? undefined : fd
+}
+
+/**
+ * Sends a short text with an open file over a unix socket, behind all that was written to it before (SCM_RIGHTS,
+ * unix(7)). Resolves when it is sent; fails with a plain error when it cannot be.
+ */
+export async function sendFile(socket: Socket, text: string, file: number): Promise<void> {
+  const { sendmsg, errno } = await loadCalls()
+  const bytes = Buffer.from(text)
+  const control = Buffer.alloc(24)
+  control.writeBigUInt64LE(20n, 0)
+  control.writeInt32LE(SOL_SOCKET, 8)
+  control.writeInt32LE(SCM_RIGHTS, 12)
+  control.writeInt32LE(file, 16)
+  for (let tries = 0; tries < 1_000; tries++) {
+    while (socket.writableLength > 0) await new Promise((resolve) => setImmediate(resolve))
+    const fd = descriptorOf(socket)
+    if (fd === undefined) throw new Error('the socket is closed')
+    const sent = sendmsg(
+      fd,
+      {
+        ...{ msg_name: null, msg_namelen: 0, msg_iov: [{ iov_base: bytes, iov_len: bytes.length }] },
+        ...{ msg_iovlen: 1, msg_control: control, msg_controllen: control.length, msg_flags: 0 },
+      },
+      MSG_NOSIGNAL | MSG_DONTWAIT,
+    )
+    if (sent > 0) {
+      if (sent < bytes.length) socket.write(bytes.subarray(sent))
+      return
+    }
+    if (errno() !== EAGAIN) throw new Error(`sendmsg failed (error ${errno()})`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  throw new Error('the other side does not read')
 }
 
 /**

@@ -25,6 +25,8 @@ export interface GuestPaths {
   readonly tpmDirectory: string
   /** What it writes to its transient disks. */
   readonly transient: string
+  /** Where the process that is the network of a card lives. */
+  passtDirectory(alias: string): string
   socket(alias: string): string
   /** A secret that QEMU reads at its start. */
   secret(name: string): string
@@ -37,6 +39,8 @@ export interface DriverPaths {
   readonly guests: string
   /** One directory per running TPM. */
   readonly tpms: string
+  /** One directory per network in user space. */
+  readonly passts: string
   /** Variables of firmware, a file per domain. */
   readonly nvram: string
   readonly saved: string
@@ -55,6 +59,7 @@ export interface DriverPaths {
 export function driverPaths(stateDirectory: string, runtimeDirectory: string): DriverPaths {
   const guests = join(runtimeDirectory, 'qemu')
   const tpms = join(runtimeDirectory, 'tpm')
+  const passts = join(runtimeDirectory, 'passt')
   const nvram = join(stateDirectory, 'qemu', 'nvram')
   const saved = join(stateDirectory, 'qemu', 'saved')
   const consoles = join(stateDirectory, 'qemu', 'consoles')
@@ -64,6 +69,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
   return {
     guests,
     tpms,
+    passts,
     nvram,
     saved,
     consoles,
@@ -87,13 +93,18 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
         tpm: join(stateDirectory, 'qemu', 'tpm', uuid),
         tpmDirectory: join(tpms, uuid),
         transient: join(transient, uuid),
+        passtDirectory: (alias) => join(passts, `${uuid}.${alias}`),
         socket,
         secret: (name) => join(directory, name),
         consoleLog: (alias) => join(consoles, uuid, `${alias}.log`),
         longestSocket({ devices }) {
-          const { serials, consoles: ports, channels } = devices
+          const { serials, consoles: ports, channels, interfaces } = devices
           const aliases = [...serials, ...ports, ...channels].map(({ alias = '' }) => alias)
-          return ['monitor', ...aliases].map(socket).sort((a, b) => b.length - a.length)[0] ?? ''
+          const networks = interfaces.flatMap(({ backend, alias = '' }) =>
+            backend === 'passt' ? [join(passts, `${uuid}.${alias}`, guestFolderName, 's')] : [],
+          )
+          const all = [...['monitor', ...aliases].map(socket), ...networks]
+          return all.sort((a, b) => b.length - a.length)[0] ?? ''
         },
       }
     },

@@ -17,6 +17,7 @@ import {
 } from './machine/machine.ts'
 import { fromStatus, type StateEvent } from './machine/machine-state.ts'
 import { identifySavedState } from './machine/saved-state.ts'
+import { adoptPassts } from './network/passt.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
 import { adoptSource } from './templates/capture.ts'
 
@@ -203,6 +204,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
         ),
       )
       await adoptTpms(context, (uuid) => machines.get(uuid))
+      await adoptPassts(context, (uuid) => machines.get(uuid))
       await removeOrphans(paths.nvram, (name) => defined.find(name.replace(/\.qcow2$/u, '')) !== undefined)
     },
     async close() {

@@ -15,6 +15,7 @@ import { checkAliases, completeDevices } from '../devices/complete-devices.ts'
 import { checkTpms } from '../devices/tpm.ts'
 import { type Emulator, hostArchitecture, installEmulator } from '../emulator/emulator.ts'
 import type { KvmState } from '../emulator/kvm.ts'
+import { checkPasst } from '../network/passt.ts'
 import { honoured } from './honoured.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -69,6 +70,7 @@ export async function completeDefinition(
   }
   checkBoard(complete, emulator)
   await checkTpms(complete)
+  await checkPasst(complete, emulator)
   checkAliases(complete.devices)
   return complete
 }

@@ -13,7 +13,17 @@ export const honouredNetwork: readonly string[] = [
   ),
   ...of('interfaces', 'sourceAddress', 'sourcePort', 'localAddress', 'localPort'),
   ...of('interfaces', 'ips[].family', 'ips[].address', 'ips[].prefix', 'portForwards.*', 'portForwards'),
-  ...of('interfaces', 'backend=default', 'driver=qemu', 'sendMode', 'ioeventfd', 'eventIndex', 'queues'),
+  ...of(
+    'interfaces',
+    'backend=default|passt',
+    'backendLog',
+    'dev',
+    'driver=qemu',
+    'sendMode',
+    'ioeventfd',
+    'eventIndex',
+    'queues',
+  ),
   ...of('interfaces', 'receiveQueueSize', 'sendQueueSize', 'rss', 'romBar', 'romFile', 'rom'),
   ...of('interfaces', 'model', 'bridge', 'target', 'managedTarget'),
 ]

@@ -4,12 +4,12 @@ import type { MachineFamily } from '../board/machine-type.ts'
 import type { Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import type { Emulator } from '../emulator/emulator.ts'
+import { interfaceParts } from '../network/network-parts.ts'
+import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
 import type { Place } from './device-place.ts'
 import { graphicsParts, redirectionParts } from './graphics-parts.ts'
-import { interfaceParts } from './network-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
-import { tapDescriptors } from './taps.ts'
 
 /** Fails with `unsupported-config` for what no machine of this kind can have, or this QEMU has not. */
 export function checkDevices(devices: Devices, emulator: Emulator, family: MachineFamily): void {

@@ -3,8 +3,8 @@ import type { Disk } from '../../../model/index.ts'
 import { type MachineFamily, pciRoot } from '../board/machine-type.ts'
 import type { Fields } from '../definition/key-value.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import type { TapDescriptors } from '../network/taps.ts'
 import type { GuestPaths } from '../paths.ts'
-import type { TapDescriptors } from './taps.ts'
 
 export interface Place {
   readonly family: MachineFamily

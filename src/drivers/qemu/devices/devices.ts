@@ -7,15 +7,15 @@ import { placeDrives } from '../disks/disk-place.ts'
 import { diskParts } from '../disks/disks.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import type { DiskImages } from '../machine/preflight.ts'
+import { interfaceParts } from '../network/network-parts.ts'
+import { tapDescriptors } from '../network/taps.ts'
 import type { GuestPaths } from '../paths.ts'
 import { channelParts, consoleParts, serialParts } from './character-devices.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import { type Place, pci } from './device-place.ts'
 import { filesystemParts } from './filesystems.ts'
 import { graphicsParts, inputParts, redirectionParts, videoParts } from './graphics-parts.ts'
-import { interfaceParts } from './network-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
-import { tapDescriptors } from './taps.ts'
 
 export interface DeviceOptions {
   readonly definition: CompleteDefinition

@@ -2,17 +2,9 @@
  * Trusted platform modules: swtpm, a process beside that of the machine. It ends by itself when QEMU lets go of
  * it, and is found again by a later daemon as machines are. Source: swtpm(8), qemu(1) "-tpmdev".
  */
-import { access, lchown, mkdir, readdir } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import {
-  adoptGuests,
-  type GuestProcess,
-  type GuestUser,
-  guestFolderName,
-  guestOutputName,
-  openConsoleLog,
-  spawnGuest,
-} from '../../../host/index.ts'
+import { lchown, mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type GuestProcess, type GuestUser, guestFolderName } from '../../../host/index.ts'
 import { type DomainDefinition, type Tpm, VisorError } from '../../../model/index.ts'
 import { familyOf } from '../board/machine-type.ts'
 import type { Context } from '../context.ts'
@@ -20,10 +12,9 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import { atStart, chardev, device, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { findProgram } from '../emulator/emulator.ts'
+import { adoptCompanions, endCompanion, startCompanion } from '../machine/companion.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { GuestPaths } from '../paths.ts'
-
-const startTimeoutMs = 20_000
 
 /** The definition's modules with all that is chosen for them. */
 export function completeTpms({ devices }: Pick<DomainDefinition, 'devices'>, machine: string): Tpm[] {
@@ -100,26 +91,18 @@ export async function startTpm(
   const socket = tpmSocket(paths)
   const args = ['socket', '--tpmstate', `dir=${paths.tpm},mode=0600`, '--ctrl', `type=unixio,path=${socket}`]
   if (tpm.version !== '1.2') args.push('--tpm2')
-  const guest = await spawnGuest({
+  return startCompanion(context, {
     directory: paths.tpmDirectory,
     name: `swtpm-${uuid}`,
+    what: `TPM of domain '${name}'`,
     program,
     args: [...args, '--terminate'],
     env: { PATH: process.env.PATH, HOME: paths.tpm },
-    cgroups: context.cgroups,
-    owner: context.owner,
+    socket,
     user,
     access: [{ path: paths.tpm, folder: true, what: 'state of the TPM' }],
     details: { uuid },
   })
-  try {
-    await appears(socket, guest, name)
-    await guest.confirm({ uuid })
-    return guest
-  } catch (error) {
-    await endTpm(guest)
-    throw error
-  }
 }
 
 /** What it keeps belongs to the user that it has this time. */
@@ -128,45 +111,9 @@ async function giveState(directory: string, { uid, gid }: GuestUser): Promise<vo
   for (const name of await readdir(directory)) await lchown(join(directory, name), uid, gid)
 }
 
-async function appears(socket: string, guest: GuestProcess, name: string): Promise<void> {
-  let ended = false
-  void guest.exited.then(() => {
-    ended = true
-  })
-  const deadline = performance.now() + startTimeoutMs
-  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
-    if (
-      await access(socket).then(
-        () => true,
-        () => false,
-      )
-    )
-      return
-    if (ended || performance.now() > deadline) {
-      const said = (await openConsoleLog(join(guest.directory, guestOutputName)).tail(2_000)).toString()
-      throw new VisorError(
-        'failed',
-        `The TPM of domain '${name}' did not start: ${said.trim() || 'it said nothing'}`,
-      )
-    }
-    await new Promise((resolve) => setTimeout(resolve, pause))
-  }
-}
-
-/** Ends it and removes what lives as long as it. */
-export async function endTpm(guest: GuestProcess): Promise<void> {
-  await guest.kill()
-  await guest.release()
-}
-
 /** Finds modules whose machines run; those of others, which nobody talks to, are ended. */
-export async function adoptTpms(
-  { paths, owner }: Context,
-  machineOf: (uuid: string) => Machine | undefined,
-): Promise<void> {
-  for (const guest of await adoptGuests(paths.tpms, owner)) {
-    const machine = machineOf(basename(guest.directory))
-    if (machine) machine.companions.add(() => endTpm(guest))
-    else await endTpm(guest)
-  }
+export function adoptTpms(context: Context, machineOf: (uuid: string) => Machine | undefined): Promise<void> {
+  return adoptCompanions(context, context.paths.tpms, machineOf, ({ companions }, guest) => {
+    companions.add(() => endCompanion(guest))
+  })
 }

@@ -14,6 +14,7 @@ import { isWritten } from '../disks/disks.ts'
 import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { preflight } from '../machine/preflight.ts'
+import { forgetFiles, plugHostSide } from '../network/plug-host-side.ts'
 import type { Registry } from '../registry.ts'
 import { changeDomain } from './affect.ts'
 import { type DeviceKind, findDevice, type OneDevice, onlyDevice, withDevice, without } from './one-device.ts'
@@ -63,8 +64,15 @@ async function attach(context: Context, machine: Machine, given: OneDevice): Pro
       const disk = after.devices.disks.find((one) => one.alias === alias)
       await grantAccess(machine, filesOfImage(image, { write: disk !== undefined && isWritten(disk) }))
     }
-    await plugIn(machine, parts)
-    await machine.record({ definition: after, plugging: undefined })
+    const side = await plugHostSide(context, machine, after, { alias: added.alias, parts })
+    try {
+      await plugIn(machine, side.parts)
+    } catch (error) {
+      await side.end()
+      throw error
+    }
+    side.close()
+    await machine.record({ definition: side.definition, plugging: undefined })
   } catch (error) {
     await machine.record({ plugging: undefined }).catch(() => {})
     throw error
@@ -164,6 +172,7 @@ export async function settleDevices(context: Context, registry: Registry, machin
     (target) => !before.devices.disks.some((disk) => disk.target === target),
   )
   await removeBackends(machine, parts, [...(await findNodes(machine, devices)), ...nodes])
+  await forgetFiles(machine, after)
   await machine.record({ plugging: undefined })
 }
 

@@ -3,7 +3,6 @@ import { type Undo, withUndo } from '../../../host/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
 import type { Part } from '../definition/parts.ts'
-import { unsupported } from '../definition/unsupported.ts'
 import { deviceParts } from '../devices/devices.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { DiskImages } from '../machine/preflight.ts'
@@ -53,13 +52,6 @@ interface PartsBetween {
 
 /** Says them to QEMU in order; what was said is taken back when a later one is refused. */
 export async function plugIn({ monitor }: Machine, parts: readonly Part[]): Promise<void> {
-  // Their numbers of open files are those of a start: in a machine that runs they are of something else.
-  if (parts.some((part) => part.option === 'netdev' && part.type === 'tap'))
-    throw unsupported(
-      'devices.interfaces',
-      'a card on a bridge or link of the host can only be given to a machine that is off',
-      "Change the definition ('--config'), and start it anew.",
-    )
   await withUndo(async (undo) => {
     for (const part of parts) {
       const { command, args } = addCommand(part)

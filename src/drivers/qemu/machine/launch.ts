@@ -9,14 +9,15 @@ import type { Context } from '../context.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
 import { setPasswords } from '../devices/screen-passwords.ts'
-import { openTaps } from '../devices/taps.ts'
-import { endTpm, startTpm } from '../devices/tpm.ts'
+import { startTpm } from '../devices/tpm.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
 import { refuseTransient, removeOverlays, withOverlays } from '../disks/transient.ts'
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
+import { openHostSide } from '../network/host-side.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from '../qmp/index.ts'
 import { startClock, watchBoot } from '../usage/timeline.ts'
 import { filesAtStart } from './access.ts'
+import { endCompanion } from './companion.ts'
 import {
   guestEnvironment,
   makeConsoleLogs,
@@ -120,24 +121,24 @@ async function launchAs(
     throw new VisorError('cancelled', `The start of domain '${definition.name}' was cancelled.`)
   const images = await withOverlays(definition, found, paths)
   clock.mark('preflight')
+  const args = buildCommandLine({
+    ...{ definition, emulator, paths, images, memory },
+    incoming: incoming !== undefined || listen !== undefined,
+  })
+  const tpm = await startTpm(context, definition, paths, user)
+  const endTpm = async (error: unknown): Promise<never> => {
+    if (tpm) await endCompanion(tpm)
+    throw error
+  }
+  const hostSide = await openHostSide(context, definition, user).catch(endTpm)
   const details = {
-    definition,
+    definition: hostSide.definition,
     id,
     startedAt: new Date().toISOString(),
     paused,
     ...(incoming?.id === undefined ? {} : { restoring: incoming.id }),
     ...options.details,
   }
-  const args = buildCommandLine({
-    ...{ definition, emulator, paths, images, memory },
-    incoming: incoming !== undefined || listen !== undefined,
-  })
-  const tpm = await startTpm(context, definition, paths, user)
-  const endOfTpm = async (error: unknown): Promise<never> => {
-    if (tpm) await endTpm(tpm)
-    throw error
-  }
-  const taps = await openTaps(definition).catch(endOfTpm)
   const guest = await spawnGuest({
     directory: paths.directory,
     name: `qemu-${definition.uuid}`,
@@ -145,7 +146,7 @@ async function launchAs(
     args: arrange ? arrange(args) : args,
     env: guestEnvironment(definition, paths, user),
     sockets: 1,
-    files: taps.filesWith(typeof incoming?.source === 'object' ? incoming.source.fd : undefined),
+    files: hostSide.filesWith(typeof incoming?.source === 'object' ? incoming.source.fd : undefined),
     cgroups: context.cgroups,
     cgroupLimits: hostLimits(definition),
     owner: context.owner,
@@ -158,14 +159,18 @@ async function launchAs(
     ],
     details,
   })
-    .catch(endOfTpm)
-    .finally(() => taps.close())
+    .catch(async (error) => {
+      await hostSide.end()
+      return endTpm(error)
+    })
+    .finally(() => hostSide.close())
   clock.mark('spawn')
   const state: MachineState = paused
     ? { state: 'paused', reason: 'user' }
     : { state: 'running', reason: incoming ? 'restored' : 'booted' }
   const machine = openMachine({ guest, details, state, paths, log: context.log, tell: options.tell })
-  if (tpm) machine.companions.add(() => endTpm(tpm))
+  if (tpm) machine.companions.add(() => endCompanion(tpm))
+  hostSide.follow(machine)
   try {
     const [socket] = guest.sockets
     if (!socket) throw new VisorError('internal', 'There is no socket to the monitor.')

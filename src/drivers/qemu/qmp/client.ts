@@ -9,7 +9,9 @@
  * Commands may be given at any time: those given before `ready` are sent right behind `qmp_capabilities`,
  * as QEMU answers in order. In `closed` every command fails, and those under way have failed.
  */
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { sendFile } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { lineCutter } from './lines.ts'
 import { parseMessage, type QmpEvent, type QmpFailure, type QmpGreeting, type QmpMessage } from './message.ts'
@@ -19,6 +21,8 @@ export interface ExecuteOptions {
   readonly timeoutMs?: number
   /** Fails with `cancelled`; QEMU may still do it. */
   readonly signal?: AbortSignal
+  /** An open file that goes with it, for `getfd`: only over a unix socket. */
+  readonly file?: number
 }
 
 export interface QmpClient {
@@ -134,12 +138,13 @@ export function qmpClient(stream: Duplex, options: QmpOptions): QmpClient {
   async function execute(
     command: string,
     args?: Readonly<Record<string, unknown>>,
-    { timeoutMs: limit = defaultTimeoutMs, signal }: ExecuteOptions = {},
+    { timeoutMs: limit = defaultTimeoutMs, signal, file }: ExecuteOptions = {},
   ): Promise<unknown> {
     if (state === 'closed') throw gone(name)
     if (signal?.aborted) throw cancelled(name, command)
     const { id, promise, line } = ask(command, args)
-    if (state === 'greeting') waiting.push(line)
+    if (file !== undefined) sendWith(file, id, line)
+    else if (state === 'greeting') waiting.push(line)
     else stream.write(line)
     const giveUp = (error: VisorError) => {
       pending.get(id)?.reject(error)
@@ -154,6 +159,19 @@ export function qmpClient(stream: Duplex, options: QmpOptions): QmpClient {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
     }
+  }
+
+  function sendWith(file: number, id: number, line: string): void {
+    const sent =
+      stream instanceof Socket
+        ? greeting.promise.then(() => sendFile(stream, line, file))
+        : Promise.reject(new Error('it is no socket'))
+    sent.catch((cause: Error) => {
+      const asked = pending.get(id)
+      pending.delete(id)
+      const what = `The monitor of domain '${name}' took no open file: ${cause.message}.`
+      asked?.reject(new VisorError('failed', what, { cause }))
+    })
   }
 
   const patience = setTimeout(() => end(slow(name, 'qmp_capabilities', timeoutMs)), timeoutMs)

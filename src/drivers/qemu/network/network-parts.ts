@@ -3,7 +3,8 @@ import type { Interface, PortForward } from '../../../model/index.ts'
 import type { Fields, ListText } from '../definition/key-value.ts'
 import { device, netdev, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
-import { type Place, pci } from './device-place.ts'
+import { type Place, pci } from '../devices/device-place.ts'
+import { isPasst, passtPart, passtSocket } from './passt.ts'
 import { isTap } from './taps.ts'
 
 const virtioCards: Readonly<Record<string, string>> = {
@@ -85,6 +86,7 @@ function netdevOf(one: Interface, id: string, path: string, place: Place): Part 
   }
   switch (one.type) {
     case 'user':
+      if (isPasst(one)) return passtPart(id, passtSocket(place.paths, one.alias ?? ''))
       return netdev('user', { id, ...userFields(one, path) })
     case 'mcast':
       return netdev('socket', { id, mcast: `${host}:${port}` })
@@ -114,6 +116,10 @@ function refuseOther(one: Interface, path: string): void {
     if (one.ips.length > 0) throw unsupported(`${path}.ips`, "needs an interface of type 'user'")
     if (one.backend === 'passt') throw unsupported(`${path}.backend`, "needs an interface of type 'user'")
   }
+  if (!isPasst(one))
+    for (const key of ['dev', 'backendLog'] as const)
+      if (one[key] !== undefined)
+        throw unsupported(`${path}.${key}`, "needs an interface of type 'user' with the backend 'passt'")
   if (sockets.includes(type) && one.sourcePort === undefined)
     throw unsupported(`${path}.sourcePort`, `is needed for an interface of type '${type}'`)
   if (type === 'udp' && one.localPort === undefined)

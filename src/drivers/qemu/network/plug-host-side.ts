@@ -1,0 +1,106 @@
+/** What is at the host's end of the cable of a card that is plugged into a machine that runs. */
+import type { Interface } from '../../../model/index.ts'
+import type { Context } from '../context.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import type { Fields } from '../definition/key-value.ts'
+import type { Part } from '../definition/parts.ts'
+import { endCompanion } from '../machine/companion.ts'
+import type { Machine } from '../machine/machine.ts'
+import { isPasst, startPasst } from './passt.ts'
+import { isTap, openTaps } from './taps.ts'
+
+export interface PluggedSide {
+  /** The parts of the card, with the names by which QEMU knows its open files. */
+  readonly parts: readonly Part[]
+  /** The definition with the name that a link of the host has got. */
+  readonly definition: CompleteDefinition
+  /** QEMU has what it needs: closes what is open here. */
+  close(): void
+  /** The card was refused: nothing of it stays. */
+  end(): Promise<void>
+}
+
+/** Makes that of one card of `definition`. Fails as `openTap` and `startPasst` do; nothing is left then. */
+export async function plugHostSide(
+  context: Context,
+  machine: Machine,
+  definition: CompleteDefinition,
+  { alias = '', parts }: { readonly alias?: string | undefined; readonly parts: readonly Part[] },
+): Promise<PluggedSide> {
+  const one = definition.devices.interfaces.find((card) => card.alias === alias)
+  if (one && isPasst(one)) return plugPasst(context, machine, definition, { one, parts })
+  if (one && isTap(one)) return plugTap(machine, definition, { one, parts })
+  return { parts, definition, close() {}, end: async () => {} }
+}
+
+interface Plugged {
+  readonly one: Interface
+  readonly parts: readonly Part[]
+}
+
+async function plugPasst(
+  context: Context,
+  machine: Machine,
+  definition: CompleteDefinition,
+  { one, parts }: Plugged,
+): Promise<PluggedSide> {
+  const process = await startPasst(context, definition, one, machine.guest.user)
+  const end = () => endCompanion(process)
+  machine.companions.add(end)
+  return {
+    ...{ parts, definition },
+    close() {},
+    async end() {
+      machine.companions.delete(end)
+      await end()
+    },
+  }
+}
+
+/** QEMU gets the files by its monitor, under names, and takes them from there. */
+async function plugTap(
+  { monitor }: Machine,
+  definition: CompleteDefinition,
+  { one, parts }: Plugged,
+): Promise<PluggedSide> {
+  const { devices } = definition
+  const taps = await openTaps({ devices: { ...devices, interfaces: [one] } })
+  const names: string[] = []
+  const end = async () => {
+    taps.close()
+    for (const name of names) await monitor.execute('closefd', { fdname: name }).catch(() => {})
+  }
+  try {
+    for (const [index, file] of taps.descriptors.entries()) {
+      const name = fileName(one.alias, index)
+      await monitor.execute('getfd', { fdname: name }, { file })
+      names.push(name)
+    }
+  } catch (error) {
+    await end()
+    throw error
+  }
+  return {
+    parts: parts.map((part) => withFiles(part, names)),
+    definition: taps.named(definition),
+    close: taps.close,
+    end,
+  }
+}
+
+/** The name of an open file in QEMU: one that begins with a digit would be a number. */
+const fileName = (alias: string | undefined, index: number) => `tap-${alias}-${index}`
+
+function withFiles(part: Part, names: readonly string[]): Part {
+  if (part.option !== 'netdev' || part.type !== 'tap') return part
+  const { fd: _fd, fds: _fds, ...fields } = part.fields
+  const files: Fields = names.length > 1 ? { fds: names.join(':') } : { fd: names[0] }
+  return { ...part, fields: { ...fields, ...files } }
+}
+
+/** Files that a daemon before gave to QEMU for a card that never came. */
+export async function forgetFiles({ monitor }: Machine, { devices }: CompleteDefinition): Promise<void> {
+  for (const { alias, queues = 1 } of devices.interfaces.filter(isTap))
+    for (let index = 0; index < queues; index++)
+      await monitor.execute('closefd', { fdname: fileName(alias, index) }).catch(() => {})
+}

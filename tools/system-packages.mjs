@@ -19,6 +19,8 @@ const packages = [
   { name: 'swtpm', program: 'swtpm', for: ['test'], peer: true },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
+  { name: 'dnsmasq-base', program: 'dnsmasq', for: ['test'], peer: true },
+  { name: 'ipxe-qemu', file: '/usr/lib/ipxe/qemu/pxe-e1000e.rom', for: ['test'], peer: true },
   { name: 'passt', program: 'passt', for: ['test'], peer: true },
   { name: 'iproute2', program: 'ip', for: ['start', 'test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },

@@ -62,6 +62,19 @@ async function loadFile(file: string): Promise<DefinitionDocument[]> {
   }
 }
 
+/** What a file says, read by `parse`; its errors name the file. */
+export async function loadAs<T>(
+  file: string,
+  parse: (text: string, format: DefinitionFormat) => T,
+): Promise<T> {
+  const { text, format, name } = await loadText(file)
+  try {
+    return parse(text, format)
+  } catch (error) {
+    throw inFile(error, name)
+  }
+}
+
 /** A text in whichever notation, and what to call where it is from; `-` is standard input. */
 export async function loadText(
   file: string,

@@ -81,4 +81,40 @@ devices:
     assert.equal(code, 2)
     assert.match(stderr, /bad\.xml:2:11:/u)
   })
+
+  test('snapshots and checkpoints as virsh has them, in and out as XML', async () => {
+    spawnSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(directory, 'still.qcow2'), '1M'])
+    await writeFile(
+      join(directory, 'still.yaml'),
+      `{ type: qemu, name: still, memoryKiB: 65536, devices: { disks: [{ target: vda, format: qcow2, file: '${join(directory, 'still.qcow2')}' }] } }`,
+    )
+    await succeed('define', 'still.yaml')
+    const asked = await succeed(
+      ...['snapshot-create-as', 'still', 'first', 'the beginning', '--print-xml'],
+      ...['--diskspec', `vda,snapshot=external,file=${join(directory, 'still.first')}`],
+    )
+    assert.match(asked.stdout, /<name>first<\/name>\n {2}<description>the beginning</u)
+    await writeFile(join(directory, 'first.xml'), asked.stdout)
+    await succeed('snapshot-create', 'still', 'first.xml', '--disk-only', '--atomic')
+    const printed = (await succeed('snapshot-dumpxml', 'still', 'first')).stdout
+    assert.match(printed, /<state>shutoff<.*<source file='[^']*still\.first'\/>.*<domain type='qemu'>/su)
+    await writeFile(
+      join(directory, 'bad.xml'),
+      '<domainsnapshot>\n  <state>asleep</state>\n</domainsnapshot>\n',
+    )
+    const bad = await visor('snapshot-create', 'still', 'bad.xml')
+    assert.deepEqual([bad.code, /bad\.xml:2:/u.test(bad.stderr)], [2, true], bad.stderr)
+    await writeFile(join(directory, 'point.xml'), '<domaincheckpoint><name>p</name></domaincheckpoint>')
+    await succeed('checkpoint-create', 'still', 'point.xml')
+    assert.match(
+      (await succeed('checkpoint-dumpxml', 'still', 'p')).stdout,
+      /<disk name='vda' checkpoint='bitmap'/u,
+    )
+    await writeFile(join(directory, 'backup.xml'), '<domainbackup/>')
+    // A machine that is off has nothing to be read while it is written.
+    assert.equal((await visor('backup-begin', 'still', 'backup.xml')).code, 4)
+    await succeed('checkpoint-delete', 'still', 'p')
+    await succeed('snapshot-delete', 'still', 'first')
+    await succeed('undefine', 'still')
+  })
 })

@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
-import type { Checkpoint } from '../../model/index.ts'
+import { checkpointRequest } from '../../driver/index.ts'
+import { type Checkpoint, formatCheckpoint, parseCheckpoint } from '../../model/index.ts'
 import type { Context } from '../context.ts'
+import { loadAs } from '../documents.ts'
 import { addExamples } from '../help.ts'
 import { formatTable } from '../table.ts'
 import { safeText } from '../text-width.ts'
@@ -22,6 +24,24 @@ export function configure(command: Command, context: Context): void {
     )
     .action((domain: string, name: string | undefined, flags: CreateFlags) =>
       createCheckpoint(context, domain, name, flags),
+    )
+  create.option('--xml <file>', "as libvirt's XML (or YAML, JSON) describes it; '-' is standard input")
+  command
+    .command('create-from', { hidden: true })
+    .description('Make a checkpoint as a file describes it.')
+    .argument('<domain>', 'name or uuid')
+    .argument('[file]', "libvirt's XML, YAML or JSON; '-' is standard input")
+    .action((domain: string, file: string | undefined) =>
+      createCheckpoint(context, domain, undefined, { disk: [], ...(file !== undefined && { xml: file }) }),
+    )
+  command
+    .command('show')
+    .description('Show a checkpoint as it is described.')
+    .argument('<domain>', 'name or uuid')
+    .argument('<name>', 'of the checkpoint')
+    .option('--xml', "as libvirt's XML rather than YAML")
+    .action((domain: string, name: string, { xml }: { xml?: true }) =>
+      showCheckpoint(context, domain, name, xml ? 'xml' : 'yaml'),
     )
   const list = command
     .command('list')
@@ -45,17 +65,20 @@ export function configure(command: Command, context: Context): void {
 interface CreateFlags {
   readonly description?: string
   readonly disk: readonly string[]
+  readonly xml?: string
 }
 
 async function createCheckpoint(
   { connected, output, signal }: Context,
   domain: string,
   name: string | undefined,
-  { description, disk }: CreateFlags,
+  { description, disk, xml }: CreateFlags,
 ): Promise<void> {
-  const made = await connected((connection) =>
+  const wanted = xml === undefined ? undefined : await loadAs(xml, parseCheckpoint)
+  const made = await connected(async (connection) =>
     connection.checkpoints.create(domain, {
       signal,
+      ...(wanted && checkpointRequest(wanted, await connection.domains.describe(domain))),
       ...(name !== undefined && { name }),
       ...(description !== undefined && { description }),
       ...(disk.length > 0 && { disks: disk }),
@@ -63,6 +86,16 @@ async function createCheckpoint(
   )
   output.print(made, () => (output.quiet ? `${made.name}\n` : ''))
   output.note(`${output.noteColours.green('✓')} checkpoint ${made.name} of ${safeText(domain)} is made`)
+}
+
+async function showCheckpoint(
+  { connected, output }: Context,
+  domain: string,
+  name: string,
+  format: 'xml' | 'yaml',
+): Promise<void> {
+  const found = await connected((connection) => connection.checkpoints.describe(domain, name))
+  output.print(found, () => formatCheckpoint(found, format))
 }
 
 async function listCheckpoints({ connected, output }: Context, domain: string): Promise<void> {

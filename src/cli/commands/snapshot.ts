@@ -1,7 +1,15 @@
 import type { Command } from 'commander'
-import type { CompleteConnection, CreateSnapshotOptions } from '../../driver/index.ts'
-import { type Snapshot, VisorError } from '../../model/index.ts'
+import { type CompleteConnection, type CreateSnapshotOptions, snapshotRequest } from '../../driver/index.ts'
+import {
+  formatSnapshot,
+  parseSnapshot,
+  type Snapshot,
+  type SnapshotDefinition,
+  VisorError,
+} from '../../model/index.ts'
 import type { Context } from '../context.ts'
+import { parseDiskSpec, parseMemSpec } from '../diskspec.ts'
+import { loadAs } from '../documents.ts'
 import { addExamples } from '../help.ts'
 import type { Colours, Output } from '../output.ts'
 import { formatSection, safe } from '../page.ts'
@@ -17,6 +25,8 @@ export function configure(command: Command, context: Context): void {
     .description('Take a snapshot: of the disks, and of the memory too when the machine runs.')
     .argument('<domain>', 'name or uuid')
     .argument('[name]', 'of the snapshot; made from the time without')
+    .argument('[description]', 'any text about it')
+    .option('--xml <file>', "as libvirt's XML (or YAML, JSON) describes it; '-' is standard input")
     .option('-d, --description <text>', 'any text about it')
     .option('--disk-only', 'only the disks, also of a machine that runs')
     .option('--internal', 'keep it in the images themselves, which must be qcow2')
@@ -24,8 +34,29 @@ export function configure(command: Command, context: Context): void {
     .option('--live', 'let the guest go on while its memory is written')
     .option('--quiesce', 'have the guest agent freeze the file systems meanwhile')
     .option('--disk <target>', 'only this disk; repeat for more', collect, [])
-    .action((domain: string, name: string | undefined, flags: CreateFlags) =>
-      createSnapshot(context, domain, name, flags),
+    .option('--diskspec <disk>', 'vda,snapshot=no|internal|external,file=/path; repeat for more', collect, [])
+    .option('--memspec <memory>', 'file=/path,snapshot=no|internal|external')
+    .option('--print-xml', 'only print what would be asked for, as XML')
+    .option('--atomic', 'all disks or none, which is always so')
+    .action((domain: string, name: string | undefined, description: string | undefined, flags: CreateFlags) =>
+      createSnapshot(context, domain, name, { ...(description !== undefined && { description }), ...flags }),
+    )
+  command
+    .command('create-from', { hidden: true })
+    .description('Take a snapshot as a file describes it.')
+    .argument('<domain>', 'name or uuid')
+    .argument('[file]', "libvirt's XML, YAML or JSON; '-' is standard input")
+    .option('--disk-only', 'only the disks, also of a machine that runs')
+    .option('--live', 'let the guest go on while its memory is written')
+    .option('--quiesce', 'have the guest agent freeze the file systems meanwhile')
+    .option('--atomic', 'all disks or none, which is always so')
+    .action((domain: string, file: string | undefined, flags: Omit<CreateFlags, 'disk' | 'diskspec'>) =>
+      createSnapshot(context, domain, undefined, {
+        disk: [],
+        diskspec: [],
+        ...flags,
+        ...(file !== undefined && { xml: file }),
+      }),
     )
   const list = command
     .command('list')
@@ -43,7 +74,11 @@ export function configure(command: Command, context: Context): void {
     .description('Show a snapshot and the files it has; the current one without a name.')
     .argument('<domain>', 'name or uuid')
     .argument('[name]', 'of the snapshot')
-    .action((domain: string, name: string | undefined) => showSnapshot(context, domain, name))
+    .option('--xml', "as libvirt's XML, with the machine as it was")
+    .option('--yaml', 'the same as YAML')
+    .action((domain: string, name: string | undefined, flags: ShowFlags) =>
+      showSnapshot(context, domain, name, flags),
+    )
   const revert = command
     .command('revert')
     .description(
@@ -76,10 +111,14 @@ export function configure(command: Command, context: Context): void {
   addExamples(create, [
     ['visor snapshot create web', 'its name is the time'],
     ['visor snapshot create web night --disk-only --quiesce', 'only the disks, with file systems at rest'],
+    ['visor snapshot create web --xml night.xml', "what libvirt's <domainsnapshot> asks for"],
   ])
   addExamples(list, [['visor snapshot list web', 'oldest first']])
   addExamples(tree, [['visor snapshot tree web', 'the current one is marked']])
-  addExamples(show, [['visor snapshot show web', 'the current one']])
+  addExamples(show, [
+    ['visor snapshot show web', 'the current one'],
+    ['visor snapshot show web night --xml', 'what virsh snapshot-dumpxml prints'],
+  ])
   addExamples(revert, [['visor snapshot revert web first --paused', 'to look at it before it goes on']])
   addExamples(remove, [['visor snapshot remove web first --children', 'with all that came after it']])
 }
@@ -94,15 +133,46 @@ interface CreateFlags {
   readonly live?: true
   readonly quiesce?: true
   readonly disk: readonly string[]
+  readonly diskspec: readonly string[]
+  readonly memspec?: string
+  readonly xml?: string
+  readonly printXml?: true
+}
+
+/** What a file and the words of virsh ask for; undefined where there are none. */
+async function readWanted({
+  xml,
+  diskspec,
+  memspec,
+  printXml,
+}: CreateFlags): Promise<SnapshotDefinition | undefined> {
+  if (xml === undefined && diskspec.length === 0 && memspec === undefined && !printXml) return undefined
+  const base = xml === undefined ? parseSnapshot('{}') : await loadAs(xml, parseSnapshot)
+  return {
+    ...base,
+    ...(memspec !== undefined && parseMemSpec(memspec)),
+    disks: [...base.disks, ...diskspec.map(parseDiskSpec)],
+  }
 }
 
 async function createSnapshot(
   context: Context,
   domain: string,
   name: string | undefined,
-  { description, diskOnly, internal, external, live, quiesce, disk }: CreateFlags,
+  flags: CreateFlags,
 ): Promise<void> {
+  const { description, diskOnly, internal, external, live, quiesce, disk } = flags
   const { output, signal } = context
+  const wanted = await readWanted(flags)
+  if (flags.printXml && wanted) {
+    const whole = {
+      ...wanted,
+      ...(name !== undefined && { name }),
+      ...(description !== undefined && { description }),
+    }
+    output.print(whole, () => formatSnapshot(whole, 'xml'))
+    return
+  }
   if (internal && external)
     throw new VisorError('invalid-argument', 'A snapshot is either internal or external, not both.')
   const options: CreateSnapshotOptions = {
@@ -115,11 +185,12 @@ async function createSnapshot(
     ...(quiesce && { quiesce }),
     ...(disk.length > 0 && { disks: disk }),
   }
-  const taken = await context.connected((connection) =>
-    withProgress(output, `Taking a snapshot of ${domain}`, signal, (call) =>
-      connection.snapshots.create(domain, { ...options, ...call }),
-    ),
-  )
+  const taken = await context.connected(async (connection) => {
+    const asked = wanted && snapshotRequest(wanted, await connection.domains.describe(domain))
+    return withProgress(output, `Taking a snapshot of ${domain}`, signal, (call) =>
+      connection.snapshots.create(domain, { ...asked, ...options, ...call }),
+    )
+  })
   output.print(taken, () => (output.quiet ? `${taken.name}\n` : ''))
   output.note(
     `${output.noteColours.green('✓')} snapshot ${safeText(taken.name)} of ${safeText(domain)} is taken: ${describeContent(taken)}`,
@@ -197,7 +268,24 @@ async function find(
   })
 }
 
-async function showSnapshot({ connected, output }: Context, domain: string, name?: string): Promise<void> {
+interface ShowFlags {
+  readonly xml?: true
+  readonly yaml?: true
+}
+
+async function showSnapshot(
+  { connected, output }: Context,
+  domain: string,
+  name: string | undefined,
+  { xml, yaml }: ShowFlags,
+): Promise<void> {
+  if (xml || yaml) {
+    const definition = await connected(async (connection) =>
+      connection.snapshots.describe(domain, (await find(connection, domain, name)).name),
+    )
+    output.print(definition, () => formatSnapshot(definition, xml ? 'xml' : 'yaml'))
+    return
+  }
   const snapshot = await connected((connection) => find(connection, domain, name))
   output.print(snapshot, () => formatSnapshotPage(snapshot, output.colours))
 }

@@ -1,5 +1,11 @@
 /** Snapshots and checkpoints of a domain. */
-import { Checkpoint, Snapshot, schema as s } from '../../model/index.ts'
+import {
+  Checkpoint,
+  CheckpointDefinition,
+  Snapshot,
+  SnapshotDefinition,
+  schema as s,
+} from '../../model/index.ts'
 import type { CallOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
 
@@ -16,6 +22,10 @@ export interface CreateSnapshotOptions extends CallOptions {
   readonly quiesce?: boolean
   /** Only these disks, by target name. */
   readonly disks?: readonly string[]
+  /** The files that disks go on in, each to be made; beside those in use without it. */
+  readonly overlays?: readonly { readonly disk: string; readonly file: string }[]
+  /** The file for memory and devices, to be made; one of the driver's own without it. */
+  readonly memoryFile?: string
 }
 
 export interface RevertSnapshotOptions extends CallOptions {
@@ -37,6 +47,8 @@ export interface Snapshots {
   /** Of a domain, parents before children. */
   list(domain: string): Promise<Snapshot[]>
   get(domain: string, snapshot: string): Promise<Snapshot>
+  /** In libvirt's words, with the machine as it was. */
+  describe?(domain: string, snapshot: string): Promise<SnapshotDefinition>
   create?(domain: string, options?: CreateSnapshotOptions): Promise<Snapshot>
   /** Takes the domain back; what it was since is lost unless another snapshot has it. */
   revert?(domain: string, snapshot: string, options?: RevertSnapshotOptions): Promise<void>
@@ -44,6 +56,7 @@ export interface Snapshots {
   remove?(domain: string, snapshot: string, options?: RemoveSnapshotOptions): Promise<void>
 }
 
+const aPath = { pattern: /^\//u, patternName: 'an absolute path', maxLength: 4095 } as const
 const flag = (doc: string) => s.boolean(doc, { optional: true })
 
 export const snapshotOperations = {
@@ -54,6 +67,13 @@ export const snapshotOperations = {
     result: s.array('snapshots', Snapshot),
   },
   get: { access: 'read', doc: 'A snapshot.', key: 'domain', item: 'snapshot', result: Snapshot },
+  describe: {
+    access: 'read',
+    doc: "A snapshot in libvirt's words, with the machine as it was.",
+    key: 'domain',
+    item: 'snapshot',
+    result: SnapshotDefinition,
+  },
   create: {
     access: 'admin',
     doc: 'Takes a snapshot.',
@@ -68,6 +88,15 @@ export const snapshotOperations = {
       live: flag('let the guest go on while its memory is written'),
       quiesce: flag('have the guest agent freeze the file systems meanwhile'),
       disks: s.array('only these disks, by target name', s.string('name'), { optional: true, maxItems: 512 }),
+      overlays: s.array(
+        'files that disks go on in, which are made',
+        s.object('SnapshotOverlay', 'A file that a disk goes on in', {
+          disk: s.string('target name of the disk', { maxLength: 64 }),
+          file: s.string('file that is made', aPath),
+        }),
+        { optional: true, maxItems: 512 },
+      ),
+      memoryFile: s.string('file for memory and devices, which is made', { optional: true, ...aPath }),
     }),
     result: Snapshot,
     long: true,
@@ -107,6 +136,8 @@ export interface CreateCheckpointOptions extends CallOptions {
 export interface Checkpoints {
   /** Of a domain, oldest first. */
   list(domain: string): Promise<Checkpoint[]>
+  /** In libvirt's words. */
+  describe?(domain: string, checkpoint: string): Promise<CheckpointDefinition>
   create?(domain: string, options?: CreateCheckpointOptions): Promise<Checkpoint>
   remove?(domain: string, checkpoint: string, options?: CallOptions): Promise<void>
 }
@@ -117,6 +148,13 @@ export const checkpointOperations = {
     doc: 'The checkpoints of a domain, oldest first.',
     key: 'domain',
     result: s.array('checkpoints', Checkpoint),
+  },
+  describe: {
+    access: 'read',
+    doc: "A checkpoint in libvirt's words.",
+    key: 'domain',
+    item: 'checkpoint',
+    result: CheckpointDefinition,
   },
   create: {
     access: 'admin',

@@ -75,15 +75,20 @@ export async function makeImage(
   }
 }
 
-/** A path beside `file` that names what it is for, and that is not taken. */
-export async function freePath(directory: string, file: string, word: string): Promise<string> {
+/** A path beside `file` that names what it is for, and that is not taken: neither there nor about to be made. */
+export async function freePath(
+  directory: string,
+  file: string,
+  word: string,
+  taken: ReadonlySet<string> = new Set(),
+): Promise<string> {
   const stem = basename(file)
     .replace(/\.(?:qcow2|raw|img)$/iu, '')
     .slice(0, 100)
   const safe = word.replace(/[^\w.-]/gu, '_').slice(0, 80)
   for (let number = 1; ; number++) {
     const path = join(directory, `${stem}.${safe}${number === 1 ? '' : `-${number}`}.overlay`)
-    if (!(await unlessMissing(stat(path)))) return path
+    if (!taken.has(path) && !(await unlessMissing(stat(path)))) return path
   }
 }
 

@@ -1,8 +1,9 @@
 /** Takes snapshots: in the images themselves, or by going on in overlays. */
 import { randomUUID } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { lstat, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { CreateSnapshotOptions } from '../../../driver/index.ts'
+import { unlessMissing } from '../../../host/index.ts'
 import { type Disk, type Snapshot, VisorError } from '../../../model/index.ts'
 import { freezeGuest } from '../agent/freeze.ts'
 import { thawGuest } from '../agent/index.ts'
@@ -14,7 +15,7 @@ import { takeExternal } from './external.ts'
 import { dropStrayFirmware, keepFirmware } from './firmware-state.ts'
 import { takeInternal } from './internal.ts'
 import { snapshotDirectory } from './keep.ts'
-import { describeSnapshot, type KeptSnapshot, type SnapshotTree } from './tree.ts'
+import { describeSnapshot, type KeptDisk, type KeptSnapshot, type SnapshotTree } from './tree.ts'
 
 /** A disk of a snapshot, and the file it has. */
 export interface ChosenDisk {
@@ -33,6 +34,7 @@ export function snapshotCreation(work: DiskWork) {
       const disks = chooseDisks(work, uuid, options)
       const kind = options.kind ?? chooseKind(tree, disks, machine !== undefined)
       const memory = machine && !options.diskOnly ? kind : 'no'
+      await checkFiles(disks, kind, memory, options)
       const kept = await plan(work, uuid, { name, disks, kind, memory, options })
       await quiesced(work, machine, options.quiesce ?? false, () =>
         kind === 'internal'
@@ -120,16 +122,16 @@ async function plan(
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const definition = definitionNow(registry, uuid)
   const parent = trees.get(uuid).current
-  const keptDisks = definition.devices.disks.map(async ({ target }) => {
-    const chosen = disks.find(({ disk }) => disk.target === target)
-    if (!chosen) return { name: target, snapshot: 'no' as const }
-    if (kind === 'internal') return { name: target, snapshot: 'internal' as const }
-    const { path, type } = chosen.file
-    const overlay = await freePath(type === 'file' ? dirname(path) : directory, path, name)
-    return { name: target, snapshot: 'external' as const, overlay }
+  const overlays = kind === 'external' ? await planOverlays(disks, { name, directory, options }) : undefined
+  const keptDisks = definition.devices.disks.map(({ target }): KeptDisk => {
+    if (!disks.some(({ disk }) => disk.target === target)) return { name: target, snapshot: 'no' }
+    const overlay = overlays?.get(target)
+    return overlay === undefined
+      ? { name: target, snapshot: 'internal' }
+      : { name: target, snapshot: 'external', overlay }
   })
   const id = randomUUID().slice(0, 8)
-  const memoryFile = join(directory, `${id}.visor-state`)
+  const memoryFile = options.memoryFile ?? join(directory, `${id}.visor-state`)
   await dropStrayFirmware(directory, trees.get(uuid))
   const firmware =
     memory === 'no' ? await keepFirmware(definition, work.context.paths.of(uuid), directory, id) : undefined
@@ -143,9 +145,54 @@ async function plan(
     memory,
     ...(memory === 'external' ? { memoryFile } : {}),
     ...(firmware === undefined ? {} : { firmware }),
-    disks: await Promise.all(keptDisks),
+    disks: keptDisks,
     definition,
     inactive: registry.definition(uuid),
+  }
+}
+
+/** The files that disks go on in: those asked for, or free names beside the files in use. */
+async function planOverlays(
+  disks: readonly ChosenDisk[],
+  { name, directory, options }: { name: string; directory: string; options: CreateSnapshotOptions },
+): Promise<Map<string, string>> {
+  const overlays = new Map<string, string>()
+  for (const { disk, file } of disks) {
+    const given = options.overlays?.find((one) => one.disk === disk.target)?.file
+    const folder = file.type === 'file' ? dirname(file.path) : directory
+    // Two disks may be of one name but for its ending.
+    const taken = new Set(overlays.values())
+    overlays.set(disk.target, given ?? (await freePath(folder, file.path, name, taken)))
+  }
+  return overlays
+}
+
+/** What is asked for by name must fit, and be nothing that is there: work that fails removes what it made. */
+async function checkFiles(
+  disks: readonly ChosenDisk[],
+  kind: 'internal' | 'external',
+  memory: string,
+  { overlays = [], memoryFile }: CreateSnapshotOptions,
+): Promise<void> {
+  const files = [...overlays.map(({ file }) => file), ...(memoryFile === undefined ? [] : [memoryFile])]
+  const stray = overlays.find((one) => !disks.some(({ disk }) => disk.target === one.disk))
+  if (stray)
+    throw new VisorError('invalid-argument', `'${stray.disk}' is no disk of the snapshot.`, {
+      remedy: 'Name files only for disks that the snapshot is of.',
+    })
+  if (overlays.length > 0 && kind === 'internal')
+    throw new VisorError('invalid-argument', 'A snapshot within the images has no files of its own.')
+  if (memoryFile !== undefined && memory !== 'external')
+    throw new VisorError('invalid-argument', 'There is no memory that could be written to a file.', {
+      remedy: 'Only a snapshot of a machine that runs, external and with its memory, has such a file.',
+    })
+  for (const [index, path] of files.entries()) {
+    if (files.indexOf(path) !== index)
+      throw new VisorError('invalid-argument', `The file '${path}' is named twice.`)
+    if (await unlessMissing(lstat(path)))
+      throw new VisorError('already-exists', `There is already a file '${path}'.`, {
+        remedy: 'Name another one, or remove it.',
+      })
   }
 }
 

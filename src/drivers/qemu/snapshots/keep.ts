@@ -30,6 +30,8 @@ export function keepingSnapshots<D extends Pick<Domains, 'undefine' | 'destroy'>
       await domains.undefine?.(uuid, options)
       if (snapshots.length + checkpoints.length + made.length === 0) return
       await trees.put(uuid, { snapshots: [], checkpoints: [], made: [], bases: [] })
+      for (const { memoryFile } of snapshots)
+        if (memoryFile !== undefined) await rm(memoryFile, { force: true })
       for (const path of made) if (!kept.has(path)) await rm(path, { force: true })
       await rm(snapshotDirectory(work, uuid), { recursive: true, force: true })
     },

@@ -76,7 +76,8 @@ async function prepare(work: DiskWork, uuid: string, kept: KeptSnapshot): Promis
     }
     const { sizeBytes } = await inspectImage(file, { shared: true })
     const directory = file.type === 'file' ? dirname(file.path) : snapshotDirectory(work, uuid)
-    const path = await freePath(directory, file.path, kept.name)
+    const taken = new Set(overlays.map((one) => one.path))
+    const path = await freePath(directory, file.path, kept.name, taken)
     overlays.push({ path, base: file, sizeBytes })
     const to = { type: 'file', path, format: 'qcow2' } as const
     definition = replaceFile(definition, file.path, to)

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs'
 import { copyFile, rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { snapshotRequest } from '../../../driver/index.ts'
 import { runChecked } from '../../../host/index.ts'
+import { formatSnapshot, parseSnapshot } from '../../../model/index.ts'
 import { type DiskGround, disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
 import { talkTo } from '../testing/test-disk-guest.ts'
 import { fullDisk } from '../testing/test-full-disk.ts'
@@ -156,6 +158,80 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     await domains.destroy(uuid)
     await snapshots.remove(uuid, 'inside')
     assert.deepEqual(await ground.overlays(), [])
+  })
+
+  test('as XML asks for it, with files of its own, and as XML it is told', async () => {
+    const { snapshots, domains, checkpoints } = ground.connection
+    const uuid = await ground.define('raw', 'qcow2')
+    const guest = await ground.boot(uuid)
+    await guest.write(1, 'a', '1')
+    const file = (name: string) => join(ground.directory, name)
+    const wanted = parseSnapshot(`<domainsnapshot><name>asked</name>
+      <memory snapshot='external' file='${file('its, memory')}'/>
+      <disks><disk name='vdb' snapshot='external'><source file='${file('its, overlay')}'/></disk></disks>
+      </domainsnapshot>`)
+    const options = snapshotRequest(wanted, await domains.describe(uuid))
+    await snapshots.create(uuid, options)
+    const [first, second = ''] = await ground.filesOf(uuid)
+    assert.equal(first, file('its, overlay'))
+    assert.match(second, /\.asked\.overlay$/u)
+    assert.ok(existsSync(file('its, memory')))
+    await guest.write(1, 'a', '2')
+    // Files that are there stay as they are, whatever they are asked for.
+    for (const overlays of [[{ disk: 'vdb', file: second }], [{ disk: 'vdz', file: file('new') }]])
+      await assert.rejects(snapshots.create(uuid, { overlays }), { code: /already-exists|invalid-argument/u })
+    await assert.rejects(snapshots.create(uuid, { memoryFile: file('its, memory') }), {
+      code: 'already-exists',
+    })
+    assert.ok(existsSync(second) && existsSync(file('its, memory')))
+    const told = formatSnapshot(await snapshots.describe(uuid, 'asked'), 'xml')
+    assert.match(told, /<disk name='vdb' snapshot='external' type='file'>\n\s*<driver type='qcow2'\/>\n/u)
+    assert.match(told, /<memory snapshot='external' file='[^']*its, memory'\/>/u)
+    assert.equal(formatSnapshot(parseSnapshot(told), 'xml'), told)
+    await guest.close()
+    await snapshots.revert(uuid, 'asked')
+    const again = await ground.talk(uuid)
+    assert.equal(await again.read(1, 'a'), '1')
+    await checkpoints.create(uuid, { name: 'point', disks: ['vdc'] })
+    const point = await checkpoints.describe(uuid, 'point')
+    assert.deepEqual(
+      point.disks.map(({ name, checkpoint }) => [name, checkpoint]),
+      [
+        ['vda', 'no'],
+        ['vdb', 'no'],
+        ['vdc', 'bitmap'],
+      ],
+    )
+    await again.close()
+    await snapshots.remove(uuid, 'asked')
+    assert.equal(existsSync(file('its, memory')), false)
+    await domains.destroy(uuid)
+  })
+
+  test('disks that differ only in the endings of their names go on in files of their own', async () => {
+    const { snapshots, domains } = ground.connection
+    const disks: { file: string; format: 'raw' | 'qcow2'; target: string }[] = [
+      { file: join(ground.directory, 'twin.raw'), format: 'raw', target: 'vdb' },
+      { file: join(ground.directory, 'twin.qcow2'), format: 'qcow2', target: 'vdc' },
+    ]
+    for (const { file, format } of disks)
+      await runChecked('qemu-img', ['create', '-q', '-f', format, file, '1M'])
+    const { uuid } = await domains.define({
+      type: 'qemu',
+      name: 'twins',
+      memoryKiB: 32_768,
+      devices: { disks },
+    })
+    await snapshots.create(uuid, { name: 'one', kind: 'external' })
+    await snapshots.revert(uuid, 'one')
+    const { devices } = await domains.describe(uuid)
+    assert.equal(new Set(devices.disks.map(({ file }) => file)).size, 2)
+    await snapshots.remove(uuid, 'one')
+    assert.deepEqual(
+      (await domains.describe(uuid)).devices.disks.map(({ file }) => file),
+      disks.map(({ file }) => file),
+    )
+    await domains.undefine(uuid)
   })
 
   test('a domain is not forgotten without its snapshots', async () => {

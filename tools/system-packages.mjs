@@ -17,6 +17,7 @@ const packages = [
   { name: 'qemu-system-misc', program: 'qemu-system-riscv64', for: ['test'], peer: true },
   { name: 'ovmf', file: '/usr/share/OVMF/OVMF_CODE_4M.fd', for: ['test'], peer: true },
   { name: 'swtpm', program: 'swtpm', for: ['test'], peer: true },
+  { name: 'mtools', program: 'mformat', for: ['test'], peer: true },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
   { name: 'dnsmasq-base', program: 'dnsmasq', for: ['test'], peer: true },

@@ -66,7 +66,8 @@ function buildBoot(
   // Secure Boot is a matter of UEFI, without which an ARM machine starts no disk.
   const uefi =
     own.firmware === 'uefi' || own.secureBoot || (arch === 'aarch64' && !direct && own.firmware === undefined)
-  const kernel = own.kernel ?? (uefi ? image?.packedKernel : undefined) ?? direct
+  // An unpacked one is started by no UEFI, and beside a TPM not by a BIOS either.
+  const kernel = own.kernel ?? (uefi || own.tpm ? image?.packedKernel : undefined) ?? direct
   const initrd = own.kernel === undefined ? (own.initrd ?? image?.initrd) : own.initrd
   const ofImage = image && own.kernel === undefined ? kernelCommandLine(image, name) : undefined
   const commandLine = own.commandLine ?? ofImage

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -127,7 +127,7 @@ describe('Boards', { skip: noQemu }, () => {
   }
 
   const skipTpm = noImages || noSwtpm || (others[0]?.missing ?? 'qemu-system-aarch64 is not installed')
-  // Linux for clouds has no driver of a PC's module; that of ARM has.
+  // That of a PC is in secure-boot.system.test.ts.
   test('a TPM has registers that count, and keeps its state', {
     skip: skipTpm,
     timeout: 240_000,
@@ -143,6 +143,16 @@ describe('Boards', { skip: noQemu }, () => {
     assert.deepEqual(await readdir(join(directory, 'run/tpm')), [])
     await connection.domains.undefine(uuid)
     assert.equal(existsSync(join(directory, 'state/qemu/tpm', uuid)), false)
+  })
+
+  test('a TPM that a guest could not find is refused', { skip: noSwtpm }, async () => {
+    const kernel = join(directory, 'vmlinux')
+    await writeFile(kernel, '\x7fELF')
+    const wanted = small('tpm-unpacked', { os: { kernel, initrd: disk }, devices: { tpms: [{}] } })
+    await assert.rejects(connection.domains.define(wanted), {
+      code: 'unsupported-config',
+      remedy: /vmlinuz/u,
+    })
   })
 
   test('a TPM is found again by a later daemon, and ends with its machine', { skip: noSwtpm }, async () => {

@@ -2,9 +2,9 @@
  * Trusted platform modules: swtpm, a process beside that of the machine. It ends by itself when QEMU lets go of
  * it, and is found again by a later daemon as machines are. Source: swtpm(8), qemu(1) "-tpmdev".
  */
-import { lchown, mkdir, readdir } from 'node:fs/promises'
+import { lchown, mkdir, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type GuestProcess, type GuestUser, guestFolderName } from '../../../host/index.ts'
+import { type GuestProcess, type GuestUser, guestFolderName, unlessMissing } from '../../../host/index.ts'
 import { type DomainDefinition, type Tpm, VisorError } from '../../../model/index.ts'
 import { familyOf } from '../board/machine-type.ts'
 import type { Context } from '../context.ts'
@@ -49,6 +49,28 @@ export async function checkTpms({ devices, os }: CompleteDefinition): Promise<vo
       "the interface 'tpm-crb' is of version 2.0",
       "Use 'tpm-tis'.",
     )
+  if (isPc && os.kernel !== undefined && os.initrd !== undefined && os.loader === undefined)
+    await checkKernel(os.kernel)
+}
+
+/**
+ * The BIOS has a log of the module beside its ACPI tables, and QEMU puts the RAM disk of an unpacked kernel, which
+ * it starts by another way (PVH), over both: the guest would find neither module nor power button.
+ */
+async function checkKernel(kernel: string): Promise<void> {
+  const file = await unlessMissing(open(kernel))
+  if (!file) return
+  try {
+    const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0)
+    if (buffer.toString('latin1') === '\x7fELF')
+      throw unsupported(
+        'devices.tpms[0]',
+        `is not found by a guest whose kernel '${kernel}' is unpacked and started by the BIOS`,
+        "Use the packed kernel (vmlinuz), or UEFI (os.firmware 'efi').",
+      )
+  } finally {
+    await file.close()
+  }
 }
 
 export function tpmParts({ devices, os }: CompleteDefinition, paths: GuestPaths): Part[] {

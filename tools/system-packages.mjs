@@ -18,6 +18,12 @@ const packages = [
   { name: 'ovmf', file: '/usr/share/OVMF/OVMF_CODE_4M.fd', for: ['test'], peer: true },
   { name: 'swtpm', program: 'swtpm', for: ['test'], peer: true },
   { name: 'mtools', program: 'mformat', for: ['test'], peer: true },
+  {
+    name: 'virtiofsd',
+    file: ['/usr/libexec/virtiofsd', '/usr/lib/qemu/virtiofsd'],
+    for: ['test'],
+    peer: true,
+  },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
   { name: 'dnsmasq-base', program: 'dnsmasq', for: ['test'], peer: true },
@@ -65,6 +71,7 @@ export async function ensureSystemPackages(purpose) {
 function findMissing(purpose) {
   return packages.filter(
     ({ program, file, for: purposes }) =>
-      purposes.includes(purpose) && !(program ? which(program) : existsSync(file)),
+      purposes.includes(purpose) &&
+      !(program ? which(program) : [file].flat().some((path) => existsSync(path))),
   )
 }

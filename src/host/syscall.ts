@@ -2,8 +2,11 @@
  * The few calls of the C library that Node does not have. koffi is loaded at the first of them: it costs some 30 ms
  * and 4 MB, which a daemon that needs none does not pay.
  */
+import { chmodSync, closeSync, lchownSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { getSystemErrorMessage } from 'node:util'
 import type { LibraryHandle } from 'koffi'
+import { VisorError } from '../model/index.ts'
 
 /** Who is at the other end of a unix socket, as the kernel vouches for it. */
 export interface PeerCredentials {
@@ -14,6 +17,7 @@ export interface PeerCredentials {
 
 // From <sys/socket.h> and <asm-generic/socket.h>, the same on x86-64 and arm64.
 const AF_UNIX = 1
+const SOCK_STREAM = 1
 const SOCK_DGRAM = 2
 const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
@@ -48,6 +52,18 @@ export interface Calls {
   ) => number
   readonly sendmsg: (fd: number, message: MessageHeader, flags: number) => number
   readonly close: (fd: number) => number
+  readonly bind: (fd: number, address: Buffer, size: number) => number
+  readonly listen: (fd: number, backlog: number) => number
+  /** syscall(2) of open_tree and mount_setattr, which older C libraries have no functions for. */
+  readonly openTree: (number: number, folder: number, path: string, flags: number) => number
+  readonly setMount: (
+    number: number,
+    fd: number,
+    path: string,
+    flags: number,
+    attributes: Buffer,
+    size: number,
+  ) => number
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number
   readonly lgetxattr: (path: string, name: string, value: Buffer, size: number) => number
   readonly getxattr: Calls['lgetxattr']
@@ -86,6 +102,12 @@ async function bind(): Promise<Calls> {
     sendto: libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)'),
     sendmsg: libc.func('int64 sendmsg(int, const msghdr *, int)'),
     close: libc.func('int close(int)'),
+    bind: libc.func('int bind(int, const uint8_t *, uint32)'),
+    listen: libc.func('int listen(int, int)'),
+    openTree: libc.func('syscall', 'long', ['long', 'int', 'const char *', 'uint32']),
+    setMount: libc.func('syscall', 'long', [
+      ...['long', 'int', 'const char *', 'uint32', 'const uint8_t *', 'uint64'],
+    ]),
     ioctl: libc.func('int ioctl(int, unsigned long, _Inout_ uint8_t *)'),
     lgetxattr: libc.func('int64 lgetxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
     getxattr: libc.func('int64 getxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
@@ -189,5 +211,30 @@ export async function sendDatagram(path: string, text: string): Promise<boolean>
     return sendto(fd, bytes, bytes.length, MSG_NOSIGNAL, address, address.length) === bytes.length
   } finally {
     close(fd)
+  }
+}
+
+/**
+ * Listens on a unix socket for a program that is to be given it; gives the number of the open socket. Whoever may
+ * reach it is `user`, or who we are. Fails with `failed`.
+ */
+export async function listenFor(path: string, user?: { uid: number; gid: number }): Promise<number> {
+  const { socket, bind, listen, errno } = await loadCalls()
+  const name = Buffer.from(`${path}\0`)
+  const address = Buffer.concat([Uint8Array.of(AF_UNIX, 0), name])
+  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
+  const refuse = (number: number) =>
+    new VisorError('failed', `The socket '${path}' cannot be made: ${getSystemErrorMessage(-number)}.`)
+  if (fd < 0) throw refuse(errno())
+  try {
+    if (bind(fd, address, address.length) !== 0) throw refuse(errno())
+    // Nobody can connect before it listens.
+    chmodSync(path, 0o600)
+    if (user) lchownSync(path, user.uid, user.gid)
+    if (listen(fd, 1) !== 0) throw refuse(errno())
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
   }
 }

@@ -27,6 +27,10 @@ export interface GuestPaths {
   readonly transient: string
   /** Where the process that is the network of a card lives. */
   passtDirectory(alias: string): string
+  /** Where the process lives that serves a folder to it. */
+  shareDirectory(alias: string): string
+  /** Where that process listens for QEMU. */
+  share(alias: string): string
   socket(alias: string): string
   /** A secret that QEMU reads at its start. */
   secret(name: string): string
@@ -41,6 +45,8 @@ export interface DriverPaths {
   readonly tpms: string
   /** One directory per network in user space. */
   readonly passts: string
+  /** One directory per process that serves a folder to a guest. */
+  readonly shares: string
   /** Variables of firmware, a file per domain. */
   readonly nvram: string
   readonly saved: string
@@ -60,6 +66,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
   const guests = join(runtimeDirectory, 'qemu')
   const tpms = join(runtimeDirectory, 'tpm')
   const passts = join(runtimeDirectory, 'passt')
+  const shares = join(runtimeDirectory, 'virtiofs')
   const nvram = join(stateDirectory, 'qemu', 'nvram')
   const saved = join(stateDirectory, 'qemu', 'saved')
   const consoles = join(stateDirectory, 'qemu', 'consoles')
@@ -70,6 +77,7 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
     guests,
     tpms,
     passts,
+    shares,
     nvram,
     saved,
     consoles,
@@ -81,6 +89,8 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
       const directory = join(guests, uuid)
       const folder = join(directory, guestFolderName)
       const socket = (alias: string) => join(folder, `${alias}.sock`)
+      const shareDirectory = (alias: string) => join(shares, `${uuid}-${alias}`)
+      const share = (alias: string) => join(shareDirectory(alias), 'fs.sock')
       return {
         directory,
         folder,
@@ -94,16 +104,19 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
         tpmDirectory: join(tpms, uuid),
         transient: join(transient, uuid),
         passtDirectory: (alias) => join(passts, `${uuid}.${alias}`),
+        shareDirectory,
+        share,
         socket,
         secret: (name) => join(directory, name),
         consoleLog: (alias) => join(consoles, uuid, `${alias}.log`),
         longestSocket({ devices }) {
-          const { serials, consoles: ports, channels, interfaces } = devices
+          const { serials, consoles: ports, channels, interfaces, filesystems } = devices
           const aliases = [...serials, ...ports, ...channels].map(({ alias = '' }) => alias)
           const networks = interfaces.flatMap(({ backend, alias = '' }) =>
             backend === 'passt' ? [join(passts, `${uuid}.${alias}`, guestFolderName, 's')] : [],
           )
-          const all = [...['monitor', ...aliases].map(socket), ...networks]
+          const served = filesystems.map(({ alias = '' }) => share(alias))
+          const all = [...['monitor', ...aliases].map(socket), ...networks, ...served]
           return all.sort((a, b) => b.length - a.length)[0] ?? ''
         },
       }

@@ -6,6 +6,7 @@ import { adoptGuests, type GuestProcess, listDirectory } from '../../host/index.
 import { type Domain, type DomainState, notFound, VisorError } from '../../model/index.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition/definition.ts'
+import { adoptShares, lostShares } from './devices/shares/serve.ts'
 import { adoptTpms } from './devices/tpm.ts'
 import { removeStaleOverlays } from './disks/transient.ts'
 import {
@@ -205,6 +206,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       )
       await adoptTpms(context, (uuid) => machines.get(uuid))
       await adoptPassts(context, (uuid) => machines.get(uuid))
+      await adoptShares(context, machines)
       await removeOrphans(paths.nvram, (name) => defined.find(name.replace(/\.qcow2$/u, '')) !== undefined)
     },
     async close() {
@@ -391,11 +393,12 @@ function describeDomain(definition: CompleteDefinition, known: Known): Domain {
       memoryKiB: live.currentMemoryKiB ?? live.memoryKiB,
     }
   const { state, details, guest } = machine
+  const message = state.message ?? lostShares(machine)
   return {
     ...common,
     state: state.state,
     reason: state.reason,
-    ...(state.message ? { message: state.message } : {}),
+    ...(message ? { message } : {}),
     memoryKiB: state.memoryKiB ?? live.memoryKiB,
     id: details.id,
     startedAt: details.startedAt,

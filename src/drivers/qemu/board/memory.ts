@@ -6,6 +6,7 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import { type Fields, keyValue } from '../definition/key-value.ts'
 import { atStart, device, object, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { needsSharedMemory } from '../devices/shares/filesystems.ts'
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import type { GuestPaths } from '../paths.ts'
 import { cpuRanges } from './processors.ts'
@@ -74,7 +75,8 @@ export function mainMemory({ definition, emulator, memory }: MemoryOptions): str
     backing?.allocation === 'immediate' ||
     backing?.discard ||
     backing?.noSharePages ||
-    numatune
+    numatune ||
+    needsSharedMemory(definition)
   if (!memory && !special) return undefined
   const found = emulator.machines.find(({ name, alias }) => name === os.machine || alias === os.machine)
   // As QEMU names it without a backend of ours: states fit with and without.
@@ -121,7 +123,7 @@ interface Wanted {
 function backend({ definition, paths }: MemoryOptions, wanted: Wanted): Part {
   const { memoryBacking: backing, numatune, dumpCore } = definition
   const { id, sizeKiB, cell, sparse } = wanted
-  const access = wanted.access ?? backing?.access
+  const access = wanted.access ?? backing?.access ?? (needsSharedMemory(definition) ? 'shared' : undefined)
   const tuned = cell === undefined ? undefined : numatune?.cells.find((one) => one.cell === cell)
   const nodes = wanted.nodes ?? tuned?.nodeset ?? numatune?.nodeset
   const mode = tuned?.mode ?? (wanted.nodes ? 'strict' : numatune?.mode) ?? 'strict'
@@ -156,7 +158,9 @@ function backend({ definition, paths }: MemoryOptions, wanted: Wanted): Part {
       hostNodes,
     )
   // Memory that others shall see has to have a descriptor to hand to them.
-  const isFile = backing?.source === 'memfd' || (backing?.source === undefined && access === 'shared')
+  const isFile =
+    backing?.source === 'memfd' ||
+    (access === 'shared' && (backing?.source === undefined || needsSharedMemory(definition)))
   return raw(isFile ? 'memory-backend-memfd' : 'memory-backend-ram', common, hostNodes)
 }
 

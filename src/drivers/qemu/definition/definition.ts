@@ -12,6 +12,9 @@ import { checkBoard } from '../board/check-board.ts'
 import { completeBoot } from '../board/complete-boot.ts'
 import { type Firmware, findFirmware } from '../board/firmware-descriptors.ts'
 import { checkAliases, completeDevices } from '../devices/complete-devices.ts'
+import { checkFilesystems } from '../devices/shares/filesystems.ts'
+import { checkShares } from '../devices/shares/serve.ts'
+import type { Virtiofsd } from '../devices/shares/virtiofsd.ts'
 import { checkTpms } from '../devices/tpm.ts'
 import { type Emulator, hostArchitecture, installEmulator } from '../emulator/emulator.ts'
 import type { KvmState } from '../emulator/kvm.ts'
@@ -31,6 +34,8 @@ export interface CompleteOptions {
   readonly isRunning?: boolean
   /** The firmware there is; that of this host without. */
   firmware?(): Promise<readonly Firmware[]>
+  /** What serves folders; that of this host without. */
+  findVirtiofsd?(path: string | undefined): Promise<Virtiofsd | undefined>
 }
 
 /**
@@ -71,6 +76,8 @@ export async function completeDefinition(
   checkBoard(complete, emulator)
   await checkTpms(complete)
   await checkPasst(complete, emulator)
+  checkFilesystems(complete, emulator)
+  await checkShares(complete, options.findVirtiofsd)
   checkAliases(complete.devices)
   return complete
 }

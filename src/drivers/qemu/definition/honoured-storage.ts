@@ -22,8 +22,10 @@ const controller = [
 ]
 
 const filesystem = [
-  ...['type=mount', 'accessMode', 'model', 'multiDevs', 'fileMode', 'directoryMode', 'driver=path'],
-  ...['writePolicy', 'iommu', 'ats', 'packed', 'pagePerVq', 'source', 'target', 'readonly'],
+  ...['type=mount', 'accessMode', 'model', 'multiDevs', 'fileMode', 'directoryMode'],
+  ...['driver=path|virtiofs', 'writePolicy', 'iommu', 'ats', 'packed', 'pagePerVq', 'source', 'target'],
+  ...['readonly', 'queueSize', 'binary', 'extendedAttributes', 'cache', 'sandbox', 'posixLocks', 'flock'],
+  ...['threads', 'openFiles', 'socket'],
 ]
 
 const below = (list: string, fields: readonly string[]) =>

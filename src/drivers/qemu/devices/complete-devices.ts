@@ -15,7 +15,6 @@ import { controllersNeeded } from '../disks/disk-place.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import { checkDevices } from './check-devices.ts'
 import { completeSmallDevices, needsUsb, smallDevices } from './complete-small-devices.ts'
-import { checkFilesystems } from './filesystems.ts'
 import { videoDriver } from './graphics-parts.ts'
 import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
 import { completeTpms } from './tpm.ts'
@@ -41,7 +40,6 @@ export function completeDevices(
     : devices.videos
   checkVideos(videos, emulator, family)
   checkDisks({ disks }, family, emulator)
-  checkFilesystems(devices)
   const complete = {
     ...devices,
     emulator: emulator.path,

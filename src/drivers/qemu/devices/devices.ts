@@ -13,8 +13,8 @@ import type { GuestPaths } from '../paths.ts'
 import { channelParts, consoleParts, serialParts } from './character-devices.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import { type Place, pci } from './device-place.ts'
-import { filesystemParts } from './filesystems.ts'
 import { graphicsParts, inputParts, redirectionParts, videoParts } from './graphics-parts.ts'
+import { filesystemParts } from './shares/filesystems.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
 export interface DeviceOptions {

@@ -40,6 +40,7 @@ export async function ourArguments(xml: string): Promise<string[]> {
     findEmulator: async (arch) =>
       arch === recorded.arch ? recorded : { ...recorded, arch, path: `/usr/bin/qemu-system-${arch}` },
     kvm: async () => ({ works: true, detail: '' }),
+    findVirtiofsd: async (path = '/usr/libexec/virtiofsd') => ({ path, dialect: 'c', readonly: false }),
   })
   const paths = driverPaths('/var/lib/visor', '/run/visor').of(definition.uuid)
   const images = new Map(

@@ -127,6 +127,23 @@ export const explanations: readonly Explanation[] = [
     difference: /^-device \S+ romfile: '' more/u,
     why: 'A card that is not booted from does not need one, and loading it takes time.',
   },
+  {
+    what: 'Memory that others share',
+    difference:
+      /^-object memory-backend-memfd (?:dump: 'off' more|x-use-canonical-path-for-ramblock-id: 'off' is not there)/u,
+    why: 'The other processes of a virtiofs share see the memory of the guest: where a definition has such a share and leaves memory open, ours is shared by itself (memfd), while libvirt wants it said. That it stays out of core dumps is said of the memory itself too; how its blocks are called has been the default since the machine types of 4.0.',
+  },
+  {
+    what: 'Sockets of virtiofs',
+    difference:
+      /^-chardev socket (?:server: 'off' more|fd: '3' more|path: 'ROOT\S*-fs\.sock')|^-device vhost-user-fs-pci chardev:/u,
+    why: 'The socket stands in a folder of the process that serves the share. That QEMU is the one to connect is said in so many words, which the monitor needs.',
+  },
+  {
+    what: '`security_model=mapped` of 9p',
+    difference: /^-fsdev local security-model: 'mapped' is 'mapped-xattr'/u,
+    why: 'Two names of the same.',
+  },
 ]
 
 /** The entries for a difference. */

@@ -23,11 +23,22 @@ export function missingLibvirt(): string | false {
   return false
 }
 
+const print = `virsh -q -c "qemu:///embed?root=$PLACE" domxml-to-native qemu-argv --xml "$1/domain.xml"`
+
 /** Makes the terminals of links everybody's in this mount namespace, and then gives all rights up but for links. */
 const script = `
 mount -t tmpfs none "$1/dev" && mknod -m 666 "$1/dev/tun" c 10 200 && mount --bind "$1/dev/tun" /dev/net/tun
 exec setpriv --reuid ${nobody} --regid ${nobody} --clear-groups unshare --user --map-current-user --keep-caps --net \\
-  virsh -q -c "qemu:///embed?root=$1/root" domxml-to-native qemu-argv --xml "$1/domain.xml"
+  ${print}
+`
+
+/**
+ * It serves shares by virtiofs as root only. As root it wants its own folder in /run, and the user of its guests, which
+ * not every package makes: both are there in this mount namespace alone.
+ */
+const scriptAsRoot = `
+mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && mount -t tmpfs none /run
+exec unshare --net ${print}
 `
 
 export interface LibvirtPrinter {
@@ -40,21 +51,24 @@ export function openLibvirtPrinter(): LibvirtPrinter {
   const folder = mkdtempSync(join(tmpdir(), 'visor-golden-'))
   chownSync(folder, nobody, nobody)
   execFileSync('install', ['-d', '-o', String(nobody), join(folder, 'root'), join(folder, 'dev')])
+  writeFileSync(join(folder, 'passwd'), 'root:x:0:0::/:\nlibvirt-qemu:x:0:0::/:\n')
+  writeFileSync(join(folder, 'group'), 'root:x:0:\nlibvirt-qemu:x:0:\nkvm:x:0:\n')
   return {
     async print(xml) {
       writeFileSync(join(folder, 'domain.xml'), xml)
+      const isAsRoot = xml.includes("type='virtiofs'")
+      const place = join(folder, isAsRoot ? 'own-root' : 'root')
       const text = await run(
         'unshare',
-        ['--mount', '--propagation', 'private', 'sh', '-ec', script, 'sh', folder],
+        ['--mount', '--propagation', 'private', 'sh', '-ec', isAsRoot ? scriptAsRoot : script, 'sh', folder],
         {
-          HOME: join(folder, 'root'),
+          HOME: place,
+          PLACE: place,
           PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
           LC_ALL: 'C',
         },
       )
-      const words = splitWords(
-        text.replaceAll(join(folder, 'root'), 'ROOT').replace(/"fd":"\d+"/gu, '"fd":"N"'),
-      )
+      const words = splitWords(text.replaceAll(place, 'ROOT').replace(/"fd":"\d+"/gu, '"fd":"N"'))
       return words.slice(words.findIndex((word) => word.startsWith('/') && word.includes('qemu-system')) + 1)
     },
     close: () => rmSync(folder, { recursive: true, force: true }),

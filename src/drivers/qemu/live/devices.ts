@@ -7,9 +7,12 @@
  *                 '-- refused: still there --'      '-- late: when it does, also by a later daemon --'
  */
 import type { DeviceOptions, Domains } from '../../../driver/index.ts'
-import { type Devices, type DomainDefinition, VisorError } from '../../../model/index.ts'
+import { type Devices, type DomainDefinition, type Filesystem, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
+import { isVirtiofs } from '../devices/shares/filesystems.ts'
+import { checkPluggedShare, plugShare } from '../devices/shares/plugged.ts'
+import { endShare, type Shares } from '../devices/shares/serve.ts'
 import { isWritten } from '../disks/disks.ts'
 import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
@@ -57,9 +60,13 @@ async function attach(context: Context, machine: Machine, given: OneDevice): Pro
   const added = findAdded(before, after, given.kind)
   const images = await preflight(only(after, given.kind, added), context.paths.of(after.uuid))
   const parts = await partsBetween(context, { more: after, less: before, images })
-  if (parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
+  const isNinep = given.kind === 'filesystems' && !isVirtiofs(added as Pick<Filesystem, 'driver'>)
+  if (isNinep || parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
+  await checkPluggedShare(machine, after, added)
   await machine.record({ plugging: { definition: after } })
+  let shares: Shares | undefined
   try {
+    shares = await plugShare(context, machine, after, added)
     for (const [alias, image] of images) {
       const disk = after.devices.disks.find((one) => one.alias === alias)
       await grantAccess(machine, filesOfImage(image, { write: disk !== undefined && isWritten(disk) }))
@@ -74,8 +81,10 @@ async function attach(context: Context, machine: Machine, given: OneDevice): Pro
     side.close()
     await machine.record({ definition: side.definition, plugging: undefined })
   } catch (error) {
+    const cause = shares ? await shares.explain(error) : error
+    await endShare(machine, String(added.alias))
     await machine.record({ plugging: undefined }).catch(() => {})
-    throw error
+    throw cause
   }
 }
 
@@ -117,6 +126,7 @@ async function forget(machine: Machine, found: OneDevice): Promise<void> {
   const file = found.device.file ?? found.device.block
   const isShared = machine.details.definition.devices.disks.some((disk) => (disk.file ?? disk.block) === file)
   if (typeof file === 'string' && !isShared) await revokeAccess(machine, [file])
+  await endShare(machine, String(found.device.alias))
 }
 
 /** Sees to devices that guests let go later than they were asked to. */
@@ -173,6 +183,7 @@ export async function settleDevices(context: Context, registry: Registry, machin
   )
   await removeBackends(machine, parts, [...(await findNodes(machine, devices)), ...nodes])
   await forgetFiles(machine, after)
+  for (const id of devices) await endShare(machine, id)
   await machine.record({ plugging: undefined })
 }
 
@@ -211,6 +222,15 @@ function only(
 }
 
 function notWhileRunning({ name }: DomainDefinition, kind: DeviceKind): VisorError {
+  if (kind === 'filesystems')
+    return new VisorError(
+      'unsupported-config',
+      `Domain '${name}' runs, and is given no share by 9p meanwhile.`,
+      {
+        remedy: "Use the driver 'virtiofs', or change it for the next start only (config).",
+        path: 'devices.filesystems',
+      },
+    )
   return new VisorError(
     'unsupported-config',
     `Domain '${name}' runs, and its ${kind} stay as they are meanwhile.`,

@@ -64,7 +64,12 @@ export function findDevice(
   { kind, device: wanted }: OneDevice,
 ): OneDevice {
   const all = (devices as unknown as Record<DeviceKind, readonly AnyDevice[]>)[kind]
-  const keys = ['alias', ...(kind === 'disks' ? ['target'] : []), 'mac', 'name'] as const
+  const keys = [
+    'alias',
+    ...(kind === 'disks' || kind === 'filesystems' ? ['target'] : []),
+    'mac',
+    'name',
+  ] as const
   const key = keys.find((one) => wanted[one as keyof AnyDevice] !== undefined) as keyof AnyDevice | undefined
   const fits = (one: AnyDevice) => {
     if (key !== undefined) return one[key] === wanted[key]

@@ -11,6 +11,7 @@ import type { Disk } from '../../../model/index.ts'
 import { hasVariables, variablesFile } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { filesOfDevices } from '../devices/complete-small-devices.ts'
+import { filesOfShare } from '../devices/shares/filesystems.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
 import { cookieFile, namedSources, secretFiles } from '../disks/disk-secrets.ts'
 import type { Source } from '../disks/disk-source.ts'
@@ -116,9 +117,7 @@ export function filesAtStart(
     ...[os.kernel, os.initrd].flatMap((path) => (path ? [{ path, what: 'kernel' }] : [])),
     ...filesOfBoard(definition, paths),
     ...disks.flatMap((disk) => filesOfDisk(disk, images.get(disk.alias ?? disk.target), paths)),
-    ...devices.filesystems.flatMap(({ source, readonly }) =>
-      source ? [{ path: source, folder: !readonly, what: 'shared folder' }] : [],
-    ),
+    ...devices.filesystems.flatMap(filesOfShare),
     ...rngs.flatMap(({ source, backend }) =>
       source && backend !== 'builtin' ? [{ path: source, what: 'source of randomness' }] : [],
     ),

@@ -9,6 +9,7 @@ import type { Context } from '../context.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
 import { setPasswords } from '../devices/screen-passwords.ts'
+import { startShares } from '../devices/shares/serve.ts'
 import { startTpm } from '../devices/tpm.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
 import { refuseTransient, removeOverlays, withOverlays } from '../disks/transient.ts'
@@ -130,7 +131,12 @@ async function launchAs(
     if (tpm) await endCompanion(tpm)
     throw error
   }
-  const hostSide = await openHostSide(context, definition, user).catch(endTpm)
+  const shares = await startShares(context, definition, user).catch(endTpm)
+  const endBeside = async (error: unknown): Promise<never> => {
+    await shares.end()
+    return endTpm(error)
+  }
+  const hostSide = await openHostSide(context, definition, user).catch(endBeside)
   const details = {
     definition: hostSide.definition,
     id,
@@ -161,7 +167,7 @@ async function launchAs(
   })
     .catch(async (error) => {
       await hostSide.end()
-      return endTpm(error)
+      return endBeside(error)
     })
     .finally(() => hostSide.close())
   clock.mark('spawn')
@@ -171,6 +177,7 @@ async function launchAs(
   const machine = openMachine({ guest, details, state, paths, log: context.log, tell: options.tell })
   if (tpm) machine.companions.add(() => endCompanion(tpm))
   hostSide.follow(machine)
+  shares.keepWith(machine)
   try {
     const [socket] = guest.sockets
     if (!socket) throw new VisorError('internal', 'There is no socket to the monitor.')
@@ -205,7 +212,9 @@ async function launchAs(
     watchBoot(machine, clock, !incoming)
     return machine
   } catch (error) {
-    throw await startFailure(machine, definition.name, error)
+    const cause = await shares.explain(error)
+    const failure = await startFailure(machine, definition.name, error)
+    throw cause === error ? failure : cause
   }
 }
 

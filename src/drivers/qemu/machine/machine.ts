@@ -105,6 +105,8 @@ export interface Machine {
   /** End the processes beside it; each is done once it has ended, before all of it is removed. */
   readonly companions: Set<() => Promise<void>>
   setState(state: MachineState): void
+  /** Tells whoever listens for events of it. */
+  tell(event: StateEvent): void
   /** Talks over this monitor from now on. */
   useMonitor(monitor: QmpClient): void
   /** Records `changes` for a later daemon. */
@@ -207,6 +209,7 @@ export function openMachine(
     setState(next: MachineState) {
       state = next
     },
+    tell: (event: StateEvent) => tell(event, machine),
     async record(changes: DetailChanges) {
       current = { ...current, ...changes } as GuestDetails
       await guest.confirm(current)

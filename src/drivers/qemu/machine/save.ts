@@ -11,6 +11,7 @@ import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import type { Machine } from './machine.ts'
 import { receiveState, type StateWriter } from './saved-state.ts'
+import { refuseUnmovable } from './unmovable.ts'
 
 /**
  *   running --record--> marked --stop--> stopped --migrate--> written --rename--> kept --kill--> off
@@ -25,6 +26,7 @@ export function saving(context: Context, registry: Registry) {
     const machine = registry.running(uuid, ['running', 'paused'])
     const { monitor, details } = machine
     refuseTransient(details.definition, 'saved')
+    await refuseUnmovable(machine, 'saved')
     const paths = context.paths.of(uuid)
     if (file !== undefined) await checkTarget(file)
     const resume = machine.state.state === 'running'

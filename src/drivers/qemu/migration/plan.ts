@@ -6,6 +6,7 @@ import { bootId } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import type { Machine } from '../machine/machine.ts'
+import { refuseUnmovable } from '../machine/unmovable.ts'
 import { isRecord } from '../qmp/index.ts'
 import { type LiveDisk, liveDisks } from './channel.ts'
 import type { Copy } from './disks.ts'
@@ -104,14 +105,9 @@ export function refuseLosing(
 }
 
 /** What QEMU itself says cannot move. */
-async function refuseBlocked({ monitor, details }: Machine): Promise<void> {
-  const answer = await monitor.execute('query-migrate')
-  const reasons = isRecord(answer) ? answer['blocked-reasons'] : undefined
-  if (Array.isArray(reasons) && reasons.length > 0)
-    throw new VisorError(
-      'unsupported-config',
-      `Domain '${details.definition.name}' cannot be migrated: ${reasons.join(' ').replace(/\.?$/u, '.')}`,
-    )
+async function refuseBlocked(machine: Machine): Promise<void> {
+  const { monitor, details } = machine
+  await refuseUnmovable(machine, 'migrated')
   const jobs = await monitor.execute('query-jobs')
   const [job] = Array.isArray(jobs) ? jobs.filter(isRecord) : []
   if (job)

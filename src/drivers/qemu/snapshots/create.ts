@@ -11,6 +11,7 @@ import { type DiskWork, definitionNow, settle } from '../block/disk-work.ts'
 import { type DiskFile, fileOf, freePath } from '../block/image-files.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import type { Machine } from '../machine/machine.ts'
+import { refuseUnmovable } from '../machine/unmovable.ts'
 import { takeExternal } from './external.ts'
 import { dropStrayFirmware, keepFirmware } from './firmware-state.ts'
 import { takeInternal } from './internal.ts'
@@ -35,6 +36,12 @@ export function snapshotCreation(work: DiskWork) {
       const kind = options.kind ?? chooseKind(tree, disks, machine !== undefined)
       const memory = machine && !options.diskOnly ? kind : 'no'
       await checkFiles(disks, kind, memory, options)
+      if (machine && memory !== 'no')
+        await refuseUnmovable(
+          machine,
+          'snapshotted with its memory',
+          ', or take a snapshot of its disks only (--disk-only)',
+        )
       const kept = await plan(work, uuid, { name, disks, kind, memory, options })
       await quiesced(work, machine, options.quiesce ?? false, () =>
         kind === 'internal'

@@ -56,10 +56,11 @@ async function live(directory: string, name: string): Promise<void> {
   }
 }
 
-/** Starts one guest from a disk, says its process id, and stays. */
+/** Starts one guest from a disk, or with `--start` one that is defined, says its process id, and stays. */
 async function keepOne(directory: string, name: string, disk: string): Promise<void> {
   const { domains } = await openTestDriver(directory)
-  const { uuid } = await domains.define(testDefinition(name, disk))
+  const { uuid } =
+    disk === '--start' ? await domains.get(name) : await domains.define(testDefinition(name, disk))
   await domains.start(uuid)
   process.stdout.write(`${(await domains.get(uuid)).pid}\n`)
   setInterval(() => {}, 1000)

@@ -1,0 +1,56 @@
+/** Shares that are plugged into machines that run. */
+import { VisorError } from '../../../../model/index.ts'
+import type { Context } from '../../context.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import { grantAccess } from '../../machine/access.ts'
+import type { Machine } from '../../machine/machine.ts'
+import { isRecord } from '../../qmp/index.ts'
+import { filesOfShare, isVirtiofs } from './filesystems.ts'
+import { type Shares, startShares } from './serve.ts'
+
+type Plugged = { readonly alias?: string }
+
+const shareOf = ({ devices }: CompleteDefinition, { alias }: Plugged) =>
+  devices.filesystems.find((one) => one.alias === alias && isVirtiofs(one))
+
+/** Fails with `unsupported-config` for a share by virtiofs of a machine whose memory nobody else can see. */
+export async function checkPluggedShare(
+  machine: Machine,
+  definition: CompleteDefinition,
+  added: Plugged,
+): Promise<void> {
+  const one = shareOf(definition, added)
+  if (!one) return
+  const answer = await machine.monitor.execute('query-memdev')
+  const backends = Array.isArray(answer) ? answer.filter(isRecord) : []
+  if (backends.length > 0 && backends.every(({ share }) => share === true)) return
+  const { name } = definition
+  throw new VisorError(
+    'unsupported-config',
+    `Domain '${name}' runs with memory of its own alone, and virtiofs needs memory that is shared.`,
+    {
+      path: 'devices.filesystems',
+      remedy: `Add the share for the next start (config); with a share in its definition, or 'memoryBacking: { access: shared }', it starts with shared memory.`,
+    },
+  )
+}
+
+/** Starts what serves it, if that is ours to do, so that QEMU can be told of it. */
+export async function plugShare(
+  context: Context,
+  machine: Machine,
+  definition: CompleteDefinition,
+  added: Plugged,
+): Promise<Shares | undefined> {
+  const one = shareOf(definition, added)
+  if (!one) return undefined
+  await grantAccess(machine, filesOfShare(one))
+  const shares = await startShares(
+    context,
+    definition,
+    machine.guest.user,
+    ({ alias }) => alias === added.alias,
+  )
+  shares.keepWith(machine)
+  return shares
+}

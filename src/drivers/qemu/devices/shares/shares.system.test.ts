@@ -1,0 +1,259 @@
+/** Folders of the host in real guests: written on one side, read on the other, lost, found again, plugged. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type CompleteConnection, silentLog } from '../../../../driver/index.ts'
+import { identifyProcess } from '../../../../host/index.ts'
+import type { DomainDefinitionInput, Image } from '../../../../model/index.ts'
+import { openImages } from '../../../../storage/index.ts'
+import { findProgram } from '../../emulator/emulator.ts'
+import { openTestDriver } from '../../testing/test-daemon.ts'
+import { testDefinition, writeTestDisk } from '../../testing/test-guest.ts'
+import { openTerminal, prompt, type Terminal } from '../../testing/test-terminal.ts'
+import { findVirtiofsd } from './virtiofsd.ts'
+
+const noQemu = (await findProgram('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
+const noVirtiofsd = (await findVirtiofsd()) ? false : 'virtiofsd is not installed'
+const noImages = (await findProgram('apt-get')) ? false : 'there is no apt-get to build the micro guest with'
+const isRoot = process.getuid?.() === 0
+
+type Share = NonNullable<NonNullable<DomainDefinitionInput['devices']>['filesystems']>[number]
+
+describe('Shares', { skip: noQemu || noVirtiofsd, timeout: 300_000 }, () => {
+  let directory = ''
+  let disk = ''
+  let folder = ''
+  let connection: CompleteConnection
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'visor-shares-'))
+    await chmod(directory, 0o755)
+    disk = join(directory, 'disk.raw')
+    await writeTestDisk(disk)
+    folder = join(directory, 'one, two \\ three')
+    await mkdir(folder)
+    await writeFile(join(folder, 'host, file'), 'from the host\n')
+    connection = await openTestDriver(directory)
+  })
+  after(async () => {
+    for (const { uuid, state } of await connection.domains.list())
+      if (state !== 'shutoff') await connection.domains.destroy(uuid)
+    await connection.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  const served = () => join(directory, 'run', 'virtiofs')
+
+  /** The process that serves a share. */
+  async function servant(uuid: string, alias: string): Promise<number> {
+    const record = JSON.parse(await readFile(join(served(), `${uuid}-${alias}`, 'record.json'), 'utf8'))
+    return record.process.pid
+  }
+
+  async function eventually(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+    const deadline = performance.now() + 60_000
+    while (!(await holds())) {
+      assert.ok(performance.now() < deadline, `Waited in vain until ${what}`)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  const virtiofs = (target: string, more: Partial<Share> = {}): Share => ({
+    driver: 'virtiofs',
+    source: folder,
+    target,
+    ...more,
+  })
+  const small = (name: string, filesystems: Share[]) =>
+    testDefinition(name, disk, { filesystems, serials: [{}] })
+
+  /** Linux of 32 bits: its kernel of Debian has 9p, which those for clouds lack. */
+  async function image(): Promise<Image> {
+    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
+    assert.ok(images.build)
+    return images.build('micro', { arch: 'i686' })
+  }
+
+  describe('with Linux', { skip: noImages }, () => {
+    let uuid = ''
+    let terminal: Terminal
+
+    before(async () => {
+      const { kernel, initrd, commandLine } = await image()
+      const filesystems: Share[] = [
+        virtiofs('vfs', { cache: 'none', queueSize: 256, extendedAttributes: true, threads: 2 }),
+        virtiofs('v ro, 2', { readonly: true }),
+        { source: folder, target: 'np', accessMode: 'squash' },
+        { source: folder, target: 'np ro, 2', readonly: true },
+      ]
+      const definition: DomainDefinitionInput = {
+        type: 'qemu',
+        name: 'linux',
+        memoryKiB: 192 * 1024,
+        os: { kernel, initrd, commandLine },
+        // Beside the memory map of an AMD a kernel of 32 bits finds no room for what is plugged in.
+        cpu: { mode: 'custom', model: 'Nehalem' },
+        features: { acpi: true },
+        devices: { serials: [{}], filesystems },
+      } as DomainDefinitionInput
+      uuid = (await connection.domains.define(definition)).uuid
+      await connection.domains.start(uuid)
+      await connect()
+      await terminal.until(prompt)
+    })
+    after(async () => {
+      await terminal?.close()
+      if (uuid) await connection.domains.destroy(uuid).catch(() => {})
+    })
+
+    async function connect(): Promise<void> {
+      terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback: true }))
+    }
+
+    test('what one side writes the other reads, in four shares of a folder', async () => {
+      const np = '-o trans=virtio,version=9p2000.L'
+      await terminal.ask('mkdir /v /vr /n /nr; modprobe -a virtiofs 9p 9pnet_virtio')
+      const said = await terminal.ask(
+        `mount -t virtiofs vfs /v && mount -t virtiofs 'v ro, 2' /vr && mount -t 9p ${np} np /n && echo mounted`,
+      )
+      assert.match(said, /mounted/u)
+      for (const place of ['v', 'vr', 'n'])
+        assert.match(await terminal.ask(`cat "/${place}/host, file"`), /from the host/u, place)
+      await terminal.ask('echo guest >/v/by-virtiofs; chown 12:34 /v/by-virtiofs; echo guest >/n/by-9p; sync')
+      assert.equal(await readFile(join(folder, 'by-virtiofs'), 'utf8'), 'guest\n')
+      assert.equal(await readFile(join(folder, 'by-9p'), 'utf8'), 'guest\n')
+      if (isRoot) {
+        const { uid, gid } = await stat(join(folder, 'by-virtiofs'))
+        assert.deepEqual([uid, gid], [12, 34])
+      }
+      await writeFile(join(folder, 'later'), 'and later\n')
+      assert.match(await terminal.ask('cat /v/later /n/later'), /and later\s+and later/u)
+    })
+
+    test('a share that is read-only refuses to be written to, whoever mounts it', async () => {
+      const said = await terminal.ask(
+        "mount -t 9p -o trans=virtio,version=9p2000.L 'np ro, 2' /nr; for f in /vr /nr; do echo x >$f/new; rm $f/later; done",
+      )
+      assert.equal(said.match(/Read-only file system/gu)?.length, 4, said)
+      assert.equal(existsSync(join(folder, 'new')), false)
+      assert.equal(existsSync(join(folder, 'later')), true)
+    })
+
+    test('a state that QEMU cannot take along is refused before anything happens', async () => {
+      const what = { code: 'unsupported-config', message: /virtiofs shares 'vfs', 'v ro, 2'/u }
+      await assert.rejects(connection.domains.save(uuid), what)
+      await assert.rejects(connection.snapshots.create(uuid, { name: 'no' }), what)
+      assert.equal((await connection.domains.get(uuid)).state, 'running')
+      assert.match(await terminal.ask('cat /v/later'), /and later/u)
+    })
+
+    test('a later daemon finds what serves it', async () => {
+      const pid = await servant(uuid, 'fs0')
+      await terminal.close()
+      await connection.close()
+      connection = await openTestDriver(directory)
+      assert.equal((await connection.domains.get(uuid)).message, undefined)
+      assert.equal(await servant(uuid, 'fs0'), pid)
+      await connect()
+      assert.match(await terminal.ask('cat /v/later'), /and later/u)
+    })
+
+    test('one that is plugged in works, and is let go', async () => {
+      const device = { filesystems: [virtiofs('plugged')] }
+      await connection.domains.attachDevice(uuid, { device, live: true, config: true })
+      const mount =
+        'mkdir -p /p; for i in $(seq 20); do mount -t virtiofs plugged /p 2>/dev/null && break; sleep 1; done; cat /p/later'
+      assert.match(await terminal.ask(mount), /and later/u)
+      assert.equal((await readdir(served())).length, 3)
+      await terminal.ask('umount /p')
+      await connection.domains.detachDevice(uuid, { device, live: true, config: true })
+      assert.equal((await readdir(served())).length, 2)
+      const { devices } = await connection.domains.describe(uuid)
+      assert.equal(devices.filesystems.length, 4)
+      const late = { filesystems: [{ source: folder, target: 'late' }] }
+      await assert.rejects(connection.domains.attachDevice(uuid, { device: late, live: true }), {
+        code: 'unsupported-config',
+        message: /by 9p/u,
+      })
+    })
+
+    test('it says which share was lost, and the guest goes on', async () => {
+      const events = connection.events()[Symbol.asyncIterator]()
+      process.kill(await servant(uuid, 'fs0'), 'SIGKILL')
+      for (;;) {
+        const { value } = await events.next()
+        if (value.kind === 'domain' && value.reason === 'share-lost') {
+          assert.match(value.message ?? '', /'vfs'/u)
+          break
+        }
+      }
+      await events.return?.()
+      assert.match((await connection.domains.get(uuid)).message ?? '', /serves the share 'vfs' ended/u)
+      assert.match(await terminal.ask('cat /vr/later /n/later'), /and later\s+and later/u)
+      await connection.domains.destroy(uuid)
+      assert.deepEqual(await readdir(served()), [])
+    })
+  })
+
+  test('what the definition leaves open is shared memory; private memory is refused', async () => {
+    const { uuid } = await connection.domains.define(small('plain', []))
+    await connection.domains.start(uuid)
+    const device = { filesystems: [virtiofs('late')] }
+    await assert.rejects(connection.domains.attachDevice(uuid, { device, live: true }), {
+      code: 'unsupported-config',
+      message: /memory/u,
+    })
+    assert.equal(existsSync(served()) ? (await readdir(served())).length : 0, 0)
+    await connection.domains.destroy(uuid)
+    await assert.rejects(
+      connection.domains.define({
+        ...small('private', [virtiofs('one')]),
+        memoryBacking: { access: 'private' },
+      }),
+      { code: 'unsupported-config' },
+    )
+  })
+
+  test('visord is killed: the next one finds what serves, and says what was lost meanwhile', async () => {
+    const shares = [virtiofs('kept'), virtiofs('lost')]
+    const { uuid } = await connection.domains.define(small('killed', shares))
+    await connection.close()
+    const script = join(import.meta.dirname, '../../testing/test-daemon.ts')
+    const daemon: ChildProcess = spawn(process.execPath, [script, directory, 'killed', '--start'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    for await (const chunk of daemon.stdout ?? []) if (String(chunk).includes('\n')) break
+    const exited = once(daemon, 'exit')
+    daemon.kill('SIGKILL')
+    await exited
+    const kept = await servant(uuid, 'fs0')
+    process.kill(await servant(uuid, 'fs1'), 'SIGKILL')
+    connection = await openTestDriver(directory)
+    assert.equal((await connection.domains.get(uuid)).state, 'running')
+    await eventually('the loss is told', async () =>
+      /'lost'/u.test((await connection.domains.get(uuid)).message ?? ''),
+    )
+    assert.doesNotMatch((await connection.domains.get(uuid)).message ?? '', /'kept'/u)
+    assert.equal(await servant(uuid, 'fs0'), kept)
+    await connection.domains.destroy(uuid)
+    assert.deepEqual(await readdir(served()), [])
+    assert.equal(identifyProcess(kept), undefined)
+  })
+
+  test('what serves a share and cannot is told in its own words, and nothing is left', async () => {
+    const gone = join(directory, 'gone')
+    const { uuid } = await connection.domains.define(
+      small('gone', [virtiofs('one'), virtiofs('two', { source: gone })]),
+    )
+    await assert.rejects(connection.domains.start(uuid), { code: 'not-found', message: /gone/u })
+    await writeFile(gone, '')
+    await assert.rejects(connection.domains.start(uuid), { message: /no folder/u })
+    assert.equal((await connection.domains.get(uuid)).state, 'shutoff')
+    assert.deepEqual(await readdir(served()), [])
+  })
+})

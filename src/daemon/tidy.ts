@@ -11,17 +11,17 @@ export interface Tidier {
 }
 
 export interface TidierOptions {
-  /** So long nothing must happen first; 1 s without it. */
+  /** So long nothing must happen first; 2 s without it: what asks once in a second is not quiet. */
   readonly quietMs?: number
   /** Less growth than this since the last time is left alone; 8 MiB without it. */
   readonly growthBytes?: number
 }
 
 /**
- * V8 and the C library keep what a burst needed for the next one. A collection takes some 30 ms, hence only
- * when all is quiet, and not again before memory has grown.
+ * V8 and the C library keep what a burst needed for the next one. A collection takes some 30 ms and forgets what
+ * the compilers learnt, hence only when all is quiet, and not again before memory has grown.
  */
-export function createTidier({ quietMs = 1_000, growthBytes = 8 * 2 ** 20 }: TidierOptions = {}): Tidier {
+export function createTidier({ quietMs = 2_000, growthBytes = 8 * 2 ** 20 }: TidierOptions = {}): Tidier {
   let floor = process.memoryUsage.rss()
   const timer = setTimeout(async () => {
     if (process.memoryUsage.rss() < floor + growthBytes) return
@@ -32,11 +32,12 @@ export function createTidier({ quietMs = 1_000, growthBytes = 8 * 2 ** 20 }: Tid
   return { touch: () => void timer.refresh(), stop: () => clearTimeout(timer) }
 }
 
-/** The application, whose every answer is work to tidy up after. */
+/** The application, whose every answer is work to tidy up after, when it is over. */
 export function tidyAfter(tidier: Tidier, app: RestApp): RestApp {
   return {
     ...app,
     async fetch(request, context) {
+      tidier.touch()
       const answer = await app.fetch(request, context)
       tidier.touch()
       return answer

@@ -1,9 +1,6 @@
-/**
- * What the kernel knows of a machine's process, without asking QEMU. Source: proc(5), sched-stats.txt, cgroup-v2.
- *
- * These files are in memory, so they are read at once: a turn of the event loop costs more than they do.
- */
+/** What the kernel knows of a machine's process, without asking QEMU. Source: proc(5), sched-stats.txt, cgroup-v2. */
 import { readFileSync } from 'node:fs'
+import type { KeptFiles } from './kept-files.ts'
 
 /** USER_HZ, the unit of times in /proc/PID/stat: 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100
@@ -27,8 +24,12 @@ export interface ProcessUsage {
 }
 
 /** Of the process, and of its control group where one counts processor time: that has the processes beside it too. */
-export function readProcessUsage(pid: number, cgroups: readonly string[]): ProcessUsage | undefined {
-  const text = read(`/proc/${pid}/stat`)
+export function readProcessUsage(
+  pid: number,
+  cgroups: readonly string[],
+  files: KeptFiles,
+): ProcessUsage | undefined {
+  const text = files.read(`/proc/${pid}/stat`)
   if (text === '') return undefined
   // Fields from the third on: the second, a name, may have spaces and brackets.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
@@ -36,7 +37,7 @@ export function readProcessUsage(pid: number, cgroups: readonly string[]): Proce
   const nanoseconds = (number: number) => Math.round((field(number) / ticksPerSecond) * 1e9)
   const [cpuUserNs, cpuSystemNs] = [nanoseconds(14), nanoseconds(15)]
   return {
-    ...(readCgroupTime(cgroups) ?? { cpuTimeNs: cpuUserNs + cpuSystemNs, cpuUserNs, cpuSystemNs }),
+    ...(readCgroupTime(cgroups, files) ?? { cpuTimeNs: cpuUserNs + cpuSystemNs, cpuUserNs, cpuSystemNs }),
     residentKiB: (field(24) * pageBytes()) / 1024,
     minorFaults: field(10),
     majorFaults: field(12),
@@ -47,11 +48,11 @@ type Times = Pick<ProcessUsage, 'cpuTimeNs' | 'cpuUserNs' | 'cpuSystemNs'>
 /** Which of a machine's groups counts processor time; false when none does. */
 const counting = new WeakMap<readonly string[], string | false>()
 
-function readCgroupTime(paths: readonly string[]): Times | undefined {
+function readCgroupTime(paths: readonly string[], files: KeptFiles): Times | undefined {
   const known = counting.get(paths)
   if (known === false) return undefined
   for (const path of known === undefined ? paths : [known]) {
-    const times = readTimes(path)
+    const times = readTimes(`${path}/cpu.stat`, files)
     if (!times) continue
     counting.set(paths, path)
     return times
@@ -60,23 +61,26 @@ function readCgroupTime(paths: readonly string[]): Times | undefined {
   return undefined
 }
 
+const timesOfV2 = /^usage_usec (\d+)\nuser_usec (\d+)\nsystem_usec (\d+)$/mu
+
 /** Of a group of version 2. */
-function readTimes(path: string): Times | undefined {
-  const values = new Map(
-    read(`${path}/cpu.stat`)
-      .split('\n')
-      .map((line) => line.split(' ') as [string, string]),
-  )
-  const [total, user, system] = ['usage_usec', 'user_usec', 'system_usec'].map((key) =>
-    Number(values.get(key) ?? Number.NaN),
-  ) as [number, number, number]
-  if (Number.isNaN(total + user + system)) return undefined
-  return { cpuTimeNs: total * 1000, cpuUserNs: user * 1000, cpuSystemNs: system * 1000 }
+function readTimes(path: string, files: KeptFiles): Times | undefined {
+  const [, total, user, system] = timesOfV2.exec(files.read(path)) ?? []
+  if (total === undefined) return undefined
+  return {
+    cpuTimeNs: Number(total) * 1000,
+    cpuUserNs: Number(user) * 1000,
+    cpuSystemNs: Number(system) * 1000,
+  }
 }
 
 /** Time a thread ran and time it waited to run, nanoseconds. */
-export function readThreadTimes(pid: number, thread: number): { timeNs: number; delayNs: number } {
-  const [time, delay] = read(`/proc/${pid}/task/${thread}/schedstat`).split(' ')
+export function readThreadTimes(
+  pid: number,
+  thread: number,
+  files: KeptFiles,
+): { timeNs: number; delayNs: number } {
+  const [time, delay] = files.read(`/proc/${pid}/task/${thread}/schedstat`).split(' ')
   return { timeNs: Number(time || 0), delayNs: Number(delay || 0) }
 }
 

@@ -6,6 +6,7 @@ import type { DomainStats } from '../../../model/index.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import { readBlocks } from './block-usage.ts'
+import { type KeptFiles, keptFiles } from './kept-files.ts'
 import { type LinkCounters, readLinks, readProcessUsage, readThreadTimes } from './process-usage.ts'
 
 /** A machine that does not answer is told without what only it knows. */
@@ -21,7 +22,8 @@ export function usageReader(): (machine: Machine) => Promise<Usage> {
     const { devices } = definition
     if (devices.interfaces.some(({ target }) => target !== undefined)) links ??= readLinks()
     const { pid } = machine.guest.identity
-    const usage = readProcessUsage(pid, machine.guest.cgroups)
+    const files = filesOf(machine)
+    const usage = readProcessUsage(pid, machine.guest.cgroups, files)
     const [blocks, threads, memoryKiB, guestMemory] = await Promise.all([
       readBlocks(machine),
       findThreads(machine),
@@ -30,7 +32,7 @@ export function usageReader(): (machine: Machine) => Promise<Usage> {
     ])
     return {
       ...usage,
-      vcpus: threads.map(({ id, thread }) => ({ id, ...readThreadTimes(pid, thread) })),
+      vcpus: threads.map(({ id, thread }) => ({ id, ...readThreadTimes(pid, thread, files) })),
       memoryKiB,
       maxMemoryKiB: definition.memoryKiB,
       ...(guestMemory ? { guestMemory } : {}),
@@ -47,6 +49,29 @@ export function usageReader(): (machine: Machine) => Promise<Usage> {
 /** What a machine that does not run uses. */
 export function noUsage(maxMemoryKiB: number): Usage {
   return { cpuTimeNs: 0, vcpus: [], memoryKiB: 0, maxMemoryKiB, blocks: [], interfaces: [] }
+}
+
+const kept = new WeakMap<Machine, KeptFiles>()
+
+function filesOf(machine: Machine): KeptFiles {
+  const known = kept.get(machine)
+  if (known) return known
+  const files = keptFiles()
+  kept.set(machine, files)
+  void whenLetGo(machine).then(() => {
+    kept.delete(machine)
+    files.close()
+  })
+  return files
+}
+
+/** The end of its monitor: that of the machine, or of our interest in it. */
+async function whenLetGo(machine: Machine): Promise<void> {
+  try {
+    await machine.monitor.closed
+  } catch {
+    // It has none already.
+  }
 }
 
 interface Thread {

@@ -9,8 +9,8 @@ import { endChild } from '../processes.ts'
 
 /** A live clone by hand: QEMU on the memory of a template, its device state read, and an answer over its channel. */
 export interface RawClone {
-  /** From the spawn until the guest has answered. */
-  start(): Promise<void>
+  /** From the spawn until the guest has answered, and done what these lines tell its hook before. */
+  start(lines?: readonly string[]): Promise<void>
   destroy(): Promise<void>
 }
 
@@ -29,7 +29,7 @@ export function rawClone(bench: Workbench, { program, args, state, hook }: RawCl
     if (child) await endChild(child, 'SIGKILL')
   })
   return {
-    async start() {
+    async start(lines = []) {
       const file = openSync(state, 'r')
       const qemu = spawn(program, args, {
         stdio: ['ignore', 'ignore', 'inherit', 'pipe', file],
@@ -39,10 +39,10 @@ export function rawClone(bench: Workbench, { program, args, state, hook }: RawCl
       child = qemu
       const monitor = qemu.stdio[3] as Duplex
       monitor.on('error', () => {})
-      const lines = createInterface({ input: monitor })[Symbol.asyncIterator]()
+      const messages = createInterface({ input: monitor })[Symbol.asyncIterator]()
       const next = async (wanted: (message: Record<string, unknown>) => boolean): Promise<void> => {
         while (true) {
-          const { done, value } = await lines.next()
+          const { done, value } = await messages.next()
           if (done) throw new Error('QEMU ended.')
           if (wanted(JSON.parse(value))) return
         }
@@ -60,7 +60,7 @@ export function rawClone(bench: Workbench, { program, args, state, hook }: RawCl
       await execute('migrate-incoming', { uri: 'fd:4' })
       await next(({ event, data }) => event === 'MIGRATION' && JSON.stringify(data).includes('completed'))
       await execute('cont')
-      channel.write('ping 1\n')
+      channel.write(`${[...lines, 'ping 1'].join('\n')}\n`)
       await once(channel, 'data')
       channel.destroy()
     },

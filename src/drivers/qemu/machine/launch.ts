@@ -65,6 +65,8 @@ export interface IncomingState {
   readonly before?: (machine: Machine) => Promise<void>
   /** Done when QEMU listens: sends it the state. */
   readonly feed?: () => Promise<void>
+  /** Its processors run the moment it is read, without another round trip: QEMU is told beforehand. */
+  readonly runAtOnce?: true
 }
 
 /** Time for a QEMU to come up or to take over a saved state; it is far longer than any takes. */
@@ -180,6 +182,7 @@ async function launchAs(
   shares.keepWith(machine)
   try {
     const [socket] = guest.sockets
+    const runAtOnce = !paused && incoming?.runAtOnce === true
     if (!socket) throw new VisorError('internal', 'There is no socket to the monitor.')
     const monitor = qmpClient(socket, {
       name: definition.name,
@@ -205,7 +208,7 @@ async function launchAs(
     if (incoming) await receive(machine, monitor, incoming, options)
     await Promise.all([
       ...prepare(definition, monitor, signal),
-      paused ? undefined : run(monitor, signal),
+      paused || runAtOnce ? undefined : run(monitor, signal),
       recorded,
     ])
     if (!paused) clock.mark('processors')
@@ -256,9 +259,11 @@ async function receive(
   incoming: IncomingState,
   { signal, progress }: LaunchOptions,
 ): Promise<void> {
-  const { source, sizeBytes, withoutMemory = false, before, feed } = incoming
+  const { source, sizeBytes, withoutMemory = false, before, feed, runAtOnce } = incoming
   const done = Promise.withResolvers<void>()
+  let resumed = false
   const intercept = ({ event, data }: QmpEvent) => {
+    resumed ||= event === 'RESUME'
     if (event !== 'MIGRATION') return false
     if (data.status === 'completed') done.resolve()
     if (data.status === 'failed')
@@ -282,18 +287,27 @@ async function receive(
     await Promise.all([
       monitor.execute('migrate-set-capabilities', { capabilities }),
       monitor.execute('migrate-incoming', { uri }, { timeoutMs: startTimeoutMs }).then(feed),
+      // Before the end of that, it means: run then.
+      runAtOnce && run(monitor, signal),
       done.promise,
     ])
-    // A save of it later has all of its memory.
-    if (withoutMemory)
-      await monitor.execute('migrate-set-capabilities', {
-        capabilities: [{ capability: 'x-ignore-shared', state: false }],
-      })
+    await Promise.all([
+      withoutMemory && saveWhole(monitor),
+      // A state that says that it was paused is not run by itself.
+      runAtOnce && !resumed && run(monitor, signal),
+    ])
   } finally {
     if (timer) clearInterval(timer)
     signal?.removeEventListener('abort', onAbort)
     machine.interceptors.delete(intercept)
   }
+}
+
+/** A save of it later has all of its memory, although it began without. */
+export async function saveWhole(monitor: QmpClient): Promise<void> {
+  await monitor.execute('migrate-set-capabilities', {
+    capabilities: [{ capability: 'x-ignore-shared', state: false }],
+  })
 }
 
 /** How far QEMU has read: the position of its file, proc(5). */

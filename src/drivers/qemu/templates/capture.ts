@@ -156,7 +156,8 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
       tell: () => {},
       memory: { file: files.memory, share: true },
       details: { template: { id: files.directory, role: 'capture' } },
-      arrange: (args) => withEmptyDisks(args, sizes),
+      // Without that, the state says that it was paused, and a clone would wait to be told to run.
+      arrange: (args) => [...withEmptyDisks(args, sizes), '-global', 'migration.store-global-state=off'],
       ...(signal ? { signal } : {}),
       incoming: {
         source: paths.socket('incoming'),

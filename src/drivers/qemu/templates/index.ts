@@ -6,6 +6,7 @@ import type { CallOptions, CloneTemplateOptions, EventHub, Templates } from '../
 import { listDirectory } from '../../../host/index.ts'
 import { type Domain, type Template, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
+import { saveWhole } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { capture } from './capture.ts'
@@ -170,12 +171,15 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     const { uuid } = machine.details.definition
     const directory = paths.of(uuid).clone
     const definition = cloneDefinition(record.definition, record.disks, { uuid, name, directory })
-    await machine.record({
-      ...{ definition, id: registry.nextId(), startedAt: new Date().toISOString() },
-      template: { id: record.id, role: 'clone', pending: true },
-      paused: false,
-    })
-    machine.setState({ state: 'running', reason: 'restored' })
+    // One that was made to be this clone has been recorded as such from the beginning.
+    if (!spare.told) {
+      await machine.record({
+        ...{ definition, id: registry.nextId(), startedAt: new Date().toISOString() },
+        template: { id: record.id, role: 'clone', pending: true },
+        paused: false,
+      })
+      machine.setState({ state: 'running', reason: 'restored' })
+    }
     const defined = registry.defined.put({ definition, autostart: false })
     registry.clones.set(uuid, record.id)
     registry.tell(uuid, { type: 'defined', reason: 'cloned' })
@@ -303,6 +307,7 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
   async function adoptSpare(machine: Machine): Promise<void> {
     const record = records.findById(machine.details.template?.id ?? '')
     const { definition } = machine.details
+    await saveWhole(machine.monitor).catch(() => {})
     const hook = await hookOf(machine)
     const spare = { machine, hook, warm: false }
     if (!record || pools.ready(record.id) >= record.pool || (record.identity === 'hook' && !hook))
@@ -323,6 +328,7 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     const record = records.findById(template?.id ?? '')
     if (!record) return
     machine.setState({ state: 'running', reason: 'restored' })
+    await saveWhole(machine.monitor).catch(() => {})
     const spare = { machine, hook: await hookOf(machine), warm: false }
     await wake(record, spare)
       .then(({ settled }) => whenSettled(record, machine, settled))

@@ -18,6 +18,8 @@ export interface Spare {
   readonly hook: GuestHook | undefined
   /** It has run already, and knows all of its identity but its name. */
   readonly warm: boolean
+  /** It runs, and this resolves when it knows who it is. */
+  readonly told?: Promise<void>
 }
 
 export interface MakeSpare {
@@ -33,26 +35,35 @@ export interface MakeSpare {
 export const cloneMark = 'template'
 
 /**
- * Starts a QEMU that has the template's state. Its processors have not run. Fails as {@link launch} does, or
- * with `failed` for a damaged template; nothing of it is left then.
+ * Starts a QEMU that has the template's state. Its processors have not run, unless it is a clone that disturbs
+ * nobody on the network: that one runs the moment its state is read. Fails as {@link launch} does, or with
+ * `failed` for a damaged template; nothing of it is left then.
  */
 export function makeSpare(context: Context, registry: Registry, options: MakeSpare): Promise<Spare> {
   const { record, files, uuid, name, role, signal } = options
+  const before = record.definition
   const paths = context.paths.of(uuid)
   const definition = cloneDefinition(record.definition, record.disks, { uuid, name, directory: paths.clone })
   const alias = record.identity === 'hook' ? hookAlias(definition) : undefined
+  const running = role === 'clone' && isolated(definition)
   let hook: GuestHook | undefined
+  let told: Promise<void> | undefined
   return withUndo(async (undo) => {
-    const state = await openTemplateState(record, files)
+    for (const path of [paths.clone, paths.consoleDirectory])
+      undo.push(() => rm(path, { recursive: true, force: true }))
+    const [opened, made] = await Promise.allSettled([
+      openTemplateState(record, files),
+      makeDisks(paths.clone, record, definition),
+    ])
+    if (opened.status === 'rejected') throw opened.reason
+    const state = opened.value
     try {
-      for (const path of [paths.clone, paths.consoleDirectory])
-        undo.push(() => rm(path, { recursive: true, force: true }))
-      await makeDisks(paths.clone, record, definition)
+      if (made.status === 'rejected') throw made.reason
       undo.push(() => hook?.close())
       const machine = await launch(context, {
         definition,
         id: registry.nextId(),
-        paused: true,
+        paused: !running,
         tell: registry.tellFrom(uuid),
         memory: { file: files.memory, share: false },
         details: { template: { id: record.id, role, pending: true } },
@@ -61,12 +72,17 @@ export function makeSpare(context: Context, registry: Registry, options: MakeSpa
           source: state,
           sizeBytes: record.state?.sizeBytes ?? 0,
           withoutMemory: true,
+          ...(running ? { runAtOnce: true } : {}),
           async before(machine) {
             if (alias !== undefined) hook = await connectHook(paths.socket(alias), machine)
+            // It lies there when the guest begins to run.
+            if (hook && running) told = tellIdentity(hook, identityLines({ definition, before }).first)
+            told?.catch(() => {})
           },
         },
       })
       undo.push(() => machine.kill('failed'))
+      if (running) return { machine, hook, warm: false, told: told ?? Promise.resolve() }
       await setLinks(machine, definition, false)
       return { machine, hook, warm: false }
     } finally {
@@ -107,11 +123,11 @@ export async function warmUp(record: TemplateRecord, spare: Spare): Promise<Spar
  * resolves when it has its clock and addresses too, and its cards are plugged in.
  */
 export async function wake(record: TemplateRecord, spare: Spare): Promise<{ settled: Promise<void> }> {
-  const { machine, hook, warm } = spare
+  const { machine, hook, warm, told } = spare
   const { definition } = machine.details
   const whole = identityLines({ definition, before: record.definition })
   const { first, later } = warm ? { first: nameLines(definition), later: [] } : whole
-  await Promise.all([machine.monitor.execute('cont'), hook && tellIdentity(hook, first)])
+  await (told ?? Promise.all([machine.monitor.execute('cont'), hook && tellIdentity(hook, first)]))
   const settled = settle(spare, later)
   settled.catch(() => {})
   return { settled }

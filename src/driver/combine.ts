@@ -12,6 +12,7 @@ import { keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
+import type { HostNetworks } from './parts/networks.ts'
 import { findMethod, supports, unsupported } from './supports.ts'
 
 /** One of the drivers that {@link combine} makes one of. */
@@ -27,6 +28,7 @@ export interface CombineOptions {
   readonly info: () => Promise<HostInfo>
   readonly images?: Images
   readonly volumes?: Volumes
+  readonly networks?: Pick<HostNetworks, 'networks' | 'events'>
   readonly log?: Log
 }
 
@@ -36,7 +38,7 @@ export interface CombineOptions {
  * there when any member has it; for a domain of a member without it, it fails with `unsupported`.
  */
 export function combine(members: readonly Member[], options: CombineOptions): Connection {
-  const { uri, info, images, volumes, log = silentLog } = options
+  const { uri, info, images, volumes, networks, log = silentLog } = options
   const connections = members.map(({ connection }) => connection)
   const owners = new Map<string, Member>()
 
@@ -136,12 +138,13 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     },
     ...(parts as unknown as Pick<Connection, 'domains'>),
     ...(images && { images }),
+    ...(networks && { networks: networks.networks }),
     ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
     events: ({ signal } = {}) =>
       merge<Event>(
-        members.map(({ connection }) => connection.events({ signal })),
+        [...connections, ...(networks ? [networks] : [])].map((source) => source.events({ signal })),
         (error, index) =>
-          log.error({ driver: members[index]?.scheme, error }, 'The events of a driver ended.'),
+          log.error({ driver: members[index]?.scheme ?? 'networks', error }, 'The events of a driver ended.'),
       ),
     async close() {
       await Promise.all(connections.map((connection) => connection.close()))

@@ -31,6 +31,7 @@ import type {
   Migrations,
   SettleMigrationOptions,
 } from './parts/migrations.ts'
+import type { Networks } from './parts/networks.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
 
@@ -56,6 +57,8 @@ export interface Connection {
   readonly templates?: Templates
   /** Domains on their way to this host. */
   readonly migrations?: Migrations
+  /** Virtual networks of the host. */
+  readonly networks?: Networks
   readonly images?: Images
   readonly volumes?: Volumes
   /** Operations under way and recently ended; {@link guard} provides it. */

@@ -2,6 +2,7 @@ import type { ProbeResult } from '../model/index.ts'
 import type { Connection } from './connection.ts'
 import type { Log } from './log.ts'
 import type { OperationName } from './operations.ts'
+import type { GuestNetworks } from './parts/networks.ts'
 import type { Store } from './store.ts'
 import type { CompleteConnection } from './supports.ts'
 
@@ -26,6 +27,8 @@ export interface OpenOptions extends GuestUserOptions {
   /** Opens another visord; without it, domains cannot be moved. */
   readonly connect?: (uri: string, options: { readonly token?: string }) => Promise<CompleteConnection>
   readonly migration?: MigrationSettings
+  /** The networks of this host; without them, guests cannot be on any. */
+  readonly networks?: GuestNetworks
   /** Where what survives a power cut is kept; the driver makes its own folder in it. */
   readonly stateDirectory: string
   /** Where what lives as long as the boot is kept. */

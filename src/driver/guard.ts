@@ -1,22 +1,22 @@
 import {
-  checkDefinition,
   type Domain,
-  DomainDefinition,
-  type DomainDefinitionInput,
+  type DomainDefinition,
   type Event,
   type Job,
+  type NetworkDefinition,
   notFound,
   parse,
   toVisorError,
   VisorError,
 } from '../model/index.ts'
 import type { CallOptions, Connection, DefineOptions } from './connection.ts'
+import { type Definable, definable } from './definable.ts'
 import { entityTag } from './entity-tag.ts'
 import { type EventHub, eventHub } from './event-hub.ts'
 import { type JobBook, jobBook } from './job.ts'
 import { type Log, silentLog } from './log.ts'
 import type { Operation } from './operation.ts'
-import { type OperationName, operations } from './operations.ts'
+import { findOperation, type OperationName, operations } from './operations.ts'
 import { buildConnection, type CompleteConnection, findMethod, supports } from './supports.ts'
 
 export interface GuardOptions {
@@ -60,7 +60,8 @@ export function guard(
     },
     ({ name, part, method, operation }) => {
       if (part === 'jobs') return book[method as keyof typeof book.cancel] as never
-      if (name === 'domains.define' && inner.domains.define) return (...args) => define(...(args as [never]))
+      const defines = definable.find((one) => one.name === name)
+      if (defines && supports(inner, name)) return (...args) => define(defines, ...(args as [never]))
       if (name === 'domains.stats' && inner.domains.stats) return (options) => stats(options)
       if (!supports(inner, name)) return undefined
       return (...args) => call(name, operation, args)
@@ -109,18 +110,16 @@ export function guard(
     return inner.domains.stats?.(uuids && { domains: uuids }) ?? []
   }
 
-  async function define(given: DomainDefinitionInput, givenOptions?: DefineOptions) {
-    const definition = parse(DomainDefinition, given)
-    checkDefinition(definition)
-    const { own, running } = checkOptions(operations.domains.define, givenOptions)
-    const before = await findDefined(inner, definition)
+  async function define(noun: Definable, given: never, givenOptions?: DefineOptions) {
+    const definition = noun.check(given)
+    const { own, running } = checkOptions(findOperation(noun.name) as Operation, givenOptions)
+    const before = await noun.find(inner, definition)
     const target = definition.uuid ?? before?.uuid ?? `name:${definition.name}`
-    return book.run({ operation: 'domains.define', target, ...running }, async (job) => {
-      const there = await findDefined(inner, definition)
-      checkConditions(definition.name, there, own)
+    return book.run({ operation: noun.name, target, ...running }, async (job) => {
+      const there = await noun.find(inner, definition)
+      checkConditions(noun.noun, definition.name, there, own)
       if (there?.uuid) definition.uuid = there.uuid
-      const method = inner.domains.define as NonNullable<typeof inner.domains.define>
-      return method.call(inner.domains, definition, job)
+      return noun.define(inner, definition, job)
     })
   }
 
@@ -139,34 +138,28 @@ function onlyOne(name: string, found: readonly Domain[] = []): string {
   return domain.uuid
 }
 
-/** The persistent definition that a define would replace: of the same uuid, else of the same name. */
-async function findDefined(inner: Connection, { uuid, name }: DomainDefinitionInput) {
-  try {
-    const key = uuid ?? (await inner.domains.list({ names: [name] }))[0]?.uuid
-    return key === undefined ? undefined : await inner.domains.describe(key, { inactive: true })
-  } catch (error) {
-    if (error instanceof VisorError && error.code === 'not-found') return undefined
-    throw error
-  }
-}
-
-function checkConditions(name: string, there: DomainDefinition | undefined, options: DefineOptions): void {
+function checkConditions(
+  noun: string,
+  name: string,
+  there: DomainDefinition | NetworkDefinition | undefined,
+  options: DefineOptions,
+): void {
   const { ifMatch, ifNoneMatch } = options
   if (ifNoneMatch !== undefined && there)
     throw new VisorError(
       'already-exists',
-      `There is already a domain '${there.name}', with uuid ${there.uuid}.`,
+      `There is already a ${noun} '${there.name}', with uuid ${there.uuid}.`,
       {
         remedy: 'Choose another name, or edit that one.',
-        object: { kind: 'domain', name: there.name },
+        object: { kind: noun, name: there.name },
       },
     )
   if (ifMatch === undefined) return
-  if (!there) throw notFound('domain', name)
+  if (!there) throw notFound(noun, name)
   if (ifMatch !== '*' && ifMatch !== entityTag(there))
     throw new VisorError('conflict', `The definition of '${name}' was changed since it was read.`, {
       remedy: 'Read it again, and make the change on what is there now.',
-      object: { kind: 'domain', name },
+      object: { kind: noun, name },
     })
 }
 

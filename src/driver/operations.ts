@@ -25,6 +25,7 @@ import type { Operation, PartTable } from './operation.ts'
 import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
+import { networkOperations } from './parts/networks.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
 
@@ -37,6 +38,7 @@ type Part =
   | 'agent'
   | 'templates'
   | 'migrations'
+  | 'networks'
   | 'images'
   | 'volumes'
   | 'jobs'
@@ -332,6 +334,7 @@ export const operations: Table = {
   agent: agentOperations,
   templates: templateOperations,
   migrations: migrationOperations,
+  networks: networkOperations,
   images: {
     list: { access: 'read', doc: 'All images, by name.', result: s.array('images', Image) },
     get: { access: 'read', doc: 'An image.', key: 'image', result: Image },

@@ -117,7 +117,7 @@ function pathOf({ path, name }: Route, keys: readonly unknown[]): string {
 }
 
 function payload(route: Route, body: unknown, options: Record<string, unknown>) {
-  if (route.name === 'domains.define') return { body, headers: conditions(options) }
+  if (route.operation.body) return { body, headers: conditions(options) }
   if (optionsInQuery(route)) return { query: options }
   return { body: options }
 }

@@ -5,7 +5,7 @@ import { routeOf, routes } from '../routes.ts'
 import { answer, type Trace } from './answer.ts'
 import { HttpRefusal } from './body.ts'
 import type { Call, Handler, Identity, RestContext } from './call.ts'
-import { defineDomain, getDefinition, putDefinition } from './definition.ts'
+import { definitionHandlers } from './definition.ts'
 import { describeApi, type ServerInfo } from './describe-api.ts'
 import { createEventStreams, type EventStreams } from './events.ts'
 import { openApiDocument } from './openapi.ts'
@@ -89,9 +89,11 @@ function addResources(
 ): void {
   const add = (method: string, path: string, handle: Handler) => router.add(method, path, { handle })
   add('GET', '/v1', async ({ identity }) => json(describeApi(connection, info, identity)))
-  add('POST', '/v1/domains', defineDomain)
-  add('GET', '/v1/domains/{domain}/definition', getDefinition)
-  add('PUT', '/v1/domains/{domain}/definition', putDefinition)
+  for (const { part, noun, define, get, put } of definitionHandlers) {
+    add('POST', `/v1/${part}`, define)
+    add('GET', `/v1/${part}/{${noun}}/definition`, get)
+    add('PUT', `/v1/${part}/{${noun}}/definition`, put)
+  }
   add('GET', '/v1/events', (call) => streams.open(call))
   add('GET', '/v1/session', async ({ identity }) => json(identity))
   add('POST', '/v1/session', async ({ identity, url, context }) => {

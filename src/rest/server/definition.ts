@@ -4,19 +4,24 @@
  * A tag names the definition and its notation (RFC 9110, 8.8.3: strong tags differ between
  * representations): `"1f..."` for JSON, `"1f....xml"`, `"1f....yaml"`. Conditions look at the definition only.
  */
-import { type DefineOptions, entityTag } from '../../driver/index.ts'
+import { type CompleteConnection, type DefineOptions, entityTag } from '../../driver/index.ts'
 import {
   type DefinitionFormat,
   type Domain,
   type DomainDefinition,
   type DomainDefinitionInput,
   formatDefinition,
+  formatNetworkDefinition,
+  type Network,
+  type NetworkDefinition,
+  type NetworkDefinitionInput,
   parseDefinition,
+  parseNetworkDefinition,
   VisorError,
 } from '../../model/index.ts'
 import { routeOf } from '../routes.ts'
 import { HttpRefusal, mediaType, readText, unsupportedMediaType } from './body.ts'
-import type { Call } from './call.ts'
+import type { Call, Handler } from './call.ts'
 import { runChange } from './prefer.ts'
 import { readQuery } from './query.ts'
 import { json } from './reply.ts'
@@ -31,79 +36,129 @@ const formats = Object.keys(definitionTypes) as DefinitionFormat[]
 const sentTypes = formats.map((format) => definitionTypes[format][0] ?? '')
 const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu
 
-/** GET /v1/domains/{domain}/definition */
-export async function getDefinition(call: Call): Promise<Response> {
-  const { options } = readQuery(call.url, routeOf('domains.describe').operation.options)
-  const definition = await call.connection.domains.describe(call.parameters.domain ?? '', options)
-  const format = wantedFormat(call.request)
-  const tag = etag(definition, format)
-  const headers = { etag: tag, vary: 'Accept', 'content-type': contentType(format) }
-  if (readTags(call.request.headers.get('if-none-match')).some((given) => given === '*' || given === tag))
-    return new Response(null, { status: 304, headers: { etag: tag, vary: 'Accept' } })
-  return new Response(formatDefinition(definition, format), { headers })
+/** A noun that is defined by a document. */
+interface Noun<Input extends { name: string; uuid?: string | undefined }, Complete> {
+  readonly noun: 'domain' | 'network'
+  readonly part: 'domains' | 'networks'
+  parse(text: string, format: DefinitionFormat): Input
+  format(definition: Complete, format: DefinitionFormat): string
+  get(connection: CompleteConnection, key: string): Promise<{ readonly uuid: string; readonly name: string }>
+  describe(connection: CompleteConnection, key: string, options: object): Promise<Complete>
+  define(connection: CompleteConnection, definition: Input, options: object): Promise<unknown>
 }
 
-/** POST /v1/domains */
-export async function defineDomain(call: Call): Promise<Response> {
-  const definition = await readDefinition(call)
-  return define(call, definition, await readConditions(call, definition.uuid ?? definition.name))
+const domains: Noun<DomainDefinitionInput, DomainDefinition> = {
+  noun: 'domain',
+  part: 'domains',
+  parse: parseDefinition,
+  format: formatDefinition,
+  get: (connection, key) => connection.domains.get(key),
+  describe: (connection, key, options) => connection.domains.describe(key, options),
+  define: (connection, definition, options) => connection.domains.define(definition, options),
 }
 
-/** PUT /v1/domains/{domain}/definition */
-export async function putDefinition(call: Call): Promise<Response> {
-  const { domain = '' } = call.parameters
-  const definition = await readDefinition(call)
-  return define(call, await identified(call, domain, definition), await readConditions(call, domain))
+const networks: Noun<NetworkDefinitionInput, NetworkDefinition> = {
+  noun: 'network',
+  part: 'networks',
+  parse: parseNetworkDefinition,
+  format: formatNetworkDefinition,
+  get: (connection, key) => connection.networks.get(key),
+  describe: (connection, key, options) => connection.networks.describe(key, options),
+  define: (connection, definition, options) => connection.networks.define(definition, options),
 }
 
-async function define(
-  call: Call,
-  definition: DomainDefinitionInput,
-  conditions: DefineOptions,
-): Promise<Response> {
-  readQuery(call.url, undefined)
-  const before = await findDomain(call, definition.uuid ?? definition.name)
-  const run = (more: object) => call.connection.domains.define(definition, { ...conditions, ...more })
-  return runChange(call, false, run, (result) => {
-    const domain = result as Domain
-    return json(domain, { status: before ? 200 : 201, headers: { location: `/v1/domains/${domain.uuid}` } })
-  })
+/** What is served of the definitions of a noun. */
+export interface DefinitionHandlers {
+  readonly part: 'domains' | 'networks'
+  /** `domain` in `/v1/domains/{domain}/definition`. */
+  readonly noun: 'domain' | 'network'
+  /** GET of the definition. */
+  readonly get: Handler
+  /** POST to the list. */
+  readonly define: Handler
+  /** PUT of the definition. */
+  readonly put: Handler
 }
 
-/** The definition with the identity that the path says; fails when it says another itself. */
-async function identified(
-  call: Call,
-  domain: string,
-  definition: DomainDefinitionInput,
-): Promise<DomainDefinitionInput> {
-  const { uuid, name } = definition
-  if (uuidShape.test(domain)) {
-    if (uuid === undefined) return Object.assign(definition, { uuid: domain.toLowerCase() })
-    if (uuid === domain.toLowerCase()) return definition
-  } else if (uuid === undefined ? name === domain : (await findDomain(call, uuid))?.name === domain) {
-    return definition
-  } else if (name === domain && !(await findDomain(call, domain))) return definition
-  throw new VisorError(
-    'invalid-argument',
-    `The definition is of '${name}'${uuid ? ` with uuid ${uuid}` : ''}, not of '${domain}'.`,
-    { path: uuid === undefined ? 'name' : 'uuid', remedy: 'To rename a domain, address it by its uuid.' },
-  )
-}
+export const definitionHandlers: readonly DefinitionHandlers[] = [handlers(domains), handlers(networks)]
 
-async function findDomain(call: Call, domain: string): Promise<Domain | undefined> {
-  try {
-    return await call.connection.domains.get(domain)
-  } catch (error) {
-    if (error instanceof VisorError && error.code === 'not-found') return undefined
-    throw error
+function handlers<Input extends { name: string; uuid?: string | undefined }, Complete>(
+  noun: Noun<Input, Complete>,
+): DefinitionHandlers {
+  const keyOf = (call: Call) => call.parameters[noun.noun] ?? ''
+
+  async function find(call: Call, key: string) {
+    try {
+      return await noun.get(call.connection, key)
+    } catch (error) {
+      if (error instanceof VisorError && error.code === 'not-found') return undefined
+      throw error
+    }
   }
-}
 
-async function readDefinition(call: Call): Promise<DomainDefinitionInput> {
-  const type = mediaType(call.request) ?? 'application/json'
-  const format = formats.find((candidate) => definitionTypes[candidate].includes(type))
-  if (!format) throw unsupportedMediaType(type, sentTypes)
-  return parseDefinition(await readText(call.request, call.bodyLimitBytes), format)
+  async function read(call: Call): Promise<Input> {
+    const type = mediaType(call.request) ?? 'application/json'
+    const format = formats.find((candidate) => definitionTypes[candidate].includes(type))
+    if (!format) throw unsupportedMediaType(type, sentTypes)
+    return noun.parse(await readText(call.request, call.bodyLimitBytes), format)
+  }
+
+  async function define(call: Call, definition: Input, conditions: DefineOptions): Promise<Response> {
+    readQuery(call.url, undefined)
+    const before = await find(call, definition.uuid ?? definition.name)
+    const run = (more: object) => noun.define(call.connection, definition, { ...conditions, ...more })
+    return runChange(call, false, run, (result) => {
+      const made = result as Domain | Network
+      const location = `/v1/${noun.part}/${made.uuid}`
+      return json(made, { status: before ? 200 : 201, headers: { location } })
+    })
+  }
+
+  /** The definition with the identity that the path says; fails when it says another itself. */
+  async function identified(call: Call, key: string, definition: Input): Promise<Input> {
+    const { uuid, name } = definition
+    if (uuidShape.test(key)) {
+      if (uuid === undefined) return Object.assign(definition, { uuid: key.toLowerCase() })
+      if (uuid === key.toLowerCase()) return definition
+    } else if (uuid === undefined ? name === key : (await find(call, uuid))?.name === key) {
+      return definition
+    } else if (name === key && !(await find(call, key))) return definition
+    throw new VisorError(
+      'invalid-argument',
+      `The definition is of '${name}'${uuid ? ` with uuid ${uuid}` : ''}, not of '${key}'.`,
+      {
+        path: uuid === undefined ? 'name' : 'uuid',
+        remedy: `To rename a ${noun.noun}, address it by its uuid.`,
+      },
+    )
+  }
+
+  const current = (call: Call, key: string) => noun.describe(call.connection, key, { inactive: true })
+
+  return {
+    part: noun.part,
+    noun: noun.noun,
+    async get(call) {
+      const { options } = readQuery(call.url, routeOf(`${noun.part}.describe`).operation.options)
+      const definition = await noun.describe(call.connection, keyOf(call), options)
+      const format = wantedFormat(call.request)
+      const tag = etag(definition, format)
+      const headers = { etag: tag, vary: 'Accept', 'content-type': contentType(format) }
+      if (readTags(call.request.headers.get('if-none-match')).some((given) => given === '*' || given === tag))
+        return new Response(null, { status: 304, headers: { etag: tag, vary: 'Accept' } })
+      return new Response(noun.format(definition, format), { headers })
+    },
+    async define(call) {
+      const definition = await read(call)
+      const key = definition.uuid ?? definition.name
+      return define(call, definition, await readConditions(call, () => current(call, key)))
+    },
+    async put(call) {
+      const key = keyOf(call)
+      const definition = await identified(call, key, await read(call))
+      return define(call, definition, await readConditions(call, () => current(call, key)))
+    },
+  }
 }
 
 /** The format that `Accept` likes best; JSON where it does not care. */
@@ -134,7 +189,7 @@ function contentType(format: DefinitionFormat): string {
   return `${definitionTypes[format][0]}; charset=utf-8`
 }
 
-function etag(definition: DomainDefinition, format: DefinitionFormat): string {
+function etag(definition: unknown, format: DefinitionFormat): string {
   return `"${entityTag(definition)}${format === 'json' ? '' : `.${format}`}"`
 }
 
@@ -145,7 +200,7 @@ function readTags(header: string | null): string[] {
   return [...header.matchAll(/(?:W\/)?("[^"]*")/gu)].map(([, tag]) => tag ?? '')
 }
 
-async function readConditions(call: Call, domain: string): Promise<DefineOptions> {
+async function readConditions(call: Call, current: () => Promise<unknown>): Promise<DefineOptions> {
   const { headers } = call.request
   const ifNoneMatch = headers.get('if-none-match')
   if (ifNoneMatch !== null && ifNoneMatch.trim() !== '*')
@@ -157,13 +212,15 @@ async function readConditions(call: Call, domain: string): Promise<DefineOptions
     throw new VisorError('invalid-argument', 'The entity tag in If-Match cannot be read.', {
       remedy: 'Send it as it came in ETag, with its quotes.',
     })
-  const ifMatch = tags.length > 1 ? await currentOf(call, domain, tags) : tags[0]
+  const ifMatch = tags.length > 1 ? await currentOf(current, tags) : tags[0]
   return { ...(ifMatch !== undefined && { ifMatch }), ...(ifNoneMatch !== null && { ifNoneMatch: '*' }) }
 }
 
 /** Of several tags, the one that the definition has; else the first, which then does not match. */
-async function currentOf(call: Call, domain: string, tags: readonly string[]): Promise<string | undefined> {
-  const definition = await call.connection.domains.describe(domain, { inactive: true })
-  const current = entityTag(definition)
+async function currentOf(
+  describe: () => Promise<unknown>,
+  tags: readonly string[],
+): Promise<string | undefined> {
+  const current = entityTag(await describe())
   return tags.includes(current) ? current : tags[0]
 }

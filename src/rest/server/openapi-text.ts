@@ -1,5 +1,7 @@
 /** What the API document says beside the table of operations. */
+import { findOperation } from '../../driver/index.ts'
 import { Event } from '../../model/index.ts'
+import { type DefinitionHandlers, definitionHandlers } from './definition.ts'
 import { ApiDescription, Login } from './describe-api.ts'
 import {
   type ApiOperation,
@@ -20,6 +22,7 @@ export const tags = [
   { name: 'agent', description: 'What is asked of the agent in a guest.' },
   { name: 'templates', description: 'Booted machines that running copies are made of.' },
   { name: 'migrations', description: 'Domains on their way to this host.' },
+  { name: 'networks', description: 'Virtual networks of this host.' },
   { name: 'images', description: 'What machines are made from.' },
   { name: 'volumes', description: 'Disks that visor keeps for machines.' },
   { name: 'jobs', description: 'Operations under way and recently ended.' },
@@ -57,24 +60,31 @@ const status = { type: 'object', properties: { status: { type: 'string' } }, req
 
 /** What is served beside the operations of a connection. */
 export function extraOperations(schemas: SchemaBook): ExtraOperation[] {
-  return [putDefinition(schemas), events(schemas), ...session(schemas), ...server(schemas)]
+  return [
+    ...definitionHandlers.map((one) => putDefinition(one, schemas)),
+    events(schemas),
+    ...session(schemas),
+    ...server(schemas),
+  ]
 }
 
-function putDefinition(schemas: SchemaBook): ExtraOperation {
+function putDefinition({ part, noun }: DefinitionHandlers, schemas: SchemaBook): ExtraOperation {
+  const operation = findOperation(`${part}.define`)
+  if (!operation) throw new TypeError(`there is no ${part}.define`)
   return {
     method: 'PUT',
-    path: '/v1/domains/{domain}/definition',
+    path: `/v1/${part}/{${noun}}/definition`,
     operation: {
-      operationId: 'domains.define.put',
-      summary: 'Replaces the definition of a domain, or makes it.',
-      tags: ['domains'],
+      operationId: `${part}.define.put`,
+      summary: `Replaces the definition of a ${noun}, or makes it.`,
+      tags: [part],
       parameters: [
-        keyParameter('domain'),
+        keyParameter(noun),
         ...conditionParameters,
         header('Prefer', '`respond-async` or `wait=SECONDS` (RFC 7240).'),
       ],
-      requestBody: definitionBody(schemas),
-      responses: { ...definedAnswers(schemas), ...failed },
+      requestBody: definitionBody(operation, schemas),
+      responses: { ...definedAnswers(operation, schemas), ...failed },
       'x-access': 'admin',
     },
   }

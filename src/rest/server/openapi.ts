@@ -2,11 +2,11 @@
  * The OpenAPI 3.1 document, made from the table of operations and the descriptions of the nouns: what is
  * served and what is documented cannot differ.
  */
-import type { Operation } from '../../driver/index.ts'
-import { Domain, DomainDefinition, Job, type JsonSchema, type schema as s } from '../../model/index.ts'
+import { findOperation, type Operation } from '../../driver/index.ts'
+import { Job, type JsonSchema, type schema as s } from '../../model/index.ts'
 import { Problem, problemType } from '../problem.ts'
 import { changes, optionsInQuery, pathParameters, type Route, routes } from '../routes.ts'
-import { definitionTypes } from './definition.ts'
+import { definitionHandlers, definitionTypes } from './definition.ts'
 import { componentSchemas, type SchemaBook } from './openapi-schemas.ts'
 import { extraOperations, guide, tags } from './openapi-text.ts'
 import { isListRoute } from './operate.ts'
@@ -119,9 +119,9 @@ function parametersOf(route: Route, schemas: SchemaBook): Parameter[] {
   const { operation, path } = route
   const parameters = pathParameters(path).map((name) => keyParameter(name))
   if (optionsInQuery(route)) parameters.push(...queryParameters(operation, schemas))
-  if (route.name === 'domains.describe')
+  if (isDefinition(operation))
     parameters.push(header('If-None-Match', 'Entity tag that the reader has; 304 when it is current.'))
-  if (route.name === 'domains.define') parameters.push(...conditionParameters)
+  if (operation.body) parameters.push(...conditionParameters)
   if (isListRoute(route)) parameters.push(...listParameters(operation))
   if (changes(operation)) parameters.push(header('Prefer', '`respond-async` or `wait=SECONDS` (RFC 7240).'))
   return parameters
@@ -130,8 +130,8 @@ function parametersOf(route: Route, schemas: SchemaBook): Parameter[] {
 /** The parameter in a path. */
 export function keyParameter(name: string): Parameter {
   const what =
-    name === 'domain'
-      ? 'uuid or name of the domain'
+    name === 'domain' || name === 'network'
+      ? `uuid or name of the ${name}`
       : name === 'job' || name === 'migration'
         ? `id of the ${name}`
         : `name of the ${name}`
@@ -179,19 +179,24 @@ function listParameters({ result }: Operation): Parameter[] {
 
 function bodyOf(route: Route, schemas: SchemaBook): ApiOperation['requestBody'] {
   const { operation } = route
-  if (operation.body) return definitionBody(schemas)
+  if (operation.body) return definitionBody(operation, schemas)
   if (optionsInQuery(route) || !operation.options) return undefined
   const required = Object.values(fieldsOf(operation.options)).some(({ options }) => !options.optional)
   return { required, content: { 'application/json': { schema: schemas.use(operation.options, 'input') } } }
 }
 
-/** A definition in each of its notations. */
-export function definitionBody(schemas: SchemaBook) {
-  return { required: true, content: definitionContent(schemas, 'input') }
+/** Whether it gives what some operation takes as its body. */
+function isDefinition({ result }: Operation): boolean {
+  return definitionHandlers.some(({ part }) => findOperation(`${part}.define`)?.body === result)
 }
 
-function definitionContent(schemas: SchemaBook, variant: 'input' | 'output'): Content {
-  const typed = { schema: schemas.use(DomainDefinition, variant) }
+/** A definition in each of its notations. */
+export function definitionBody({ body }: Operation, schemas: SchemaBook) {
+  return { required: true, content: body ? definitionContent(body, schemas, 'input') : {} }
+}
+
+function definitionContent(definition: s.Schema, schemas: SchemaBook, variant: 'input' | 'output'): Content {
+  const typed = { schema: schemas.use(definition, variant) }
   const content: Record<string, { schema: JsonSchema }> = {}
   for (const [format, [type]] of Object.entries(definitionTypes))
     content[type ?? ''] =
@@ -200,27 +205,27 @@ function definitionContent(schemas: SchemaBook, variant: 'input' | 'output'): Co
 }
 
 function successOf(route: Route, schemas: SchemaBook): Record<string, Answer> {
-  const { operation, name } = route
+  const { operation } = route
   const job = { '202': jobAnswer(schemas) }
-  if (name === 'domains.define') return { ...definedAnswers(schemas), ...job }
-  if (name === 'domains.describe')
-    return { '200': definitionAnswer(schemas), '304': { description: 'Not changed.' } }
+  if (operation.body) return { ...definedAnswers(operation, schemas), ...job }
+  if (isDefinition(operation))
+    return { '200': definitionAnswer(operation, schemas), '304': { description: 'Not changed.' } }
   const answer = resultAnswer(operation, schemas)
   return { ...answer, ...(changes(operation) && job) }
 }
 
 /** Of a change of a definition. */
-export function definedAnswers(schemas: SchemaBook): Record<string, Answer> {
-  const domain = schemas.use(Domain)
-  return { '200': json('Replaced.', domain), '201': json('Made.', domain) }
+export function definedAnswers({ result }: Operation, schemas: SchemaBook): Record<string, Answer> {
+  const made = schemas.use(result as s.Schema)
+  return { '200': json('Replaced.', made), '201': json('Made.', made) }
 }
 
 /** The definition with its entity tag. */
-function definitionAnswer(schemas: SchemaBook): Answer {
+function definitionAnswer({ result }: Operation, schemas: SchemaBook): Answer {
   return {
     description: 'The definition.',
     headers: { ETag: { description: 'Names this version, for If-Match.', schema: { type: 'string' } } },
-    content: definitionContent(schemas, 'output'),
+    content: definitionContent(result as s.Schema, schemas, 'output'),
   }
 }
 

@@ -1,0 +1,136 @@
+/** Virtual networks of the host, and what drivers ask of them. */
+import {
+  type Event,
+  type GuestInterfaceAddress,
+  Network,
+  NetworkDefinition,
+  type NetworkDefinitionInput,
+  NetworkLease,
+  NetworkPort,
+  schema as s,
+} from '../../model/index.ts'
+import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
+import type { PartTable } from '../operation.ts'
+
+/** Networks, each by its name or uuid. */
+export interface Networks {
+  /** All networks, by name. */
+  list(): Promise<Network[]>
+  get(network: string): Promise<Network>
+  /** Its definition: of what is there now, or with `inactive` of its next start. */
+  describe(network: string, options?: { readonly inactive?: boolean }): Promise<NetworkDefinition>
+  /** Makes a network known, or replaces its definition, which is used from its next start on. */
+  define?(definition: NetworkDefinitionInput, options?: DefineOptions): Promise<Network>
+  /** Forgets a network; `invalid-state` while it is there. */
+  undefine?(network: string, options?: CallOptions): Promise<void>
+  /** Makes it be there: bridge, addresses, rules, DHCP and DNS. */
+  start?(network: string, options?: CallOptions): Promise<void>
+  /** Takes all of it away; `invalid-state` while guests are on it, unless forced. */
+  destroy?(network: string, options?: { readonly force?: boolean } & CallOptions): Promise<void>
+  setAutostart?(network: string, options: { readonly enabled: boolean } & CallOptions): Promise<void>
+  /** Addresses that it has given. */
+  leases?(network: string): Promise<NetworkLease[]>
+  /** Interfaces of guests that are on it. */
+  ports?(network: string): Promise<NetworkPort[]>
+}
+
+const inactive = s.boolean('of its next start, not of what is there', { optional: true })
+
+export const networkOperations = {
+  list: { access: 'read', doc: 'All networks, by name.', result: s.array('networks', Network) },
+  get: { access: 'read', doc: 'A network as it is now.', key: 'network', result: Network },
+  describe: {
+    access: 'read',
+    doc: 'The definition of a network.',
+    key: 'network',
+    options: s.object('DescribeNetwork', 'Which definition', { inactive }),
+    result: NetworkDefinition,
+  },
+  define: {
+    access: 'admin',
+    doc: 'Makes a network known, or replaces its definition.',
+    body: NetworkDefinition,
+    options: s.object('DefineNetwork', 'Conditions', {
+      ifMatch: s.string('entity tag the definition there is must have', { optional: true }),
+      ifNoneMatch: s.choice("'*': only when there is none", ['*'], { optional: true }),
+    }),
+    result: Network,
+  },
+  undefine: { access: 'admin', doc: 'Forgets a network.', key: 'network' },
+  start: { access: 'admin', doc: 'Starts a network.', key: 'network' },
+  destroy: {
+    access: 'admin',
+    doc: 'Takes a network away.',
+    key: 'network',
+    options: s.object('DestroyNetwork', 'How', {
+      force: s.boolean('also while guests are on it', { optional: true }),
+    }),
+  },
+  setAutostart: {
+    access: 'admin',
+    doc: 'Sets whether a network starts with the daemon.',
+    key: 'network',
+    options: s.object('SetNetworkAutostart', 'What', {
+      enabled: s.boolean('whether it starts with the daemon'),
+    }),
+  },
+  leases: {
+    access: 'read',
+    doc: 'Addresses that a network has given.',
+    key: 'network',
+    result: s.array('leases', NetworkLease),
+  },
+  ports: {
+    access: 'read',
+    doc: 'Interfaces of guests on a network.',
+    key: 'network',
+    result: s.array('ports', NetworkPort),
+  },
+} as const satisfies PartTable<Networks>
+
+/** An interface of a guest that shall be on a network. */
+export interface PortRequest {
+  /** Name or uuid of the network. */
+  readonly network: string
+  readonly portGroup?: string | undefined
+  readonly domain: string
+  readonly name: string
+  readonly driver: string
+  readonly mac: string
+}
+
+/** How an interface gets on its network. */
+export interface NetworkAccess {
+  readonly network: string
+  /** The bridge that its link becomes a port of. */
+  readonly bridge?: string
+  /** The link of the host that it is put upon (macvtap), and how. */
+  readonly direct?: {
+    readonly dev: string
+    readonly mode: 'bridge' | 'private' | 'vepa' | 'passthrough'
+  }
+  /** Largest packet, bytes. */
+  readonly mtu?: number
+  /** The link is there, and named: gives it what the network says. Nothing may pass before. */
+  join(link: string): Promise<void>
+}
+
+/** What drivers ask of the networks of this host. */
+export interface GuestNetworks {
+  /** Readies the network, starting it where it starts by itself. Fails with `not-found`, `invalid-state`. */
+  admit(request: PortRequest): Promise<NetworkAccess>
+  /** The guest has ended, or this interface of it is gone. Never fails. */
+  leave(domain: string, mac?: string): Promise<void>
+  /** What is known of the addresses of a guest. */
+  addressesOf(domain: string): Promise<GuestInterfaceAddress[]>
+}
+
+/** The networks of a host. */
+export interface HostNetworks {
+  readonly networks: Networks
+  readonly guests: GuestNetworks
+  events(options?: EventOptions): AsyncIterable<Event>
+  /** Starts those that start with the daemon; one that fails is logged. */
+  autostart(): Promise<void>
+  close(): Promise<void>
+}

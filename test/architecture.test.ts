@@ -16,15 +16,16 @@ const mayImport: Record<string, readonly string[]> = {
   rest: ['model', 'driver'],
   host: ['model', 'driver'],
   storage: ['model', 'driver', 'host'],
+  network: ['model', 'driver', 'host'],
   'drivers/qemu': ['model', 'driver', 'host', 'storage'],
   'drivers/v86': ['model', 'driver', 'host', 'storage'],
   'drivers/test': ['model', 'driver', 'host', 'storage'],
   drivers: ['model', 'driver', 'drivers/qemu', 'drivers/v86', 'drivers/test'],
   doctor: ['model', 'driver', 'host', 'drivers'],
-  connect: ['model', 'driver', 'rest', 'host', 'storage', 'drivers'],
+  connect: ['model', 'driver', 'rest', 'host', 'network', 'storage', 'drivers'],
   'first-run': ['model', 'driver', 'host', 'connect'],
   // Migration: a daemon talks to those of other hosts as any user does.
-  daemon: ['model', 'driver', 'rest', 'host', 'storage', 'drivers', 'doctor', 'connect'],
+  daemon: ['model', 'driver', 'rest', 'host', 'network', 'storage', 'drivers', 'doctor', 'connect'],
   cli: ['model', 'driver', 'rest', 'host', 'doctor', 'connect'],
   // The library's entry.
   '.': ['model', 'driver', 'connect'],

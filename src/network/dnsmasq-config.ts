@@ -1,0 +1,157 @@
+/** What dnsmasq is told of a network. Source: dnsmasq(8). */
+import {
+  type DhcpHost,
+  formatIp,
+  lastOf,
+  type NetworkAddress,
+  networkMode,
+  parseIp,
+  prefixOf,
+  subnetOfAddress,
+} from '../model/index.ts'
+import type { CompleteNetwork } from './complete.ts'
+import type { NetworkPlaces } from './places.ts'
+
+type Places = ReturnType<NetworkPlaces['of']>
+
+/** Whether anything is answered at all. */
+export function wantsService({ dns, addresses }: CompleteNetwork): boolean {
+  const serves = addresses.some(({ dhcp, tftp }) => dhcp !== undefined || tftp !== undefined)
+  return serves || (addresses.length > 0 && dns?.enabled !== false)
+}
+
+/** The domain that its guests are in: `NAME.visor` where none is chosen. */
+export const domainOf = ({ domain, name }: CompleteNetwork): string =>
+  (domain ?? `${name.toLowerCase().replace(/[^a-z0-9-]/gu, '-')}.visor`).replace(/\.$/u, '')
+
+/** `link`: that it answers on; `user`: who it becomes when its sockets are open. */
+export function formatConfig(
+  definition: CompleteNetwork,
+  places: Places,
+  { link, user }: { readonly link: string; readonly user: string },
+): string {
+  const lines = [
+    ...['keep-in-foreground', 'bind-dynamic', 'except-interface=lo', `interface=${link}`],
+    `pid-file=${places.pid}`,
+    `user=${user}`,
+    'log-facility=-',
+    ...namesLines(definition, places),
+    ...definition.addresses.flatMap((address) => addressLines(definition, address)),
+    ...dhcpLines(definition, places),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function namesLines(definition: CompleteNetwork, { names }: Places): string[] {
+  const { dns } = definition
+  if (dns?.enabled === false) return ['port=0']
+  const domain = domainOf(definition)
+  const mode = networkMode(definition)
+  const asks = !['isolated', 'internal', 'vxlan'].includes(mode)
+  const all = dns?.forwarders.filter((one) => one.domain === undefined && one.address !== undefined) ?? []
+  const local = definition.domainLocalOnly ?? definition.domain === undefined
+  return [
+    'no-hosts',
+    'expand-hosts',
+    'localise-queries',
+    `addn-hosts=${names}`,
+    `domain=${domain}`,
+    ...(local ? [`local=/${domain}/`] : []),
+    ...(dns?.forwardPlainNames === true ? [] : ['domain-needed', 'local=//']),
+    ...(asks && all.length === 0 ? [] : ['no-resolv']),
+    ...(dns?.forwarders.map(({ domain: of, address }) =>
+      of === undefined ? `server=${address}` : `server=/${of}/${address ?? ''}`,
+    ) ?? []),
+    ...(dns?.texts.map(({ name, value }) => `txt-record=${name},"${value}"`) ?? []),
+    ...(dns?.services.map((one) => {
+      const of = `_${one.service}._${one.protocol}${one.domain === undefined ? '' : `.${one.domain}`}`
+      const rest = [one.target ?? '', one.port ?? '', one.priority ?? '', one.weight ?? '']
+      return `srv-host=${[of, ...(one.target === undefined ? [] : rest)].join(',').replace(/,+$/u, '')}`
+    }) ?? []),
+  ]
+}
+
+function addressLines(definition: CompleteNetwork, one: NetworkAddress): string[] {
+  const { dhcp, tftp } = one
+  const subnet = subnetOfAddress(one)
+  if (!subnet) return []
+  const lines: string[] = []
+  if (one.localPointers) lines.push(`local=/${reverseZone(one)}/`)
+  if (tftp) lines.push('enable-tftp', `tftp-root=${tftp.root}`)
+  const own = parseIp(one.address)
+  const mask = subnet.family === 'ipv4' ? `,${maskOf(prefixOf(one) ?? 24)}` : `,${subnet.prefix}`
+  for (const { start, end, lease } of dhcp?.ranges ?? [])
+    lines.push(`dhcp-range=${start},${end}${mask}${lease ? `,${leaseTime(lease)}` : ''}`)
+  // Only to those that an address is kept for.
+  if (dhcp && dhcp.ranges.length === 0 && dhcp.hosts.length > 0)
+    lines.push(`dhcp-range=${formatIp(subnet)},static${mask}`)
+  if (subnet.family === 'ipv6')
+    lines.push(...(dhcp ? ['enable-ra'] : own ? [`dhcp-range=${one.address},ra-only`] : []))
+  for (const { file, server } of dhcp?.bootServers ?? [])
+    lines.push(`dhcp-boot=${file}${server === undefined ? '' : `,,${server}`}`)
+  const mode = networkMode(definition)
+  // Nothing is behind the host: a guest that thought so would wait for what never answers.
+  if (subnet.family === 'ipv4' && ['isolated', 'internal', 'vxlan'].includes(mode))
+    lines.push('dhcp-option=3')
+  return lines
+}
+
+function dhcpLines({ addresses, mtu }: CompleteNetwork, { dhcpHosts, leases }: Places): string[] {
+  const ranges = addresses.flatMap(({ dhcp }) => dhcp?.ranges ?? [])
+  const hosts = addresses.flatMap(({ dhcp }) => dhcp?.hosts ?? [])
+  if (addresses.every(({ dhcp }) => dhcp === undefined)) return []
+  const count = ranges.reduce((sum, { start, end }) => {
+    const [first, last] = [parseIp(start)?.value ?? 0n, parseIp(end)?.value ?? 0n]
+    return sum + Number(last - first) + 1
+  }, hosts.length)
+  return [
+    'dhcp-authoritative',
+    'dhcp-no-override',
+    // Whether an address is free is known: who is on the network is known.
+    'no-ping',
+    `dhcp-lease-max=${Math.min(Math.max(count, 1), 1_000_000)}`,
+    `dhcp-leasefile=${leases}`,
+    `dhcp-hostsfile=${dhcpHosts}`,
+    ...(mtu === undefined ? [] : [`dhcp-option=26,${mtu}`]),
+  ]
+}
+
+/** Lines of the file of kept addresses. */
+export function formatDhcpHost({ mac, id, name, address, lease }: DhcpHost): string {
+  return [
+    ...(id === undefined ? [] : [`id:${id}`]),
+    ...(mac === undefined ? [] : [mac]),
+    ...(address === undefined ? [] : [address.includes(':') ? `[${address}]` : address]),
+    ...(name === undefined ? [] : [name]),
+    ...(lease ? [leaseTime(lease)] : []),
+  ].join(',')
+}
+
+function leaseTime({ expiry, unit }: NonNullable<DhcpHost['lease']>): string {
+  return expiry === 0 ? 'infinite' : `${expiry}${{ seconds: '', minutes: 'm', hours: 'h' }[unit]}`
+}
+
+function maskOf(prefix: number): string {
+  const value = ((1n << 32n) - 1n) ^ ((1n << BigInt(32 - prefix)) - 1n)
+  return formatIp({ family: 'ipv4', value })
+}
+
+/** The domain of reverse look-ups, as far as whole labels go. Source: RFC 1035 (3.5), RFC 3596 (2.5). */
+function reverseZone(one: NetworkAddress): string {
+  const subnet = subnetOfAddress(one)
+  if (!subnet) return ''
+  const isV4 = subnet.family === 'ipv4'
+  const [bits, base] = isV4 ? [8, 10] : [4, 16]
+  const count = Math.floor(subnet.prefix / bits)
+  const total = isV4 ? 32 : 128
+  const labels = Array.from({ length: count }, (_, index) =>
+    ((subnet.value >> BigInt(total - bits * (index + 1))) & ((1n << BigInt(bits)) - 1n)).toString(base),
+  )
+  return [...labels.reverse(), isV4 ? 'in-addr.arpa' : 'ip6.arpa'].join('.')
+}
+
+/** How many addresses a subnet has beside its own two. */
+export const sizeOf = (one: NetworkAddress): bigint => {
+  const subnet = subnetOfAddress(one)
+  return subnet ? lastOf(subnet) - subnet.value - 1n : 0n
+}

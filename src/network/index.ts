@@ -1,0 +1,1 @@
+export { openNetworks } from './open.ts'

@@ -1,0 +1,158 @@
+/** Links of this host that a network is made of. Source: ip-link(8), bridge(8), ip-sysctl.rst of the kernel. */
+import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { type IpFamily, networkMode, prefixOf, subnetOfAddress, VisorError } from '../model/index.ts'
+import { ipBatch, ipList } from './commands.ts'
+import type { CompleteNetwork } from './complete.ts'
+
+/** The name of another link of a network; links have at most 15 characters. */
+const beside = (kind: string, bridge: string) => `${kind}-${bridge}`.slice(0, 15)
+
+/** What there is of a network beside its bridge. */
+export interface MadeLinks {
+  readonly bridge: string
+  /** The link that DHCP and DNS answer on. */
+  readonly serves: string
+  /** Where they live, when that is not this host: it has no address on the network. */
+  readonly namespace?: string
+}
+
+/** What the links of a network will be called. */
+export function linksOf(definition: CompleteNetwork): MadeLinks {
+  const { bridge = '' } = definition
+  const apart = isApart(definition)
+  return apart ? { bridge, serves: 'eth0', namespace: `visor-${bridge}` } : { bridge, serves: bridge }
+}
+
+/** Whether who answers on the network must not be this host. */
+const isApart = (definition: CompleteNetwork) =>
+  ['internal', 'vxlan'].includes(networkMode(definition)) && definition.addresses.length > 0
+
+/** Makes bridge and addresses. Fails with `busy` when another link has the name; nothing is left then. */
+export async function makeLinks(definition: CompleteNetwork): Promise<MadeLinks> {
+  const links = linksOf(definition)
+  const { bridge, namespace } = links
+  if (existsSync(`/sys/class/net/${bridge}`))
+    throw new VisorError(
+      'busy',
+      `Network '${definition.name}' cannot have the bridge '${bridge}': there is a link of that name.`,
+      {
+        object: { kind: 'network', name: definition.name },
+        remedy: 'Choose another name for the bridge (bridge.name), or none: one is found then.',
+      },
+    )
+  try {
+    await ipBatch(bridgeLines(definition))
+    await setIpv6(bridge, definition, namespace === undefined)
+    await ipBatch([
+      ...(namespace === undefined ? addressLines(definition, bridge) : apartLines(links)),
+      `link set dev ${bridge} up`,
+      ...(namespace === undefined ? routeLines(definition, bridge) : []),
+    ])
+    if (namespace !== undefined)
+      await ipBatch(
+        [...addressLines(definition, 'eth0'), 'link set dev eth0 up', 'link set dev lo up'],
+        namespace,
+      )
+    return links
+  } catch (error) {
+    await removeLinks(links).catch(() => {})
+    throw error
+  }
+}
+
+/** Removes what is there of it. */
+export async function removeLinks({ bridge, namespace }: MadeLinks): Promise<void> {
+  const names = [beside('vx', bridge), bridge].filter((name) => existsSync(`/sys/class/net/${name}`))
+  // With its namespace, its end of the pair goes, and with that ours.
+  if (namespace !== undefined && existsSync(`/run/netns/${namespace}`))
+    await ipBatch([`netns delete ${namespace}`])
+  await ipBatch(names.map((name) => `link delete dev ${name}`))
+}
+
+function bridgeLines({ bridge = '', mac, stp, forwardDelaySeconds, mtu, vxlan }: CompleteNetwork): string[] {
+  // Centiseconds. With a delay of its own, a guest would wait that long for its address.
+  const delay = (forwardDelaySeconds ?? 0) * 100
+  const size = mtu ?? (vxlan ? 1450 : undefined)
+  const lines: string[] = [
+    `link add name ${bridge}${mac ? ` address ${mac}` : ''}${size ? ` mtu ${size}` : ''} type bridge forward_delay ${delay} stp_state ${stp ? 1 : 0}`,
+  ]
+  if (!vxlan) return lines
+  const name = beside('vx', bridge)
+  const { id, port = 4789, dev, local } = vxlan
+  return [
+    ...lines,
+    `link add name ${name} type vxlan id ${id} dstport ${port}${dev ? ` dev ${dev}` : ''}${local ? ` local ${local}` : ''}`,
+    `link set dev ${name} mtu ${size} master ${bridge} up`,
+  ]
+}
+
+function addressLines({ addresses }: CompleteNetwork, link: string): string[] {
+  return addresses.map((one) => {
+    const isV4 = subnetOfAddress(one)?.family === 'ipv4'
+    return `address add ${one.address}/${prefixOf(one)} dev ${link}${isV4 ? ' broadcast +' : ' nodad'}`
+  })
+}
+
+/** A pair of links, of which one end is where DHCP and DNS answer. */
+const apartLines = ({ bridge, namespace }: MadeLinks): string[] => [
+  `netns add ${namespace}`,
+  `link add name ${beside('sv', bridge)} type veth peer name eth0 netns ${namespace}`,
+  `link set dev ${beside('sv', bridge)} master ${bridge} up`,
+]
+
+function routeLines({ routes }: CompleteNetwork, link: string): string[] {
+  return routes.map((route) => {
+    const subnet = subnetOfAddress(route)
+    const family = subnet?.family === 'ipv6' ? '-6 ' : ''
+    return `${family}route add ${route.address}/${prefixOf(route)} via ${route.gateway} dev ${link}${route.metric ? ` metric ${route.metric}` : ''}`
+  })
+}
+
+/** A bridge has only the addresses that its definition gives it. */
+async function setIpv6(bridge: string, definition: CompleteNetwork, hasHost: boolean): Promise<void> {
+  const folder = `/proc/sys/net/ipv6/conf/${bridge}`
+  // A kernel without IPv6 has none to take away.
+  if (!existsSync(folder)) return
+  const wanted = hasHost && familiesOf(definition).has('ipv6')
+  if (!wanted) return writeFile(`${folder}/disable_ipv6`, '1')
+  await Promise.all(['accept_ra', 'autoconf'].map((name) => writeFile(`${folder}/${name}`, '0')))
+}
+
+const familiesOf = ({ addresses }: CompleteNetwork): ReadonlySet<IpFamily | undefined> =>
+  new Set(addresses.map((one) => subnetOfAddress(one)?.family))
+
+/** Lets this host forward what its networks need. It is left on: others may have come to rely on it. */
+export async function allowForwarding(definition: CompleteNetwork): Promise<void> {
+  if (!['nat', 'route', 'open'].includes(networkMode(definition))) return
+  const families = familiesOf(definition)
+  const switches = [
+    ...(families.has('ipv4') ? ['/proc/sys/net/ipv4/ip_forward'] : []),
+    ...(families.has('ipv6') ? ['/proc/sys/net/ipv6/conf/all/forwarding'] : []),
+  ]
+  for (const file of switches) {
+    if ((await readFile(file, 'latin1')).trim() !== '0') continue
+    if (file.includes('ipv6')) await keepRouters()
+    await writeFile(file, '1')
+  }
+}
+
+/** A host that forwards no longer hears routers unless told to: those it hears now must not be lost. */
+async function keepRouters(): Promise<void> {
+  const routes = await ipList('-6', 'route', 'show', 'default')
+  for (const { dev, protocol } of routes) {
+    const file = `/proc/sys/net/ipv6/conf/${String(dev)}/accept_ra`
+    if (protocol === 'ra' && existsSync(file)) await writeFile(file, '2')
+  }
+}
+
+/** Whether guests on a port reach only the host and what is behind it. */
+export async function isolatePort(link: string): Promise<void> {
+  await ipBatch([`link set dev ${link} type bridge_slave isolated on`])
+}
+
+/** Names of all links. */
+export async function linkNames(): Promise<Set<string>> {
+  const links = await ipList('link', 'show')
+  return new Set(links.map(({ ifname }) => String(ifname)))
+}

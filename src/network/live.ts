@@ -1,0 +1,235 @@
+/**
+ * Networks that are there. What each is made of is on record before it is made, so that a later daemon finds all
+ * of it, and either goes on with it or removes it:
+ *
+ *   off --record--> starting --links, rules, service, record--> running
+ *    ^                 |                                           |
+ *    '---- undone, by this daemon or the next ----'---- stopped ---'
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import {
+  adoptGuests,
+  type GuestProcess,
+  readJsonFile,
+  type Undo,
+  unlessMissing,
+  withUndo,
+  writeFileAtomic,
+} from '../host/index.ts'
+import { VisorError } from '../model/index.ts'
+import { nft } from './commands.ts'
+import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
+import { allowForwarding, linksOf, makeLinks, removeLinks } from './links.ts'
+import type { Ports } from './ports.ts'
+import { formatRules, removeRules } from './rules.ts'
+import {
+  endService,
+  mostRestarts,
+  rereadTables,
+  type ServiceContext,
+  startService,
+  writeTables,
+} from './service.ts'
+import { takenSubnets } from './subnets.ts'
+
+interface Running {
+  readonly definition: CompleteNetwork
+  service: GuestProcess | undefined
+  restarts: number
+  stopping: boolean
+  /** Why it is not as it should be. */
+  message?: string
+}
+
+export interface LiveNetworks {
+  get(
+    uuid: string,
+  ): { readonly definition: CompleteNetwork; readonly message?: string | undefined } | undefined
+  all(): readonly CompleteNetwork[]
+  /** Fails as its parts do; nothing of it is left then. */
+  start(definition: CompleteNetwork): Promise<void>
+  stop(uuid: string): Promise<void>
+  /** Who is on it has changed. */
+  tellService(uuid: string): Promise<void>
+  /** Finds those that a daemon before started. */
+  adopt(): Promise<void>
+  close(): Promise<void>
+}
+
+export function liveNetworks(context: ServiceContext, ports: Ports): LiveNetworks {
+  const { places, log } = context
+  const networks = new Map<string, Running>()
+  let closed = false
+
+  const portsOf = (uuid: string) => ports.of(uuid)
+
+  async function applyRules(): Promise<void> {
+    const ruled = [...networks.values()].map(({ definition }) => ({
+      definition,
+      ports: portsOf(definition.uuid).map(({ link, mac, addresses }) => ({ link, mac, addresses })),
+    }))
+    await nft(ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled))
+  }
+
+  async function serve(running: Running): Promise<void> {
+    const { definition } = running
+    const { serves, namespace } = linksOf(definition)
+    const service = await startService(context, definition, serves, portsOf(definition.uuid), namespace)
+    running.service = service
+    if (service) watch(running, service)
+  }
+
+  /** Starts it again when it ends though nobody asked it to. */
+  function watch(running: Running, service: GuestProcess): void {
+    void service.exited.then(async () => {
+      if (closed || running.stopping || running.service !== service) return
+      const { name } = running.definition
+      await service.release().catch(() => {})
+      running.service = undefined
+      if (++running.restarts > mostRestarts) {
+        running.message = 'DHCP and DNS ended again and again, and are not started any more.'
+        return log.error({ network: name }, running.message)
+      }
+      log.warn(
+        { network: name, restarts: running.restarts },
+        'DHCP and DNS of a network ended, and are started again.',
+      )
+      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** (running.restarts - 1)))
+      if (closed || running.stopping) return
+      await serve(running).catch((error: unknown) => {
+        running.message = `DHCP and DNS could not be started again: ${error instanceof Error ? error.message : error}`
+        log.error({ network: name }, running.message)
+      })
+    })
+  }
+
+  async function make(definition: CompleteNetwork, undo: Undo): Promise<void> {
+    const { uuid } = definition
+    const own = places.of(uuid)
+    const running: Running = { definition, service: undefined, restarts: 0, stopping: false }
+    await mkdir(own.folder, { recursive: true, mode: 0o755 })
+    undo.push(() => rm(own.folder, { recursive: true, force: true }))
+    const record = (phase: string) =>
+      writeFileAtomic(own.record, JSON.stringify({ phase, definition }), { durable: false })
+    await record('starting')
+    if (hasOwnBridge(definition)) {
+      const links = await makeLinks(definition)
+      undo.push(() => removeLinks(links))
+      await allowForwarding(definition)
+    }
+    networks.set(uuid, running)
+    undo.push(async () => {
+      networks.delete(uuid)
+      await applyRules()
+    })
+    await applyRules()
+    if (hasOwnBridge(definition)) await serve(running)
+    undo.push(() => running.service && endService(running.service))
+    await record('running')
+  }
+
+  async function takeDown(definition: CompleteNetwork, service: GuestProcess | undefined): Promise<void> {
+    if (service) await endService(service)
+    networks.delete(definition.uuid)
+    await applyRules()
+    if (hasOwnBridge(definition)) await removeLinks(linksOf(definition))
+    await rm(places.of(definition.uuid).folder, { recursive: true, force: true })
+  }
+
+  return {
+    get: (uuid) => networks.get(uuid),
+    all: () => [...networks.values()].map(({ definition }) => definition),
+    async start(definition) {
+      await mkdir(places.leases, { recursive: true, mode: 0o755 })
+      if (definition.addresses.length > 0 && hasOwnBridge(definition))
+        refuseConflicts(definition, await takenSubnets())
+      await withUndo(
+        (undo) => make(definition, undo),
+        (error) =>
+          log.warn(
+            { network: definition.name, error: String(error) },
+            'A start could not be undone in full.',
+          ),
+      )
+    },
+    async stop(uuid) {
+      const running = networks.get(uuid)
+      if (!running) return
+      running.stopping = true
+      await takeDown(running.definition, running.service)
+    },
+    async tellService(uuid) {
+      const running = networks.get(uuid)
+      if (!running?.service) return
+      await writeTables(places, running.definition, portsOf(uuid))
+      rereadTables(running.service)
+    },
+    async adopt() {
+      const services = new Map<string, GuestProcess>()
+      for (const service of await adoptGuests(places.services, context.owner))
+        services.set(uuidOf(service), service)
+      const found: { readonly definition: CompleteNetwork; readonly sound: boolean }[] = []
+      for (const uuid of (await unlessMissing(readdir(places.live))) ?? []) {
+        const { phase, definition } = readRecord(await readJsonFile(places.of(uuid).record))
+        if (!definition) {
+          await rm(places.of(uuid).folder, { recursive: true, force: true })
+          continue
+        }
+        const { bridge } = linksOf(definition)
+        const sound =
+          phase === 'running' && (!hasOwnBridge(definition) || existsSync(`/sys/class/net/${bridge}`))
+        if (sound)
+          networks.set(uuid, { definition, service: services.get(uuid), restarts: 0, stopping: false })
+        found.push({ definition, sound })
+      }
+      if (found.length > 0) await applyRules()
+      for (const { definition, sound } of found) {
+        const service = services.get(definition.uuid)
+        services.delete(definition.uuid)
+        if (!sound) {
+          log.warn({ network: definition.name }, 'A network was found half made, and is removed.')
+          await takeDown(definition, service)
+          continue
+        }
+        const running = networks.get(definition.uuid)
+        if (!running || !hasOwnBridge(definition)) continue
+        if (service) watch(running, service)
+        else
+          await serve(running).catch((error: unknown) => {
+            running.message = error instanceof Error ? error.message : String(error)
+            log.error(
+              { network: definition.name, error: running.message },
+              'DHCP and DNS could not be started again.',
+            )
+          })
+        // Of guests that have ended meanwhile.
+        if (service) await this.tellService(definition.uuid)
+      }
+      for (const service of services.values()) await endService(service)
+    },
+    async close() {
+      closed = true
+      await Promise.all([...networks.values()].map(({ service }) => service?.forget()))
+    },
+  }
+}
+
+function uuidOf({ details }: GuestProcess): string {
+  const { uuid } = (details ?? {}) as { readonly uuid?: unknown }
+  return typeof uuid === 'string' ? uuid : ''
+}
+
+function readRecord(value: unknown): { readonly phase?: string; readonly definition?: CompleteNetwork } {
+  const { phase, definition } = (value ?? {}) as { phase?: unknown; definition?: { uuid?: unknown } }
+  const isSound = typeof phase === 'string' && typeof definition?.uuid === 'string'
+  return isSound ? { phase, definition: definition as unknown as CompleteNetwork } : {}
+}
+
+/** The error for a network that is needed and not there. */
+export function notActive(name: string): VisorError {
+  return new VisorError('invalid-state', `Network '${name}' is not active.`, {
+    object: { kind: 'network', name },
+    remedy: `Start it: 'visor network start ${name}'.`,
+  })
+}

@@ -1,0 +1,393 @@
+/** The networks of this host: what is defined, what is there, and who is on it. */
+import { rm } from 'node:fs/promises'
+import {
+  eventHub,
+  type HostNetworks,
+  type Log,
+  type NetworkAccess,
+  type Networks,
+  type PortRequest,
+  type Store,
+} from '../driver/index.ts'
+import {
+  formatSubnet,
+  type GuestInterfaceAddress,
+  type Network,
+  type NetworkDefinition,
+  networkMode,
+  notFound,
+  parseIp,
+  subnetOfAddress,
+  VisorError,
+} from '../model/index.ts'
+import { nft } from './commands.ts'
+import { type CompleteNetwork, completeNetwork, defaultNetwork, hasOwnBridge } from './complete.ts'
+import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
+import { domainOf } from './dnsmasq-config.ts'
+import { openKeptAddresses } from './kept-addresses.ts'
+import { readLeases } from './leases.ts'
+import { isolatePort, linkNames } from './links.ts'
+import { liveNetworks, notActive } from './live.ts'
+import { networkPlaces } from './places.ts'
+import { openPorts, type Port } from './ports.ts'
+import { formatPortRules } from './rules.ts'
+import { takenSubnets } from './subnets.ts'
+
+export interface NetworksOptions {
+  readonly stateDirectory: string
+  readonly runtimeDirectory: string
+  readonly store: Store
+  readonly log: Log
+}
+
+/** Opens them: finds what a daemon before started, and settles what it left half done. */
+export async function openNetworks(options: NetworksOptions): Promise<HostNetworks> {
+  const { stateDirectory, runtimeDirectory, store, log } = options
+  const places = networkPlaces(stateDirectory, runtimeDirectory)
+  const hub = eventHub()
+  const defined = await openDefinedNetworks(store)
+  const kept = await openKeptAddresses(store)
+  const ports = await openPorts(places.ports)
+  const live = liveNetworks({ places, owner: stateDirectory, log }, ports)
+  await live.adopt()
+
+  let queue: Promise<unknown> = Promise.resolve()
+  /** Changes of what there is happen one after another: they share links, rules and addresses. */
+  function alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = queue.then(work, work)
+    queue = done.catch(() => {})
+    return done
+  }
+
+  let defaultMade: Promise<void> | undefined
+  /** The network `default` is there without being made, until somebody removes it. */
+  function makeDefault(): Promise<void> {
+    if (defined.knowsDefault) return Promise.resolve()
+    defaultMade ??= alone(async () => {
+      const definition = defaultNetwork(await takenSubnets())
+      if (definition) await defined.put({ definition: await complete(definition), autostart: false })
+    }).catch((error: unknown) => {
+      defaultMade = undefined
+      log.warn({ error: String(error) }, "The network 'default' could not be made.")
+    })
+    return defaultMade
+  }
+
+  async function complete(definition: NetworkDefinition): Promise<CompleteNetwork> {
+    const names = await linkNames()
+    for (const { definition: other } of defined.all()) if (other.bridge) names.add(other.bridge)
+    return completeNetwork(definition, names)
+  }
+
+  async function find(network: string): Promise<DefinedNetwork> {
+    await makeDefault()
+    const found = defined.find(network)
+    if (!found) throw notFound('network', network)
+    return found
+  }
+
+  function tell(type: string, { uuid, name }: CompleteNetwork): void {
+    hub.emit({ kind: 'network', type, uuid, name })
+  }
+
+  function describe({ definition, autostart }: DefinedNetwork): Network {
+    const there = live.get(definition.uuid)
+    const now = there?.definition ?? definition
+    return {
+      uuid: definition.uuid,
+      name: definition.name,
+      ...(definition.title === undefined ? {} : { title: definition.title }),
+      mode: networkMode(now),
+      active: there !== undefined,
+      autostart,
+      ...(now.bridge === undefined ? {} : { bridge: now.bridge }),
+      subnets: now.addresses.flatMap((one) => {
+        const subnet = subnetOfAddress(one)
+        return subnet ? [formatSubnet(subnet)] : []
+      }),
+      ...(now.addresses.length > 0 ? { domain: domainOf(now) } : {}),
+      guests: ports.of(definition.uuid).length,
+      ...(there?.message === undefined ? {} : { message: there.message }),
+    }
+  }
+
+  async function start({ definition }: DefinedNetwork): Promise<void> {
+    await live.start(definition)
+    tell('started', definition)
+  }
+
+  const networks: Networks = {
+    async list() {
+      await makeDefault()
+      return defined.all().map(describe)
+    },
+    get: async (network) => describe(await find(network)),
+    async describe(network, { inactive = false } = {}) {
+      const { definition } = await find(network)
+      const there = inactive ? undefined : live.get(definition.uuid)
+      return structuredClone(there?.definition ?? definition)
+    },
+    async define(given) {
+      await makeDefault()
+      return alone(async () => {
+        // Checked and completed with its defaults by who calls.
+        const definition = given as NetworkDefinition
+        const before = defined.find(definition.uuid ?? definition.name)
+        refuseTaken(definition, defined.all(), before?.definition.uuid)
+        const merged = before
+          ? {
+              bridge: before.definition.bridge,
+              mac: before.definition.mac,
+              ...definition,
+              uuid: before.definition.uuid,
+            }
+          : definition
+        const whole = await complete(merged as NetworkDefinition)
+        const network = { definition: whole, autostart: before?.autostart ?? false }
+        await defined.put(network)
+        tell('defined', whole)
+        return describe(network)
+      })
+    },
+    async undefine(network) {
+      const { definition } = await find(network)
+      await alone(async () => {
+        if (live.get(definition.uuid))
+          throw new VisorError('invalid-state', `Network '${definition.name}' is active.`, {
+            object: { kind: 'network', name: definition.name },
+            remedy: `Stop it first: 'visor network stop ${definition.name}'.`,
+          })
+        await defined.remove(definition.uuid)
+        await kept.forget(definition.uuid)
+        await rm(places.of(definition.uuid).leases, { force: true })
+        tell('undefined', definition)
+      })
+    },
+    async start(network) {
+      const found = await find(network)
+      await alone(async () => {
+        if (live.get(found.definition.uuid))
+          throw new VisorError('invalid-state', `Network '${found.definition.name}' is active already.`, {
+            object: { kind: 'network', name: found.definition.name },
+          })
+        await start(found)
+      })
+    },
+    async destroy(network, { force = false } = {}) {
+      const { definition } = await find(network)
+      await alone(async () => {
+        if (!live.get(definition.uuid)) throw notActive(definition.name)
+        const guests = ports.of(definition.uuid)
+        if (guests.length > 0 && !force)
+          throw new VisorError(
+            'invalid-state',
+            `Guests are on network '${definition.name}': ${[...new Set(guests.map(({ name }) => name))].slice(0, 5).join(', ')}.`,
+            {
+              object: { kind: 'network', name: definition.name },
+              remedy: 'Stop them first, or force it: they are cut off then.',
+            },
+          )
+        for (const { link } of guests) await ports.remove(link)
+        await live.stop(definition.uuid)
+        tell('stopped', definition)
+      })
+    },
+    async setAutostart(network, { enabled }) {
+      const { definition } = await find(network)
+      await alone(() => defined.put({ definition, autostart: enabled }))
+    },
+    async leases(network) {
+      const { definition } = await find(network)
+      const there = live.get(definition.uuid)?.definition ?? definition
+      return readLeases(places.of(definition.uuid).leases, there, ports.of(definition.uuid))
+    },
+    async ports(network) {
+      const { definition } = await find(network)
+      return ports.of(definition.uuid).map(({ uuid: _, isolated: __, ...port }) => port)
+    },
+  }
+
+  /** What an interface gets from its network and port group. */
+  async function admit(request: PortRequest): Promise<NetworkAccess> {
+    const found = await find(request.network)
+    const { uuid, name } = found.definition
+    if (!live.get(uuid)) {
+      if (!found.autostart && name !== 'default') throw notActive(name)
+      await alone(async () => live.get(uuid) ?? start(found))
+    }
+    const definition = live.get(uuid)?.definition ?? found.definition
+    const group = groupOf(definition, request)
+    return {
+      network: name,
+      ...accessOf(definition),
+      ...(definition.mtu === undefined ? {} : { mtu: definition.mtu }),
+      join: (link) => alone(() => join(definition, request, link, group)),
+    }
+  }
+
+  async function join(
+    definition: CompleteNetwork,
+    { domain, name, driver, mac }: PortRequest,
+    link: string,
+    group: ReturnType<typeof groupOf>,
+  ): Promise<void> {
+    const addresses = await kept.of(definition, { name, mac })
+    const isolated = group?.isolated ?? definition.isolated ?? false
+    const port: Port = {
+      ...{
+        uuid: definition.uuid,
+        network: definition.name,
+        domain,
+        name,
+        driver,
+        link,
+        mac,
+        addresses,
+        isolated,
+      },
+      ...(group ? { portGroup: group.name } : {}),
+    }
+    await ports.put(port)
+    try {
+      if (hasOwnBridge(definition)) {
+        if (isolated) await isolatePort(link)
+        if (definition.trustGuestRxFilters !== true) await nft(formatPortRules(places.table, 'add', port))
+      }
+      await live.tellService(definition.uuid)
+    } catch (error) {
+      await ports.remove(link)
+      throw error
+    }
+    hub.emit({ kind: 'network', type: 'changed', uuid: definition.uuid, name: definition.name })
+  }
+
+  async function leave(port: Port): Promise<void> {
+    await ports.remove(port.link)
+    if (!live.get(port.uuid)) return
+    await nft(formatPortRules(places.table, 'delete', port)).catch((error: unknown) =>
+      log.warn(
+        { network: port.network, link: port.link, error: String(error) },
+        'Rules of a guest could not be removed.',
+      ),
+    )
+    await live.tellService(port.uuid)
+    hub.emit({ kind: 'network', type: 'changed', uuid: port.uuid, name: port.network })
+  }
+
+  return {
+    networks,
+    guests: {
+      admit,
+      leave: (domain, mac) =>
+        alone(async () => {
+          for (const port of ports.all())
+            if (port.domain === domain && (mac === undefined || port.mac === mac)) await leave(port)
+        }).catch((error: unknown) =>
+          log.warn({ domain, error: String(error) }, 'A guest could not leave its networks.'),
+        ),
+      async addressesOf(domain) {
+        const own = ports.all().filter((port) => port.domain === domain)
+        const found = await Promise.all(
+          own.map(async (port) => {
+            const definition = live.get(port.uuid)?.definition
+            const leases = definition ? await readLeases(places.of(port.uuid).leases, definition, [port]) : []
+            return mergeAddresses(port, leases)
+          }),
+        )
+        return found.flat()
+      },
+    },
+    events: (eventOptions) => hub.listen(eventOptions),
+    async autostart() {
+      for (const network of defined.all())
+        if (network.autostart && !live.get(network.definition.uuid))
+          await alone(() => start(network)).catch((error: unknown) =>
+            log.error(
+              { network: network.definition.name, error: String(error) },
+              'A network could not be started with the host.',
+            ),
+          )
+    },
+    async close() {
+      await queue
+      await live.close()
+      hub.close()
+    },
+  }
+}
+
+/** Fails with `already-exists` when another network has the bridge of this one. */
+function refuseTaken(
+  { bridge, forward, name }: NetworkDefinition,
+  others: readonly DefinedNetwork[],
+  own: string | undefined,
+): void {
+  if (bridge === undefined || forward?.mode === 'bridge') return
+  const twin = others.find(({ definition }) => definition.uuid !== own && definition.bridge === bridge)
+  if (twin)
+    throw new VisorError(
+      'already-exists',
+      `Network '${twin.definition.name}' has the bridge '${bridge}' already.`,
+      {
+        object: { kind: 'network', name },
+        remedy: 'Choose another name for the bridge, or none: one is found then.',
+      },
+    )
+}
+
+/** The port group that an interface names, or the one of who names none. */
+function groupOf({ name, portGroups }: CompleteNetwork, { portGroup }: PortRequest) {
+  const found = portGroups.find((group) =>
+    portGroup === undefined ? group.default : group.name === portGroup,
+  )
+  if (portGroup !== undefined && !found)
+    throw new VisorError('unsupported-config', `Network '${name}' has no port group '${portGroup}'.`, {
+      object: { kind: 'network', name },
+      remedy: `It has: ${portGroups.map((group) => group.name).join(', ') || 'none'}.`,
+    })
+  return found
+}
+
+function accessOf(definition: CompleteNetwork): Pick<NetworkAccess, 'bridge' | 'direct'> {
+  const { bridge, forward } = definition
+  if (bridge !== undefined) return { bridge }
+  const mode = networkMode(definition)
+  const dev = forward?.links[0]?.dev ?? forward?.dev
+  if (
+    dev !== undefined &&
+    (mode === 'bridge' || mode === 'private' || mode === 'vepa' || mode === 'passthrough')
+  )
+    return { direct: { dev, mode } }
+  throw new VisorError(
+    'unsupported-config',
+    `Guests cannot be put on network '${definition.name}' of mode '${mode}'.`,
+    {
+      object: { kind: 'network', name: definition.name },
+    },
+  )
+}
+
+function mergeAddresses(
+  port: Port,
+  leases: readonly { readonly address: string; readonly prefix: number; readonly mac?: string | undefined }[],
+): GuestInterfaceAddress[] {
+  const texts = new Set([
+    ...leases.filter(({ mac }) => mac === port.mac).map(({ address }) => address),
+    ...port.addresses,
+  ])
+  return [...texts].map((address) => {
+    const lease = leases.find((one) => one.address === address)
+    return {
+      interface: port.link,
+      mac: port.mac,
+      address,
+      family: parseIp(address)?.family ?? 'ipv4',
+      ...(lease ? { prefix: lease.prefix } : {}),
+      network: port.network,
+      sources: [
+        ...(lease ? (['lease'] as const) : []),
+        ...(port.addresses.includes(address) ? (['reservation'] as const) : []),
+      ],
+    }
+  })
+}

@@ -1,0 +1,214 @@
+/**
+ * The rules of all networks, as a script of nft(8) that replaces what there was at once.
+ *
+ * What each packet meets does not grow with the number of networks and guests: it is looked up in maps and sets
+ * by its link. Source: nft(8), libvirt's rules as its "Virtual networking" page gives them.
+ */
+import { formatSubnet, type IpSubnet, networkMode, subnetOfAddress } from '../model/index.ts'
+import type { CompleteNetwork } from './complete.ts'
+
+/** An interface of a guest, as rules know it. */
+export interface GuardedPort {
+  readonly link: string
+  readonly mac: string
+  /** Addresses that it may send from; any without them. */
+  readonly addresses: readonly string[]
+}
+
+export interface RuledNetwork {
+  readonly definition: CompleteNetwork
+  readonly ports: readonly GuardedPort[]
+}
+
+/** Replaces both tables. */
+export function formatRules(table: string, networks: readonly RuledNetwork[]): string {
+  const bridged = networks.filter(({ definition }) => definition.bridge !== undefined)
+  const ruled = bridged.filter(({ definition }) => hasRules(definition))
+  return `${removeRules(table)}
+table inet ${table} {
+${[
+  ...ruled.flatMap(({ definition }) => networkChains(definition)),
+  chain('forward', 'type filter hook forward priority filter; policy accept;', [
+    ...dispatch('oifname', 'to', ruled),
+    ...dispatch('iifname', 'from', ruled),
+  ]),
+  chain('input', 'type filter hook input priority filter; policy accept;', closed(ruled, 'iifname')),
+  chain('output', 'type filter hook output priority filter; policy accept;', closed(ruled, 'oifname')),
+  chain(
+    'postrouting',
+    'type nat hook postrouting priority srcnat; policy accept;',
+    ruled.flatMap(({ definition }) => masquerade(definition)),
+  ),
+].join('\n')}
+}
+${guardTable(table, bridged)}`
+}
+
+/** Removes both tables, whether they are there or not. */
+export function removeRules(table: string): string {
+  return ['inet', 'bridge']
+    .map((family) => `table ${family} ${table} {}\ndelete table ${family} ${table}`)
+    .join('\n')
+}
+
+/** Adds an interface to what is guarded, or takes it out. */
+export function formatPortRules(table: string, change: 'add' | 'delete', port: GuardedPort): string {
+  return guardElements(port)
+    .map(([set, element]) => `${change} element bridge ${table} ${set} { ${element} }`)
+    .join('\n')
+}
+
+const hasRules = (definition: CompleteNetwork) => networkMode(definition) !== 'open'
+
+/** Guests that this host neither reaches nor is reached by. */
+const isClosed = (definition: CompleteNetwork) => ['internal', 'vxlan'].includes(networkMode(definition))
+
+const subnets = ({ addresses }: CompleteNetwork): IpSubnet[] =>
+  addresses.map(subnetOfAddress).filter((subnet) => subnet !== undefined)
+
+const word = ({ family }: IpSubnet) => (family === 'ipv4' ? 'ip' : 'ip6')
+const quoted = (text: string | undefined) => `"${text}"`
+
+function chain(name: string, hook: string | undefined, rules: readonly string[]): string {
+  return [`  chain ${name} {`, ...(hook ? [hook] : []), ...rules, '  }']
+    .map((line, index, all) => (index === 0 || index === all.length - 1 ? line : `    ${line}`))
+    .join('\n')
+}
+
+const dispatch = (key: string, direction: string, networks: readonly RuledNetwork[]): string[] =>
+  networks.length === 0
+    ? []
+    : [
+        `${key} vmap { ${networks
+          .map(
+            ({ definition }) => `${quoted(definition.bridge)} : jump ${direction}_${chainName(definition)}`,
+          )
+          .join(', ')} }`,
+      ]
+
+/** Of the bridge's name, with nothing that nft would read otherwise. */
+const chainName = ({ bridge = '' }: CompleteNetwork) =>
+  bridge.replace(/[^a-zA-Z0-9]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`)
+
+function closed(networks: readonly RuledNetwork[], key: string): string[] {
+  const names = networks
+    .filter(({ definition }) => isClosed(definition))
+    .map(({ definition }) => quoted(definition.bridge))
+  return names.length === 0 ? [] : [`${key} { ${names.join(', ')} } drop`]
+}
+
+const refuse = 'reject with icmpx admin-prohibited'
+
+/** What may be forwarded to a network and from it. */
+function networkChains(definition: CompleteNetwork): string[] {
+  const { bridge, forward } = definition
+  const mode = networkMode(definition)
+  const name = chainName(definition)
+  const within = `iifname ${quoted(bridge)} return`
+  const through = forward?.dev === undefined ? '' : `iifname ${quoted(forward.dev)} `
+  const out = forward?.dev === undefined ? '' : `oifname ${quoted(forward.dev)} `
+  const own = subnets(definition)
+  if (mode === 'nat')
+    return [
+      chain(`to_${name}`, undefined, [
+        within,
+        'ct state established,related return',
+        'ct status dnat return',
+        refuse,
+      ]),
+      chain(`from_${name}`, undefined, [
+        `oifname ${quoted(bridge)} return`,
+        ...own.map((subnet) => `${out}${word(subnet)} saddr ${formatSubnet(subnet)} return`),
+        'ct state established,related return',
+        refuse,
+      ]),
+    ]
+  if (mode === 'route')
+    return [
+      chain(`to_${name}`, undefined, [
+        within,
+        ...own.map((subnet) => `${through}${word(subnet)} daddr ${formatSubnet(subnet)} return`),
+        refuse,
+      ]),
+      chain(`from_${name}`, undefined, [
+        `oifname ${quoted(bridge)} return`,
+        ...own.map((subnet) => `${out}${word(subnet)} saddr ${formatSubnet(subnet)} return`),
+        refuse,
+      ]),
+    ]
+  return [
+    chain(`to_${name}`, undefined, [within, refuse]),
+    chain(`from_${name}`, undefined, [`oifname ${quoted(bridge)} return`, refuse]),
+  ]
+}
+
+/** Packets that leave for elsewhere are sent as this host's own. */
+function masquerade(definition: CompleteNetwork): string[] {
+  const { forward } = definition
+  if (networkMode(definition) !== 'nat') return []
+  const { nat } = forward ?? {}
+  const out = forward?.dev === undefined ? '' : `oifname ${quoted(forward.dev)} `
+  return subnets(definition)
+    .filter(({ family }) => family === 'ipv4' || nat?.ipv6)
+    .flatMap((subnet) => {
+      const ip = word(subnet)
+      const range = formatSubnet(subnet)
+      const local = subnet.family === 'ipv4' ? '{ 224.0.0.0/24, 255.255.255.255 }' : '{ ff02::/16 }'
+      const from = `${out}${ip} saddr ${range} ${ip} daddr != ${range}`
+      const start = nat?.addressStart
+      const target =
+        subnet.family === 'ipv4' && start !== undefined
+          ? `snat ip to ${start}${nat?.addressEnd === undefined ? '' : `-${nat.addressEnd}`}`
+          : 'masquerade'
+      const ports = `:${nat?.portStart ?? 1024}-${nat?.portEnd ?? 65_535}`
+      return [
+        `${ip} saddr ${range} ${ip} daddr ${local} return`,
+        `${from} meta l4proto { tcp, udp } ${target}${target === 'masquerade' ? ` to ${ports}` : ports}`,
+        `${from} ${target}`,
+      ]
+    })
+}
+
+/** What guests may send: only as who they are. */
+function guardTable(table: string, networks: readonly RuledNetwork[]): string {
+  const elements = networks.flatMap(({ ports }) => ports).flatMap(guardElements)
+  const set = (name: string, type: string) => {
+    const own = elements.filter(([of]) => of === name).map(([, element]) => element)
+    return [
+      `  set ${name} {`,
+      `    type ${type}`,
+      ...(own.length > 0 ? [`    elements = { ${own.join(', ')} }`] : []),
+      '  }',
+    ].join('\n')
+  }
+  return `table bridge ${table} {
+${[
+  set('guarded', 'ifname'),
+  set('addressed', 'ifname'),
+  set('macs', 'ifname . ether_addr'),
+  set('ipv4', 'ifname . ipv4_addr'),
+  set('ipv6', 'ifname . ipv6_addr'),
+  chain('guard', 'type filter hook prerouting priority -300; policy accept;', [
+    'iifname @guarded iifname . ether saddr != @macs drop',
+    'iifname != @addressed accept',
+    // Who has no address yet asks for one, and whether it is free.
+    'ether type arp arp saddr ip != 0.0.0.0 iifname . arp saddr ip != @ipv4 drop',
+    'ip saddr 0.0.0.0 udp dport 67 accept',
+    'ether type ip iifname . ip saddr != @ipv4 drop',
+    'ip6 saddr { ::, fe80::/10 } accept',
+    'ether type ip6 iifname . ip6 saddr != @ipv6 drop',
+  ]),
+].join('\n')}
+}
+`
+}
+
+function guardElements({ link, mac, addresses }: GuardedPort): (readonly [string, string])[] {
+  const of = quoted(link)
+  return [
+    ['guarded', of],
+    ['macs', `${of} . ${mac}`],
+    ...(addresses.length > 0 ? [['addressed', of] as const] : []),
+    ...addresses.map((address) => [address.includes(':') ? 'ipv6' : 'ipv4', `${of} . ${address}`] as const),
+  ]
+}

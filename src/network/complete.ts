@@ -1,5 +1,6 @@
 /** What is chosen for a network that its definition leaves open. */
 import { randomBytes, randomUUID } from 'node:crypto'
+import type { FreeSubnet } from '../driver/index.ts'
 import {
   formatIp,
   formatSubnet,
@@ -40,17 +41,29 @@ function freeName(names: ReadonlySet<string>): string {
   for (let number = 0; ; number++) if (!names.has(`visor${number}`)) return `visor${number}`
 }
 
-/** The network that is there without being made: behind this host's address, on a subnet that is free. */
-export function defaultNetwork(taken: readonly TakenSubnet[]): NetworkDefinition | undefined {
+/** A free subnet, as it is usually used: the host first, then guests. */
+export function offerSubnet(taken: readonly TakenSubnet[]): FreeSubnet | undefined {
   const subnet = freeSubnet(taken)
   if (!subnet) return undefined
   const at = (offset: bigint) => formatIp({ ...subnet, value: subnet.value + offset })
+  return {
+    subnet: formatSubnet(subnet),
+    address: at(1n),
+    start: at(2n),
+    end: at(254n),
+    prefix: subnet.prefix,
+  }
+}
+
+/** The network that is there without being made: behind this host's address, on a subnet that is free. */
+export function defaultNetwork(taken: readonly TakenSubnet[]): NetworkDefinition | undefined {
+  const free = offerSubnet(taken)
+  if (!free) return undefined
+  const { address, prefix, start, end } = free
   return parse(Schema, {
     name: 'default',
     forward: { mode: 'nat' },
-    addresses: [
-      { address: at(1n), prefix: subnet.prefix, dhcp: { ranges: [{ start: at(2n), end: at(254n) }] } },
-    ],
+    addresses: [{ address, prefix, dhcp: { ranges: [{ start, end }] } }],
   })
 }
 

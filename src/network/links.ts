@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { type IpFamily, networkMode, prefixOf, subnetOfAddress, VisorError } from '../model/index.ts'
 import { ipBatch, ipList } from './commands.ts'
-import type { CompleteNetwork } from './complete.ts'
+import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
 
 /** The name of another link of a network; links have at most 15 characters. */
 const beside = (kind: string, bridge: string) => `${kind}-${bridge}`.slice(0, 15)
@@ -61,6 +61,25 @@ export async function makeLinks(definition: CompleteNetwork): Promise<MadeLinks>
   }
 }
 
+/** Fails with `not-found` where the links of the host that a network is on are not there. */
+export function checkHostLinks(definition: CompleteNetwork): void {
+  const { bridge, forward, name } = definition
+  const wanted = hasOwnBridge(definition) ? [] : bridge === undefined ? [] : [bridge]
+  const object = { kind: 'network', name } as const
+  for (const link of wanted)
+    if (!existsSync(`/sys/class/net/${link}/bridge`))
+      throw new VisorError('not-found', `There is no bridge '${link}' on this host, which network '${name}' is on.`, {
+        object,
+        remedy: `Make it ('ip link add ${link} type bridge'), or name another.`,
+      })
+  for (const link of [forward?.dev, ...(forward?.links.map(({ dev }) => dev) ?? [])])
+    if (link !== undefined && !existsSync(`/sys/class/net/${link}`))
+      throw new VisorError('not-found', `There is no link '${link}' on this host, which network '${name}' goes through.`, {
+        object,
+        remedy: "'ip link' lists those there are.",
+      })
+}
+
 /** Removes what is there of it. */
 export async function removeLinks({ bridge, namespace }: MadeLinks): Promise<void> {
   const names = [beside('vx', bridge), bridge].filter((name) => existsSync(`/sys/class/net/${name}`))
@@ -98,7 +117,7 @@ function addressLines({ addresses }: CompleteNetwork, link: string): string[] {
 const apartLines = ({ bridge, namespace }: MadeLinks): string[] => [
   `netns add ${namespace}`,
   `link add name ${beside('sv', bridge)} type veth peer name eth0 netns ${namespace}`,
-  `link set dev ${beside('sv', bridge)} master ${bridge} up`,
+  `link set dev ${beside('sv', bridge)} addrgenmode none master ${bridge} up`,
 ]
 
 function routeLines({ routes }: CompleteNetwork, link: string): string[] {

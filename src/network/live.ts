@@ -20,7 +20,7 @@ import {
 import { VisorError } from '../model/index.ts'
 import { nft } from './commands.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
-import { allowForwarding, linksOf, makeLinks, removeLinks } from './links.ts'
+import { allowForwarding, checkHostLinks, linksOf, makeLinks, removeLinks } from './links.ts'
 import type { Ports } from './ports.ts'
 import { formatRules, removeRules } from './rules.ts'
 import {
@@ -141,6 +141,7 @@ export function liveNetworks(context: ServiceContext, ports: Ports): LiveNetwork
     get: (uuid) => networks.get(uuid),
     all: () => [...networks.values()].map(({ definition }) => definition),
     async start(definition) {
+      checkHostLinks(definition)
       await mkdir(places.leases, { recursive: true, mode: 0o755 })
       if (definition.addresses.length > 0 && hasOwnBridge(definition))
         refuseConflicts(definition, await takenSubnets())

@@ -29,13 +29,16 @@ async function runOnTestHost(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'visor-networks-'))
   await chmod(folder, 0o755)
   const store = memoryStore()
-  const open = () =>
-    openNetworks({
+  const open = async () => {
+    const opened = await openNetworks({
       stateDirectory: join(folder, 'state'),
       runtimeDirectory: join(folder, 'run'),
       store,
       log: silentLog,
     })
+    assert.ok(opened)
+    return opened
+  }
   const listing = () => [
     inside('host', 'ip', '-j', 'address').replace(/"(?:valid|preferred)_life_time":\d+,?/gu, ''),
     inside('host', 'ip', '-j', 'route', 'show', 'table', 'all'),

@@ -21,7 +21,13 @@ import {
   VisorError,
 } from '../model/index.ts'
 import { nft } from './commands.ts'
-import { type CompleteNetwork, completeNetwork, defaultNetwork, hasOwnBridge } from './complete.ts'
+import {
+  type CompleteNetwork,
+  completeNetwork,
+  defaultNetwork,
+  hasOwnBridge,
+  offerSubnet,
+} from './complete.ts'
 import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
 import { openKeptAddresses } from './kept-addresses.ts'
@@ -40,8 +46,12 @@ export interface NetworksOptions {
   readonly log: Log
 }
 
-/** Opens them: finds what a daemon before started, and settles what it left half done. */
-export async function openNetworks(options: NetworksOptions): Promise<HostNetworks> {
+/**
+ * Opens them: finds what a daemon before started, and settles what it left half done. Undefined where this process
+ * may not make any: networks need root.
+ */
+export async function openNetworks(options: NetworksOptions): Promise<HostNetworks | undefined> {
+  if (process.getuid?.() !== 0) return undefined
   const { stateDirectory, runtimeDirectory, store, log } = options
   const places = networkPlaces(stateDirectory, runtimeDirectory)
   const hub = eventHub()
@@ -200,6 +210,17 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       const { definition } = await find(network)
       const there = live.get(definition.uuid)?.definition ?? definition
       return readLeases(places.of(definition.uuid).leases, there, ports.of(definition.uuid))
+    },
+    async findSubnet() {
+      const own = defined.all().flatMap(({ definition }) =>
+        definition.addresses.flatMap((one) => {
+          const subnet = subnetOfAddress(one)
+          return subnet ? [{ subnet, link: definition.bridge ?? '' }] : []
+        }),
+      )
+      const found = offerSubnet([...(await takenSubnets()), ...own])
+      if (!found) throw new VisorError('unavailable', 'No subnet is free for another network on this host.')
+      return found
     },
     async ports(network) {
       const { definition } = await find(network)

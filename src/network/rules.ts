@@ -5,7 +5,7 @@
  * by its link. Source: nft(8), libvirt's rules as its "Virtual networking" page gives them.
  */
 import { formatSubnet, type IpSubnet, networkMode, subnetOfAddress } from '../model/index.ts'
-import type { CompleteNetwork } from './complete.ts'
+import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
 
 /** An interface of a guest, as rules know it. */
 export interface GuardedPort {
@@ -23,7 +23,8 @@ export interface RuledNetwork {
 /** Replaces both tables. */
 export function formatRules(table: string, networks: readonly RuledNetwork[]): string {
   const bridged = networks.filter(({ definition }) => definition.bridge !== undefined)
-  const ruled = bridged.filter(({ definition }) => hasRules(definition))
+  // A bridge that was there before is the host's: what it forwards is not ours to say.
+  const ruled = bridged.filter(({ definition }) => hasOwnBridge(definition) && hasRules(definition))
   return `${removeRules(table)}
 table inet ${table} {
 ${[

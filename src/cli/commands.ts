@@ -64,6 +64,7 @@ export const commands: readonly CommandEntry[] = [
   ),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
+  entry('network', 'Make networks that machines are on', machines, () => import('./commands/network.ts')),
   entry(
     'snapshot',
     'Keep machines as they are, and take them back',

@@ -133,7 +133,7 @@ async function suggestArgument(
   const argument = expected[rest.length] ?? (expected.at(-1)?.variadic ? expected.at(-1) : undefined)
   if (!argument) return nothing
   if (argument.argChoices) return listed(argument.argChoices)
-  const noun = /^(domain|image|volume|template|job|command)s?$/u.exec(argument.name())?.[1]
+  const noun = /^(domain|image|volume|network|template|job|command)s?$/u.exec(argument.name())?.[1]
   if (noun === 'command') return { words: commandWords(), files: false }
   if (noun === undefined) return { words: [], files: /^files?$/u.test(argument.name()) }
   const found = await named(noun, context)
@@ -151,6 +151,8 @@ function listed(values: readonly string[]): Suggestions {
 const readers: Record<string, (connection: CompleteConnection) => Promise<Suggestion[]>> = {
   domain: async ({ domains }) =>
     (await domains.list()).map((domain) => ({ value: domain.name, doc: stateWord(domain) })),
+  network: async ({ networks }) =>
+    (await networks.list()).map(({ name, mode }) => ({ value: name, doc: mode })),
   image: async ({ images }) =>
     [
       { value: 'micro', doc: 'a small Linux' },

@@ -1,0 +1,256 @@
+import { type Command, Option } from 'commander'
+import {
+  formatNetworkDefinition,
+  type Network,
+  type NetworkDefinition,
+  type NetworkLease,
+  type NetworkPort,
+  networkMode,
+  parseNetworkDefinition,
+} from '../../model/index.ts'
+import type { Context } from '../context.ts'
+import { loadText } from '../documents.ts'
+import { addExamples } from '../help.ts'
+import { buildNetwork, type NewNetworkFlags, newModes } from '../new-network.ts'
+import { formatSection, joinWords, safe } from '../page.ts'
+import { inFile } from '../report-error.ts'
+import { formatTable } from '../table.ts'
+
+export function configure(command: Command, context: Context): void {
+  command.description('Make networks that machines are on, see who is on them, and take them away.')
+  const sub = (name: string, description: string) => command.command(name).description(description)
+  const list = command
+    .command('list', { isDefault: true })
+    .description('List them: how their guests reach the world, and on which addresses.')
+    .action(() => listNetworks(context))
+  const create = sub('create', 'Make a network, start it, and have it start with the host.')
+    .argument('<name>', 'its name')
+    .addOption(new Option('--mode <mode>', 'how its guests reach the world').choices(newModes).default('nat'))
+    .option('--subnet <subnet...>', 'its addresses: 10.5.0.0/24, fd00:5::/64; one that is free without it')
+    .option('--no-dhcp', 'guests have addresses of their own')
+    .option('--bridge <bridge>', 'name of the bridge; of one there is, for mode bridge')
+    .option('--through <link>', 'only through this link of the host')
+    .option('--domain <domain>', 'DNS domain of its guests; NAME.visor without it')
+    .option('--mtu <bytes>', 'largest packet')
+    .option('--isolate-guests', 'guests do not reach each other')
+    .action((name: string, flags: NewNetworkFlags) => createNetwork(context, name, flags))
+  const define = sub('define', 'Make networks known from files of XML, YAML or JSON.')
+    .argument('<files...>', "files, '-'")
+    .action((files: string[]) => defineNetworks(context, files))
+  const show = sub('show', 'Show a network: its addresses, and who is on it.')
+    .argument('<network>', 'its name or uuid')
+    .option('--xml', "the definition as libvirt's XML")
+    .option('--yaml', 'the definition as YAML')
+    .option('--inactive', 'the definition of its next start')
+    .action((name: string, flags: ShowFlags) => showNetwork(context, name, flags))
+  const start = sub('start', 'Start networks.')
+    .argument('<networks...>', 'their names or uuids')
+    .action((names: string[]) =>
+      each(context, names, 'is started', (networks, name, signal) => networks.start(name, { signal })),
+    )
+  const stop = sub('stop', 'Take networks away until their next start.')
+    .alias('destroy')
+    .argument('<networks...>', 'their names or uuids')
+    .option('-f, --force', 'also while guests are on them: they are cut off')
+    .action((names: string[], { force = false }: { force?: boolean }) =>
+      each(context, names, 'is stopped', (networks, name, signal) =>
+        networks.destroy(name, { force, signal }),
+      ),
+    )
+  const remove = sub('remove', 'Forget networks, and the addresses that were kept for their guests.')
+    .alias('rm')
+    .alias('undefine')
+    .argument('<networks...>', 'their names or uuids')
+    .action((names: string[]) =>
+      each(context, names, 'is removed', (networks, name, signal) => networks.undefine(name, { signal })),
+    )
+  const autostart = sub('autostart', 'Start a network with the host, or no longer.')
+    .argument('<network>', 'its name or uuid')
+    .option('--disable', 'no longer')
+    .action((name: string, { disable = false }: { disable?: boolean }) =>
+      each(
+        context,
+        [name],
+        disable ? 'no longer starts by itself' : 'starts with the host',
+        (networks, one, signal) => networks.setAutostart(one, { enabled: !disable, signal }),
+      ),
+    )
+  const leases = sub('leases', 'List the addresses that a network has given.')
+    .argument('<network>', 'its name or uuid')
+    .action((name: string) => listLeases(context, name))
+  addExamples(command, [['visor network list', 'what there is']])
+  addExamples(list, [['visor network list', 'what there is']])
+  addExamples(create, [
+    ['visor network create lab', 'behind this host, with addresses that are free'],
+    ['visor network create db --mode internal --subnet 10.9.0.0/24', 'its guests, and nobody else'],
+    ['visor network create lan --mode bridge --bridge br0', 'on the LAN that the bridge br0 is on'],
+  ])
+  addExamples(define, [['visor network define lab.xml', 'what virsh net-dumpxml printed']])
+  addExamples(show, [['visor network show default --xml', 'what virsh net-dumpxml prints']])
+  addExamples(start, [['visor network start lab', 'bridge, addresses, DHCP and DNS']])
+  addExamples(stop, [['visor network stop lab', 'refused while guests are on it']])
+  addExamples(remove, [['visor network remove lab', 'once it is stopped']])
+  addExamples(autostart, [['visor network autostart lab', 'from the next start of the host on']])
+  addExamples(leases, [['visor network leases default', 'who has which address']])
+}
+
+type Networks = Parameters<Parameters<Context['connected']>[0]>[0]['networks']
+
+async function each(
+  { connected, output, signal }: Context,
+  names: readonly string[],
+  done: string,
+  change: (networks: Networks, name: string, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  await connected(async ({ networks }) => {
+    for (const name of names) {
+      await change(networks, name, signal)
+      output.note(`${output.noteColours.green('✓')} network ${safe(name)} ${done}`)
+    }
+  })
+}
+
+async function listNetworks({ connected, output }: Context): Promise<void> {
+  const networks = await connected((connection) => connection.networks.list())
+  const { colours, columns } = output
+  output.print(networks, () => {
+    if (output.quiet) return networks.map(({ name }) => `${name}\n`).join('')
+    if (networks.length === 0) output.note("No networks: 'visor network create NAME' makes one.")
+    if (networks.length === 0) return ''
+    return formatTable<Network>(
+      [
+        { title: 'name', value: ({ name }) => name, style: (text) => colours.bold(text), shrinkTo: 10 },
+        {
+          title: 'state',
+          value: ({ active, message }) => (active ? (message ? 'faulty' : 'active') : 'off'),
+        },
+        { title: 'mode', value: ({ mode }) => mode },
+        { title: 'subnets', value: ({ subnets }) => subnets.join(' ') },
+        { title: 'bridge', value: ({ bridge = '' }) => bridge },
+        { title: 'guests', value: ({ guests }) => String(guests), align: 'right' },
+        { title: 'autostart', value: ({ autostart }) => (autostart ? 'yes' : 'no') },
+      ],
+      networks,
+      { width: columns, styleTitle: colours.dim },
+    )
+  })
+}
+
+async function createNetwork(context: Context, name: string, flags: NewNetworkFlags): Promise<void> {
+  const { connected, output, signal } = context
+  const network = await connected(async (connection) => {
+    const { networks } = connection
+    const definition = await buildNetwork(connection, name, flags)
+    const { uuid } = await networks.define(definition, { ifNoneMatch: '*', signal })
+    try {
+      await networks.start(uuid, { signal })
+    } catch (error) {
+      // Asked for as one thing, it is there as a whole or not at all.
+      await networks.undefine(uuid).catch(() => {})
+      throw error
+    }
+    await networks.setAutostart(uuid, { enabled: true, signal })
+    return networks.get(uuid)
+  })
+  output.print(network, () => (output.quiet ? `${network.name}\n` : ''))
+  const where = joinWords([network.subnets.join(' '), network.bridge && `bridge ${network.bridge}`])
+  output.note(`${output.noteColours.green('✓')} network ${safe(name)} is there: ${network.mode}, ${where}`)
+}
+
+async function defineNetworks(
+  { connected, output, signal }: Context,
+  files: readonly string[],
+): Promise<void> {
+  const definitions: NetworkDefinition[] = []
+  for (const file of files) {
+    const { text, format, name } = await loadText(file)
+    try {
+      definitions.push(parseNetworkDefinition(text, format))
+    } catch (error) {
+      throw inFile(error, name)
+    }
+  }
+  await connected(async ({ networks }) => {
+    for (const definition of definitions) {
+      await networks.define(definition, { signal })
+      output.note(`${output.noteColours.green('✓')} network ${safe(definition.name)} is defined`)
+    }
+  })
+}
+
+interface ShowFlags {
+  readonly xml?: true
+  readonly yaml?: true
+  readonly inactive?: true
+}
+
+async function showNetwork({ connected, output }: Context, name: string, flags: ShowFlags): Promise<void> {
+  const { network, definition, ports } = await connected(async ({ networks }) => ({
+    network: await networks.get(name),
+    definition: await networks.describe(name, flags.inactive ? { inactive: true } : {}),
+    ports: await networks.ports(name),
+  }))
+  if (flags.xml || flags.yaml) {
+    output.print(definition, () => formatNetworkDefinition(definition, flags.xml ? 'xml' : 'yaml'))
+    return
+  }
+  const { colours } = output
+  const dhcp = definition.addresses.flatMap(
+    (one) => one.dhcp?.ranges.map(({ start, end }) => `${start} - ${end}`) ?? [],
+  )
+  output.print({ ...network, definition, ports }, () =>
+    [
+      `${colours.bold(safe(network.name) ?? '')}  ${network.active ? 'active' : 'off'}\n`,
+      formatSection(colours, '', [
+        ['title', safe(network.title)],
+        ['mode', networkMode(definition)],
+        ['bridge', network.bridge],
+        ['subnets', network.subnets.join(' ')],
+        ['host', definition.addresses.map(({ address }) => address).join(' ')],
+        ['DHCP', dhcp.join(', ')],
+        ['domain', network.domain],
+        ['through', definition.forward?.dev],
+        ['autostart', network.autostart ? 'yes' : 'no'],
+        ['uuid', network.uuid],
+        ['problem', safe(network.message)],
+      ]),
+      ports.length === 0 ? '' : `\n${formatPorts(ports, output)}`,
+    ].join(''),
+  )
+}
+
+function formatPorts(ports: readonly NetworkPort[], { colours, columns }: Context['output']): string {
+  return formatTable<NetworkPort>(
+    [
+      { title: 'guest', value: ({ name }) => name, style: (text) => colours.bold(text), shrinkTo: 10 },
+      { title: 'address', value: ({ addresses }) => addresses.join(' ') },
+      { title: 'mac', value: ({ mac }) => mac },
+      { title: 'link', value: ({ link }) => link },
+    ],
+    ports,
+    { width: columns, styleTitle: colours.dim },
+  )
+}
+
+async function listLeases({ connected, output }: Context, name: string): Promise<void> {
+  const leases = await connected(({ networks }) => networks.leases(name))
+  const { colours, columns } = output
+  output.print(leases, () => {
+    if (leases.length === 0) output.note(`Network ${safe(name)} has given no address.`)
+    if (leases.length === 0) return ''
+    return formatTable<NetworkLease>(
+      [
+        {
+          title: 'address',
+          value: ({ address, prefix }) => `${address}/${prefix}`,
+          style: (text) => colours.bold(text),
+        },
+        { title: 'name', value: ({ hostname = '' }) => hostname, shrinkTo: 10 },
+        { title: 'mac', value: ({ mac = '' }) => mac },
+        { title: 'until', value: ({ expiresAt }) => expiresAt?.replace(/\.\d+Z$/u, 'Z') ?? 'for ever' },
+      ],
+      leases,
+      { width: columns, styleTitle: colours.dim },
+    )
+  })
+}

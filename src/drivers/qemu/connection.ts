@@ -75,6 +75,9 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       await context.hooks.tell('release', details.definition, reason)
     })
   })
+  registry.watchers.add(({ ended, details }) => {
+    void ended.then(() => context.networks?.leave(details.definition.uuid))
+  })
   registry.watchers.add(followChanges(context, registry))
   registry.watchers.add(followUnplugs(context, registry))
   await registry.adopt()
@@ -181,6 +184,7 @@ async function openContext(options: OpenOptions): Promise<Context> {
     frozen: new Map(),
     confinement,
     hooks,
+    networks: options.networks,
     connect: options.connect,
     migration: options.migration ?? {},
     async findEmulator(arch, path) {

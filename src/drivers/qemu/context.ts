@@ -18,6 +18,7 @@ export interface Context {
   readonly frozen: Map<string, string>
   readonly confinement: Confinement
   readonly hooks: Hooks
+  readonly networks: OpenOptions['networks']
   readonly connect: OpenOptions['connect']
   readonly migration: NonNullable<OpenOptions['migration']>
   /** The emulator for an architecture or a program; undefined when there is none. */

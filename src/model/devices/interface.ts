@@ -60,6 +60,12 @@ export const Interface = s.object(
       maxLength: 255,
       ...aName,
     }),
+    portGroup: s.string('group of settings of the network', {
+      xml: 'source/@portgroup',
+      optional: true,
+      maxLength: 255,
+      ...aName,
+    }),
     bridge: s.string('name of the bridge', { xml: 'source/@bridge', optional: true, ...aLink }),
     dev: s.string('host link', { xml: 'source/@dev', optional: true, ...aLink }),
     sourceType: s.choice('kind of socket (vhostuser)', ['unix'], { xml: 'source/@type', optional: true }),

@@ -88,7 +88,6 @@ const refusals: [string, Partial<DomainDefinitionInput>, RegExp][] = [
   ['a processor there is not', { cpu: { model: 'nosuch' } }, /nosuch/u],
   ['too many processors', { vcpus: 300 }, /at most 288/u],
   ['a graphics card this QEMU has not', { devices: { videos: [{ model: 'qxl' }] } }, /qxl-vga/u],
-  ['a virtual network', { devices: { interfaces: [{ type: 'network', network: 'n' }] } }, /user/u],
   ['another name after power-off', { onPoweroff: 'rename-restart' }, /destroy/u],
   ['a screen for everyone', { devices: { graphics: [{ port: 5900, listen: '0.0.0.0' }] } }, /password/u],
   ['a card this QEMU has not', { devices: { interfaces: [{ type: 'user', model: 'igb' }] } }, /igb/u],

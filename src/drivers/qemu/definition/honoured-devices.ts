@@ -5,7 +5,7 @@ const of = (kind: string, ...fields: string[]) => fields.map((field) => `devices
 export const honouredNetwork: readonly string[] = [
   ...of(
     'interfaces',
-    'type=user|bridge|ethernet|mcast|server|client|udp|null',
+    'type=user|network|bridge|ethernet|mcast|server|client|udp|null',
     'mac',
     'link',
     'mtu',
@@ -25,7 +25,7 @@ export const honouredNetwork: readonly string[] = [
     'queues',
   ),
   ...of('interfaces', 'receiveQueueSize', 'sendQueueSize', 'rss', 'romBar', 'romFile', 'rom'),
-  ...of('interfaces', 'model', 'bridge', 'target', 'managedTarget'),
+  ...of('interfaces', 'network', 'portGroup', 'model', 'bridge', 'target', 'managedTarget'),
 ]
 
 export const honouredScreens: readonly string[] = [

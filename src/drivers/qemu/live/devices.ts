@@ -107,7 +107,7 @@ async function detach(
     if (!(error instanceof VisorError) || error.code !== 'timeout') await unmark(machine, found)
     throw error
   }
-  await forget(machine, found)
+  await forget(context, machine, found)
 }
 
 async function unmark(machine: Machine, { device }: OneDevice): Promise<void> {
@@ -116,13 +116,14 @@ async function unmark(machine: Machine, { device }: OneDevice): Promise<void> {
 }
 
 /** It is gone: so it is from the record, and its files are no longer the machine's. */
-async function forget(machine: Machine, found: OneDevice): Promise<void> {
+async function forget(context: Context, machine: Machine, found: OneDevice): Promise<void> {
   const { definition, unplugging = [] } = machine.details
   const rest = unplugging.filter((alias) => alias !== found.device.alias)
   await machine.record({
     definition: without(definition, found) as CompleteDefinition,
     unplugging: rest.length > 0 ? rest : undefined,
   })
+  if (found.kind === 'interfaces') await context.networks?.leave(definition.uuid, found.device.mac as string)
   const file = found.device.file ?? found.device.block
   const isShared = machine.details.definition.devices.disks.some((disk) => (disk.file ?? disk.block) === file)
   if (typeof file === 'string' && !isShared) await revokeAccess(machine, [file])
@@ -159,7 +160,7 @@ async function settleOne(context: Context, registry: Registry, machine: Machine,
       part.option === 'blockdev' ? [String(part.node['node-name'])] : [],
     )
     await removeBackends(machine, parts, nodes)
-    await forget(machine, found)
+    await forget(context, machine, found)
     registry.tell(definition.uuid, { type: 'changed', reason: 'device-removed' })
   } catch (error) {
     context.log.warn({ domain: definition.name, error: String(error) }, 'A device could not be cleared up.')

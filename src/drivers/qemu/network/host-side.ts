@@ -33,12 +33,15 @@ export async function openHostSide(
   try {
     for (const one of definition.devices.interfaces)
       if (isPasst(one)) processes.push(await startPasst(context, definition, one, user))
-    const taps = await openTaps(definition)
+    const taps = await openTaps(definition, context.networks)
     return {
       definition: taps.named(definition),
       filesWith: taps.filesWith,
       close: taps.close,
-      end: endProcesses,
+      async end() {
+        await taps.leave()
+        await endProcesses()
+      },
       follow({ companions }) {
         for (const one of processes) companions.add(() => endCompanion(one))
       },

@@ -29,7 +29,7 @@ export async function plugHostSide(
 ): Promise<PluggedSide> {
   const one = definition.devices.interfaces.find((card) => card.alias === alias)
   if (one && isPasst(one)) return plugPasst(context, machine, definition, { one, parts })
-  if (one && isTap(one)) return plugTap(machine, definition, { one, parts })
+  if (one && isTap(one)) return plugTap(context, machine, definition, { one, parts })
   return { parts, definition, close() {}, end: async () => {} }
 }
 
@@ -59,15 +59,17 @@ async function plugPasst(
 
 /** QEMU gets the files by its monitor, under names, and takes them from there. */
 async function plugTap(
+  { networks }: Context,
   { monitor }: Machine,
   definition: CompleteDefinition,
   { one, parts }: Plugged,
 ): Promise<PluggedSide> {
-  const { devices } = definition
-  const taps = await openTaps({ devices: { ...devices, interfaces: [one] } })
+  const { uuid, name, devices } = definition
+  const taps = await openTaps({ uuid, name, devices: { ...devices, interfaces: [one] } }, networks)
   const names: string[] = []
   const end = async () => {
     taps.close()
+    await taps.leave()
     for (const name of names) await monitor.execute('closefd', { fdname: name }).catch(() => {})
   }
   try {

@@ -1,6 +1,7 @@
 /** The links of the host that network cards are connected to: QEMU gets them as open files when it starts. */
+import type { GuestNetworks, NetworkAccess } from '../../../driver/index.ts'
 import { openTap, type Tap } from '../../../host/index.ts'
-import type { Devices, Interface } from '../../../model/index.ts'
+import { type Devices, type Interface, VisorError } from '../../../model/index.ts'
 
 /** The numbers that the queues of a card have in QEMU, by its alias. */
 export type TapDescriptors = ReadonlyMap<string, readonly number[]>
@@ -8,7 +9,8 @@ export type TapDescriptors = ReadonlyMap<string, readonly number[]>
 /** 3 is the monitor, 4 a state that is read. */
 const firstDescriptor = 5
 
-export const isTap = ({ type }: Pick<Interface, 'type'>): boolean => type === 'bridge' || type === 'ethernet'
+export const isTap = ({ type }: Pick<Interface, 'type'>): boolean =>
+  type === 'bridge' || type === 'ethernet' || type === 'network'
 
 /** What number each is given, which only depends on the definition. */
 export function tapDescriptors({ devices }: { readonly devices: Devices }): TapDescriptors {
@@ -33,25 +35,65 @@ export interface Taps {
   named<D extends { readonly devices: Devices }>(definition: D): D
   /** Closes them here. */
   close(): void
+  /** Nobody has them: they leave their networks. */
+  leave(): Promise<void>
 }
 
-/** Makes the links of a machine. Fails as `openTap` does; nothing is left then. */
-export async function openTaps({ devices }: { readonly devices: Devices }): Promise<Taps> {
+/** Readies the network of a card. */
+async function admit(
+  { uuid, name }: Machine,
+  { network = '', portGroup, mac = '' }: Interface,
+  networks: GuestNetworks | undefined,
+): Promise<NetworkAccess> {
+  if (!networks)
+    throw new VisorError('unsupported-config', `Domain '${name}' cannot be on network '${network}' here.`, {
+      object: { kind: 'domain', name },
+      remedy: "Run visord as root, which networks need, or use an interface of type 'user'.",
+    })
+  const access = await networks.admit({ network, portGroup, domain: uuid, name, driver: 'qemu', mac })
+  if (access.bridge !== undefined) return access
+  throw new VisorError('unsupported-config', `Network '${network}' has no bridge for domain '${name}'.`, {
+    object: { kind: 'domain', name },
+    remedy: "Use an interface of type 'direct' with the link of the network.",
+  })
+}
+
+interface Machine {
+  readonly uuid: string
+  readonly name: string
+  readonly devices: Devices
+}
+
+/** Makes the links of a machine. Fails as `openTap` does, and as its networks do; nothing is left then. */
+export async function openTaps(machine: Machine, networks: GuestNetworks | undefined): Promise<Taps> {
   const taps: Tap[] = []
-  const cards = devices.interfaces.filter(isTap)
+  const cards = machine.devices.interfaces.filter(isTap)
+  const joined: Interface[] = []
   const close = () => {
     for (const tap of taps) tap.close()
   }
+  const leave = async () => {
+    for (const { mac } of joined) await networks?.leave(machine.uuid, mac)
+  }
   try {
-    for (const { bridge, target, queues, mtu } of cards)
-      taps.push(await openTap({ name: linkName(target), bridge, queues, mtu }))
+    for (const one of cards) {
+      const access = one.type === 'network' ? await admit(machine, one, networks) : undefined
+      const { bridge = access?.bridge, mtu = access?.mtu, target, queues } = one
+      const tap = await openTap({ name: linkName(target), bridge, queues, mtu })
+      taps.push(tap)
+      if (!access) continue
+      joined.push(one)
+      await access.join(tap.name)
+    }
   } catch (error) {
     close()
+    await leave()
     throw error
   }
   return {
     descriptors: taps.flatMap((tap) => tap.descriptors),
     close,
+    leave,
     named(definition) {
       const names = new Map(cards.map(({ alias }, index) => [alias, taps[index]?.name]))
       const interfaces = definition.devices.interfaces.map((one) => {

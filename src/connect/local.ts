@@ -14,6 +14,7 @@ import {
 import { loadDriver } from '../drivers/index.ts'
 import { openStore, readHostInfo } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
+import { openNetworks } from '../network/index.ts'
 import { openImages, openVolumes } from '../storage/index.ts'
 import { type ConnectDirectories, connect } from './connect.ts'
 
@@ -44,14 +45,21 @@ async function open(
 ): Promise<GuardedConnection> {
   const { scheme, domainTypes } = driver
   const places = { stateDirectory: state, runtimeDirectory: runtime }
+  const networks = domainTypes.includes('test')
+    ? undefined
+    : await openNetworks({ ...places, store, log: silentLog })
   const connection = await driver.open(uri, {
-    ...{ ...places, store, log: silentLog },
+    ...{ ...places, store, log: silentLog, networks: networks?.guests },
     connect: async (address, { token = '' }) => connect(address, { token, directories: { state, runtime } }),
   })
   const images = openImages({ stateDirectory: state, log: silentLog })
   const volumes = openVolumes({ stateDirectory: state, log: silentLog })
   const info = async () => readHostInfo(manifest.version)
-  return guard(combine([{ scheme, domainTypes, connection }], { uri: uri.href, info, images, volumes }))
+  const all = combine([{ scheme, domainTypes, connection }], {
+    ...{ uri: uri.href, info, images, volumes },
+    ...(networks && { networks }),
+  })
+  return guard(all)
 }
 
 /** The test driver forgets everything, unless it is told to keep it. */

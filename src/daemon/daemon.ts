@@ -11,6 +11,7 @@ import {
   combine,
   type GuardedConnection,
   guard,
+  type HostNetworks,
   type Log,
   type OpenOptions,
   type Store,
@@ -28,6 +29,7 @@ import {
   withUndo,
   writePresence,
 } from '../host/index.ts'
+import { openNetworks } from '../network/index.ts'
 import { type RestApp, restApp } from '../rest/index.ts'
 import { openImages, openVolumes } from '../storage/index.ts'
 import { autostart } from './autostart.ts'
@@ -61,6 +63,7 @@ interface Parts {
   readonly log: Log
   readonly notifier: Notifier
   readonly store: Store
+  readonly networks: HostNetworks | undefined
   readonly connection: GuardedConnection
   readonly app: RestApp
   readonly reload: Daemon['reload']
@@ -126,8 +129,19 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     ...(migration && { migration }),
     connect: connectPeer(directories),
   }
-  const opened = await openDrivers({ drivers, mode, hooks, ...places, ...users, store, log })
-  const connection = combineDrivers(opened, settings, log)
+  const networks = await openNetworks({ ...places, store, log: log.child({ part: 'networks' }) })
+  const guests = networks?.guests
+  const opened = await openDrivers({
+    drivers,
+    mode,
+    hooks,
+    ...places,
+    ...users,
+    networks: guests,
+    store,
+    log,
+  })
+  const connection = combineDrivers(opened, networks, settings, log)
   undo.push(() => connection.close())
   const tidier = createTidier()
   undo.push(() => tidier.stop())
@@ -142,7 +156,7 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     }),
   )
   const { fronts, presence } = await listen(settings, app, log, undo)
-  return { settings, log, store, connection, app, reload, fronts, presence }
+  return { settings, log, store, networks, connection, app, reload, fronts, presence }
 }
 
 /** The way in over TCP first: when the socket is there, all is. */
@@ -188,8 +202,12 @@ async function stop({ settings, log, notifier, ...parts }: Parts, background: Pr
   log.info({}, 'stopped')
 }
 
-async function startMarked({ settings, connection, log }: Parts, signal: AbortSignal): Promise<void> {
+async function startMarked(
+  { settings, networks, connection, log }: Parts,
+  signal: AbortSignal,
+): Promise<void> {
   if (!settings.config.autostart) return
+  await networks?.autostart()
   try {
     await autostart({ connection, runtimeDirectory: settings.directories.runtime, log, signal })
   } catch (error) {
@@ -199,6 +217,7 @@ async function startMarked({ settings, connection, log }: Parts, signal: AbortSi
 
 function combineDrivers(
   opened: readonly OpenDriver[],
+  networks: HostNetworks | undefined,
   { directories }: Settings,
   log: Log,
 ): GuardedConnection {
@@ -210,6 +229,7 @@ function combineDrivers(
       info: async () => readHostInfo(version),
       images: openImages(place),
       volumes: openVolumes(place),
+      ...(networks && { networks }),
       log,
     },
   )

@@ -13,7 +13,9 @@ import {
 import { loadDriver } from '../drivers/index.ts'
 import { type Capabilities, notFound, toVisorError, VisorError } from '../model/index.ts'
 
-export interface OpenDriversOptions extends GuestUserOptions, Pick<OpenOptions, 'connect' | 'migration'> {
+export interface OpenDriversOptions
+  extends GuestUserOptions,
+    Pick<OpenOptions, 'connect' | 'migration' | 'networks'> {
   /** Schemes, or whole addresses. */
   readonly drivers: readonly string[]
   readonly mode: string

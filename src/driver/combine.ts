@@ -28,7 +28,7 @@ export interface CombineOptions {
   readonly info: () => Promise<HostInfo>
   readonly images?: Images
   readonly volumes?: Volumes
-  readonly networks?: Pick<HostNetworks, 'networks' | 'events'>
+  readonly networks?: HostNetworks
   readonly log?: Log
 }
 
@@ -148,6 +148,8 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       ),
     async close() {
       await Promise.all(connections.map((connection) => connection.close()))
+      // After those who have guests on them.
+      await networks?.close()
     },
   }
 }

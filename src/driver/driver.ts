@@ -28,7 +28,7 @@ export interface OpenOptions extends GuestUserOptions {
   readonly connect?: (uri: string, options: { readonly token?: string }) => Promise<CompleteConnection>
   readonly migration?: MigrationSettings
   /** The networks of this host; without them, guests cannot be on any. */
-  readonly networks?: GuestNetworks
+  readonly networks?: GuestNetworks | undefined
   /** Where what survives a power cut is kept; the driver makes its own folder in it. */
   readonly stateDirectory: string
   /** Where what lives as long as the boot is kept. */

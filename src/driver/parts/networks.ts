@@ -30,9 +30,20 @@ export interface Networks {
   setAutostart?(network: string, options: { readonly enabled: boolean } & CallOptions): Promise<void>
   /** Addresses that it has given. */
   leases?(network: string): Promise<NetworkLease[]>
+  /** A subnet that neither this host nor another network has. */
+  findSubnet?(): Promise<FreeSubnet>
   /** Interfaces of guests that are on it. */
   ports?(network: string): Promise<NetworkPort[]>
 }
+
+export const FreeSubnet = s.object('FreeSubnet', 'Addresses that nobody has', {
+  subnet: s.string('the subnet: 192.168.130.0/24'),
+  address: s.string('its first address, for the host'),
+  start: s.string('first address for guests'),
+  end: s.string('last address for guests'),
+  prefix: s.integer('bits of the subnet', { min: 0, max: 128 }),
+})
+export type FreeSubnet = s.Output<typeof FreeSubnet>
 
 const inactive = s.boolean('of its next start, not of what is there', { optional: true })
 
@@ -79,6 +90,11 @@ export const networkOperations = {
     doc: 'Addresses that a network has given.',
     key: 'network',
     result: s.array('leases', NetworkLease),
+  },
+  findSubnet: {
+    access: 'read',
+    doc: 'A subnet that is free for a new network.',
+    result: FreeSubnet,
   },
   ports: {
     access: 'read',

@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Config } from '../src/daemon/config.ts'
-import { DomainDefinition, formatReference } from '../src/model/index.ts'
+import { DomainDefinition, formatReference, NetworkDefinition } from '../src/model/index.ts'
 import { formatCommandLinePage } from './command-line-page.ts'
 import { formatSupportPage } from './support-page.ts'
 
@@ -28,6 +28,10 @@ const pages: readonly Page[] = [
   {
     file: 'docs/reference/domain.md',
     content: () => formatReference(DomainDefinition, 'Domain definitions'),
+  },
+  {
+    file: 'docs/reference/network.md',
+    content: () => formatReference(NetworkDefinition, 'Network definitions'),
   },
   {
     file: 'docs/reference/visord.md',

@@ -2,7 +2,6 @@
 import {
   type DhcpHost,
   formatIp,
-  lastOf,
   type NetworkAddress,
   networkMode,
   parseIp,
@@ -148,10 +147,4 @@ function reverseZone(one: NetworkAddress): string {
     ((subnet.value >> BigInt(total - bits * (index + 1))) & ((1n << BigInt(bits)) - 1n)).toString(base),
   )
   return [...labels.reverse(), isV4 ? 'in-addr.arpa' : 'ip6.arpa'].join('.')
-}
-
-/** How many addresses a subnet has beside its own two. */
-export const sizeOf = (one: NetworkAddress): bigint => {
-  const subnet = subnetOfAddress(one)
-  return subnet ? lastOf(subnet) - subnet.value - 1n : 0n
 }

@@ -68,16 +68,24 @@ export function checkHostLinks(definition: CompleteNetwork): void {
   const object = { kind: 'network', name } as const
   for (const link of wanted)
     if (!existsSync(`/sys/class/net/${link}/bridge`))
-      throw new VisorError('not-found', `There is no bridge '${link}' on this host, which network '${name}' is on.`, {
-        object,
-        remedy: `Make it ('ip link add ${link} type bridge'), or name another.`,
-      })
+      throw new VisorError(
+        'not-found',
+        `There is no bridge '${link}' on this host, which network '${name}' is on.`,
+        {
+          object,
+          remedy: `Make it ('ip link add ${link} type bridge'), or name another.`,
+        },
+      )
   for (const link of [forward?.dev, ...(forward?.links.map(({ dev }) => dev) ?? [])])
     if (link !== undefined && !existsSync(`/sys/class/net/${link}`))
-      throw new VisorError('not-found', `There is no link '${link}' on this host, which network '${name}' goes through.`, {
-        object,
-        remedy: "'ip link' lists those there are.",
-      })
+      throw new VisorError(
+        'not-found',
+        `There is no link '${link}' on this host, which network '${name}' goes through.`,
+        {
+          object,
+          remedy: "'ip link' lists those there are.",
+        },
+      )
 }
 
 /** Removes what is there of it. */

@@ -1,5 +1,5 @@
 /** Which addresses are taken on this host, and which are free. */
-import { contains, formatSubnet, type IpSubnet, overlaps, parseSubnet, subnetOf } from '../model/index.ts'
+import { type IpSubnet, overlaps, parseSubnet, subnetOf } from '../model/index.ts'
 import { ipList } from './commands.ts'
 
 /** A subnet that this host has a route to, and through which link. */
@@ -49,5 +49,3 @@ function* candidates(): Generator<IpSubnet> {
       if (subnet) yield subnet
     }
 }
-
-export { contains, formatSubnet }

@@ -43,7 +43,7 @@ describe('crashes', { skip }, () => {
       cgroups: await findCgroupHierarchies(),
       frozen: new Map(),
       networks: undefined,
-    connect: undefined,
+      connect: undefined,
       migration: {},
       confinement: openConfinement({}),
       hooks: openHooks(undefined, silentLog),

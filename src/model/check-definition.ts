@@ -42,8 +42,8 @@ const checkVcpus: Rule = ({ vcpus, currentVcpus, cpu }) => {
     })
   const topology = cpu?.topology
   if (!topology) return faults
-  const { sockets, dies = 1, cores, threads } = topology
-  const product = sockets * dies * cores * threads
+  const { sockets, dies = 1, clusters = 1, cores, threads } = topology
+  const product = sockets * dies * clusters * cores * threads
   if (product !== vcpus)
     faults.push({ path: 'cpu.topology', message: `makes ${product} processors, but there are ${vcpus}` })
   return faults

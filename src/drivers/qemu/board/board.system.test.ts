@@ -246,11 +246,28 @@ describe('Boards', { skip: noQemu }, () => {
         features: { acpi: true, apic: true },
         os: { smbios: 'sysinfo' },
         sysinfo: [{ type: 'smbios', system: [{ name: 'serial', value: 'A,1' }] }],
+        clock: { offset: 'variable', adjustment: '7200' },
         devices: { memories: [{ model: 'dimm', sizeKiB: 128 * 1024, node: 1 }] },
       }),
     )
     assert.match(await terminal.ask('cat /sys/devices/system/node/online'), /0-1/u)
     assert.match(await terminal.ask('cat /sys/class/dmi/id/product_serial'), /A,1/u)
+    // It sets its clock an hour back: the definitions, of now and of the next start, follow.
+    const said = await terminal.ask(
+      'date +%s; date -s @$(($(date +%s) - 3600)); hwclock -u -w; hwclock -u -r',
+    )
+    const ahead = Number(/\d{10}/u.exec(said)?.[0]) - Date.now() / 1000
+    assert.ok(Math.abs(ahead - 7200) < 60, said)
+    const hasFollowed = async (options: { inactive: boolean }) =>
+      Math.abs(Number((await connection.domains.describe(uuid, options)).clock.adjustment) - 3600) < 60
+    for (
+      let tries = 0;
+      !((await hasFollowed({ inactive: false })) && (await hasFollowed({ inactive: true })));
+      tries++
+    ) {
+      assert.ok(tries < 600, said)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
     await ended(uuid, terminal)
   })
 

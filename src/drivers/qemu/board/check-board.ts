@@ -4,6 +4,8 @@ import { parseCpuSet } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import type { Emulator, MachineType } from '../emulator/emulator.ts'
+import { checkEffects } from './check-effects.ts'
+import { readHostIdentity } from './host-identity.ts'
 import { misnamedEntry } from './identity.ts'
 import { familyOf } from './machine-type.ts'
 import { bootMemoryKiB } from './memory.ts'
@@ -19,6 +21,7 @@ export function checkBoard(definition: CompleteDefinition, emulator: Emulator): 
   checkMemory(definition)
   checkPlacement(definition)
   checkIdentity(definition, emulator)
+  checkEffects(definition)
 }
 
 function checkProcessors(
@@ -163,6 +166,8 @@ function checkIdentity(definition: CompleteDefinition, { devices, path }: Emulat
   const { genid, os, sysinfo } = definition
   if (genid !== undefined && !devices.includes('vmgenid'))
     throw unsupported('genid', `${path} has no device 'vmgenid'`)
+  if (os.smbios === 'host' && !readHostIdentity(hostFiles()))
+    throw unsupported('os.smbios', 'this host shows nothing of its own (/sys/class/dmi/id)')
   if (os.smbios === 'sysinfo' && !sysinfo.some(({ type }) => type === 'smbios'))
     throw unsupported('os.smbios', "'sysinfo' needs a sysinfo of type 'smbios'")
 }

@@ -1,8 +1,10 @@
 /** What the guest reads about its machine (SMBIOS, fw_cfg, generation). Source: qemu(1), "-smbios", "-fw_cfg". */
+import { hostFiles } from '../../../host/index.ts'
 import type { SystemInformation } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { keyValue } from '../definition/key-value.ts'
 import { atStart, device, type Part } from '../definition/parts.ts'
+import { readHostIdentity } from './host-identity.ts'
 
 /** Tables of SMBIOS, and what QEMU calls their entries where libvirt has another name. */
 const tables = [
@@ -24,7 +26,8 @@ export function identityParts({ genid, sysinfo, os }: CompleteDefinition): Part[
   return [
     ...(genid ? [device('vmgenid', { guid: genid, id: 'vmgenid0' })] : []),
     ...sysinfo.flatMap((one) => (one.type === 'fwcfg' ? configurationParts(one) : [])),
-    ...(os.smbios === 'sysinfo' ? sysinfo.flatMap(smbiosParts) : []),
+    ...(os.smbios === 'sysinfo' ? sysinfo.filter(({ type }) => type === 'smbios').flatMap(smbiosParts) : []),
+    ...(os.smbios === 'host' ? smbiosParts({ ...noTables, ...readHostIdentity(hostFiles()) }) : []),
   ]
 }
 
@@ -34,8 +37,10 @@ function configurationParts({ files }: SystemInformation): Part[] {
   )
 }
 
-function smbiosParts(information: SystemInformation): Part[] {
-  if (information.type !== 'smbios') return []
+type Tables = Pick<SystemInformation, 'bios' | 'system' | 'baseBoard' | 'chassis' | 'oemStrings'>
+const noTables: Tables = { bios: [], system: [], baseBoard: [], chassis: [], oemStrings: [] }
+
+function smbiosParts(information: Tables): Part[] {
   const parts = tables.flatMap(({ part, type }) => {
     const fields = Object.fromEntries(information[part].map(({ name = '', value }) => [name, value]))
     return information[part].length === 0 ? [] : [atStart('-smbios', keyValue('', { type, ...fields }))]

@@ -116,6 +116,8 @@ interface Wanted {
   readonly pageKiB?: number | undefined
   readonly nodes?: string | undefined
   readonly file?: string | undefined
+  readonly pmem?: boolean
+  readonly alignKiB?: number | undefined
   /** Memory that is given bit by bit must not be provided, or reserved, as a whole. */
   readonly sparse?: boolean
 }
@@ -142,7 +144,16 @@ function backend({ definition, paths }: MemoryOptions, wanted: Wanted): Part {
   }
   const hostNodes = nodes === undefined ? {} : { 'host-nodes': cpuRanges(nodes).join(',host-nodes=') }
   if (wanted.file !== undefined)
-    return raw('memory-backend-file', { ...common, 'mem-path': wanted.file }, hostNodes)
+    return raw(
+      'memory-backend-file',
+      {
+        ...common,
+        'mem-path': wanted.file,
+        pmem: wanted.pmem ? true : undefined,
+        align: wanted.alignKiB === undefined ? undefined : `${wanted.alignKiB}k`,
+      },
+      hostNodes,
+    )
   if (pageKiB !== undefined)
     // No mount is needed for it, nor a right to write there.
     return raw(
@@ -192,12 +203,24 @@ function pageSize({ memoryBacking }: CompleteDefinition, cell: number | undefine
 
 /** A module of memory: plugged in at the start, or later. */
 export function memoryDeviceParts(one: MemoryDevice, options: MemoryOptions, place: Fields): Part[] {
-  const { model, alias, sizeKiB, node, access, discard, pageKiB, nodemask: nodes, path: file } = one
+  const {
+    model,
+    alias,
+    sizeKiB,
+    node,
+    access,
+    discard,
+    pageKiB,
+    nodemask: nodes,
+    path: file,
+    pmem,
+    alignKiB,
+  } = one
   const memdev = `mem${alias}`
   const sparse = model === 'virtio-mem'
   const cell = node ?? ((options.definition.cpu?.numa.length ?? 0) > 0 ? 0 : undefined)
   const module = backend(options, {
-    ...{ id: memdev, sizeKiB, cell, access, discard, pageKiB, nodes, file, sparse },
+    ...{ id: memdev, sizeKiB, cell, access, discard, pageKiB, nodes, file, pmem, alignKiB, sparse },
   })
   const common: Fields = { id: alias, memdev, node: cell }
   switch (model) {
@@ -208,11 +231,12 @@ export function memoryDeviceParts(one: MemoryDevice, options: MemoryOptions, pla
           ...common,
           'block-size': one.blockKiB === undefined ? undefined : `${one.blockKiB}k`,
           'requested-size': `${one.requestedKiB ?? 0}k`,
+          memaddr: one.guestAddress,
           ...place,
         }),
       ]
     case 'virtio-pmem':
-      return [module, device('virtio-pmem-pci', { id: alias, memdev, ...place })]
+      return [module, device('virtio-pmem-pci', { id: alias, memdev, memaddr: one.guestAddress, ...place })]
     case 'nvdimm':
       return [
         module,

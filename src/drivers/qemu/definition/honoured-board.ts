@@ -75,7 +75,7 @@ export const honouredBoard: readonly string[] = [
   'os.bootMenuTimeoutMs',
   'os.biosSerial',
   'os.rebootTimeoutMs',
-  'os.smbios=emulate|sysinfo',
+  'os.smbios',
   // Every x86 machine of QEMU has APIC and PAE, whether asked for or not.
   'features.acpi',
   'features.apic',
@@ -124,7 +124,7 @@ export const honouredBoard: readonly string[] = [
   'powerManagement.suspendToDisk',
   'devices.memories[].model=dimm|nvdimm|virtio-mem|virtio-pmem',
   ...[
-    'access discard uuid path pmem pageKiB nodemask sizeKiB node labelKiB readonly blockKiB',
+    'access discard uuid path alignKiB pmem pageKiB nodemask sizeKiB node labelKiB readonly blockKiB',
     'requestedKiB guestAddress alias',
   ].flatMap((line) => line.split(' ').map((field) => `devices.memories[].${field}`)),
   'devices.memories[].address.*',

@@ -23,6 +23,8 @@ export interface GuestDetails {
   readonly definition: CompleteDefinition
   readonly id: number
   readonly startedAt: string
+  /** Seconds its clock was off when QEMU was started, once the guest has set it. */
+  readonly clockBase?: number
   /** Whether it is to stay stopped: else one whose processors never ran was not started completely. */
   readonly paused: boolean
   /** It comes from the saved state of this save, which is not used up yet. */

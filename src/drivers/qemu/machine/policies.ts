@@ -11,6 +11,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { watchClock } from '../board/clock-changes.ts'
 import type { Context } from '../context.ts'
 import { explainIoError, watchIoErrors } from '../disks/io-errors.ts'
 import type { QmpEvent } from '../qmp/index.ts'
@@ -70,6 +71,7 @@ export function policies(context: Context, registry: Registry): Policies {
   return {
     watch(machine) {
       watchIoErrors(machine, registry)
+      watchClock(machine, registry)
       machine.interceptors.add((event: QmpEvent) => {
         const { definition, rebooting } = machine.details
         if (rebooting) return false

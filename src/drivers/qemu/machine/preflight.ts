@@ -19,10 +19,17 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
     Promise.all(devices.disks.map(readDisk)),
     os.kernel ? checkFile(os.kernel, 'kernel') : undefined,
     os.initrd ? checkFile(os.initrd, 'initial RAM disk') : undefined,
+    ...boardFiles(definition).map((path) => checkReadable(path, 'file of the machine')),
     ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
     ...devices.rngs.map(({ source }) => (source ? checkReadable(source, 'source of randomness') : undefined)),
   ])
   return new Map(images.filter((entry) => entry !== undefined))
+}
+
+/** Files of the firmware's and about the machine that QEMU reads. */
+function boardFiles({ os, sysinfo }: CompleteDefinition): string[] {
+  const given = sysinfo.flatMap(({ files }) => files.map(({ file }) => file))
+  return [os.loader, os.deviceTree, os.acpiTable, ...given].filter((path) => path !== undefined)
 }
 
 async function readDisk(disk: Disk): Promise<[string, DiskImage] | undefined> {

@@ -12,7 +12,7 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import { type ByteStream, type CompleteConnection, silentLog } from '../../src/driver/index.ts'
 import { testDefinition, writeTestDisk } from '../../src/drivers/qemu/testing/test-guest.ts'
 import { restSocket } from '../../src/host/index.ts'
-import { VisorError } from '../../src/model/index.ts'
+import { DomainDefinition, parse, VisorError } from '../../src/model/index.ts'
 import { openImages } from '../../src/storage/index.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
@@ -40,9 +40,10 @@ describe('channels of migration', { skip }, () => {
     boot = join(directory, 'boot.raw')
     await writeTestDisk(boot)
     await mkdir(join(directory, 'there'))
+    await mkdir(join(directory, 'hooks'), { mode: 0o755 })
     await writeFile(
       join(directory, 'visord.yaml'),
-      `migration: { certificates: ${join(directory, 'pki')}, ports: { first: 52000, last: 52009 } }\n`,
+      `hooks: ${join(directory, 'hooks')}\nmigration: { certificates: ${join(directory, 'pki')}, ports: { first: 52000, last: 52009 } }\n`,
     )
     const common = { drivers: ['qemu'], arguments: ['--config', join(directory, 'visord.yaml')] }
     const port = await freePort()
@@ -118,6 +119,60 @@ describe('channels of migration', { skip }, () => {
     makeCertificates(pki, '192.0.2.1')
     await assert.rejects(here.domains.migrate(other, { to, token, tls: true }), VisorError)
     await ask(here, other, 'a', '0001')
+    assert.deepEqual(await there.migrations.list(), [])
+  })
+
+  test('what its guest would see stays; the hook there may change the rest, or refuse', async () => {
+    const uuid = await started('altered')
+    const hook = join(directory, 'hooks', '10-migrate')
+    const script = async (line: string) => {
+      await writeFile(hook, `#!/bin/sh\n[ "$2" = migrate ] || exit 0\n${line}\n`)
+      await chmod(hook, 0o755)
+    }
+    const unsupported = (path: string) => (error: unknown) =>
+      error instanceof VisorError && error.code === 'unsupported-config' && error.path === path
+    const before = await here.domains.describe(uuid)
+    const seen = { ...before, memoryKiB: before.memoryKiB * 2 }
+    await assert.rejects(
+      here.domains.migrate(uuid, { to, token, definition: seen }),
+      unsupported('memoryKiB'),
+    )
+    await script('echo "no room" >&2; exit 1')
+    await assert.rejects(
+      here.domains.migrate(uuid, { to, token }),
+      /10-migrate' refuses to migrate.*no room/u,
+    )
+    await script("sed 's/<vcpu[^>]*>1</<vcpu>2</'")
+    await assert.rejects(here.domains.migrate(uuid, { to, token }), unsupported('vcpus'))
+    await ask(here, uuid, 'a', '0001')
+    await script("sed 's|<name>.*|&<title>hooked</title>|'")
+    const definition = { ...before, description: 'given' }
+    await here.domains.migrate(uuid, { to, token, definition })
+    await rm(hook)
+    await ask(there, uuid, 'b', '0002')
+    assert.deepEqual(await there.migrations.list(), [])
+    const { title, description } = await there.domains.describe(uuid)
+    assert.deepEqual({ title, description }, { title: 'hooked', description: 'given' })
+  })
+
+  test('a transient disk stays, and features that are not there are named', async () => {
+    const disk = join(directory, 'transient.raw')
+    await writeFile(disk, Buffer.alloc(1 << 20))
+    const uuid = await started('transient', [{ file: disk, target: 'vdb', transient: true }])
+    await assert.rejects(here.domains.migrate(uuid, { to, token }), /its disk 'vdb' ends with it/u)
+    const definition = testDefinition('featured', boot, {
+      disks: [{ file: boot, target: 'vda', readonly: true }],
+    })
+    await assert.rejects(
+      there.migrations.prepare({
+        ...{
+          id: crypto.randomUUID(),
+          definition: parse(DomainDefinition, { ...definition, uuid: crypto.randomUUID() }),
+        },
+        ...{ cpuFeatures: ['1:0:EDX=1', '7:0:EBX=10000'], transport: 'unix', disks: [] },
+      }),
+      /The destination has no avx512f, which the guest of domain 'featured' sees/u,
+    )
     assert.deepEqual(await there.migrations.list(), [])
   })
 

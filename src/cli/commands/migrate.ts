@@ -1,13 +1,15 @@
 import type { Command } from 'commander'
 import type { MigrateOptions } from '../../driver/index.ts'
-import { type MigrationSummary, VisorError } from '../../model/index.ts'
+import { type MigrationSummary, parseDefinition, VisorError } from '../../model/index.ts'
 import type { Context } from '../context.ts'
+import { loadAs } from '../documents.ts'
 import { addExamples } from '../help.ts'
 import { withProgress } from '../progress.ts'
 import { safeText } from '../text-width.ts'
 import { formatBytes, parseDuration } from '../units.ts'
 
 interface Flags {
+  readonly definition?: string
   readonly name?: string
   readonly offline?: true
   readonly suspend?: true
@@ -45,6 +47,10 @@ export function configure(command: Command, context: Context): void {
     .option('--copy-to <folder>', 'where copied disks stand there; the same paths as here without')
     .option('--disk <target[=file]>', 'copy only this disk; with a file: where it stands there', collect, [])
     .option('--name <name>', 'name it gets there')
+    .option(
+      '--definition <file>',
+      'its definition there: XML or YAML; only where things come from may differ',
+    )
     .option('--offline', 'move the definition of a machine that is off')
     .option('--suspend', 'leave it paused there')
     .option('--undefine-source', 'forget it here when it runs there')
@@ -101,10 +107,16 @@ async function migrate(
     throw new VisorError('invalid-argument', 'Where to? The address of the other visord is missing.', {
       remedy: `Say it: 'visor migrate ${domain} https://host:8430'.`,
     })
+  const definition =
+    flags.definition === undefined ? undefined : await loadAs(flags.definition, parseDefinition)
   await context.connected(async (connection) => {
     const { name } = await connection.domains.get(domain)
     const summary = await withProgress(output, `Migrating ${safeText(name)}`, signal, (call) =>
-      connection.domains.migrate(domain, { ...call, ...optionsOf(uri, flags) }),
+      connection.domains.migrate(domain, {
+        ...call,
+        ...optionsOf(uri, flags),
+        ...(definition && { definition }),
+      }),
     )
     output.note(`${output.noteColours.green('✓')} ${safeText(name)} ${describe(summary, uri, flags)}`)
     if (output.json) output.print(summary, () => '')

@@ -31,6 +31,7 @@ export const MigrateDomain = s.object('MigrateDomain', 'Where to and how', {
     optional: true,
     maxLength: 1024,
   }),
+  definition: s.field(DomainDefinition, { optional: true }),
   name: s.string('name it gets there', { optional: true, minLength: 1, maxLength: 1024 }),
   offline: flag('move the definition of a domain that is off'),
   paused: flag('leave it stopped there'),
@@ -109,6 +110,14 @@ const PrepareMigration = s.object('PrepareMigration', 'What comes', {
   definition: DomainDefinition,
   inactive: s.field(DomainDefinition, { optional: true }),
   autostart: flag('whether it shall start with the daemon'),
+  cpuFeatures: s.array(
+    'words of CPUID that its guest sees, LEAF:SUBLEAF:REGISTER=BITS in hexadecimal',
+    s.string('a word', {
+      pattern: /^[0-9a-f]{1,8}:[0-9a-f]{1,8}:E[ABCD]X=[0-9a-f]{1,8}$/u,
+      patternName: 'a word of CPUID',
+    }),
+    { optional: true, maxItems: 256 },
+  ),
   boot: s.string("identity of the source's boot: tells whether both are one machine", { optional: true }),
   transport: s.choice('what memory and disks come over', ['tcp', 'unix']),
   address: s.string('address to listen on', { optional: true, maxLength: 255 }),

@@ -19,7 +19,9 @@ import { launch } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { queryMigrate, sleep } from './channel.ts'
+import { checkCpuFeatures } from './cpu-features.ts'
 import { checkDisks, makeDisks, pairDisks, removeDisks } from './destination-disks.ts'
+import { checkGuestAbi } from './guest-abi.ts'
 import { type Listening, listen } from './listen.ts'
 import { type ArrivalRecord, openArrivalRecords } from './records.ts'
 
@@ -74,7 +76,10 @@ export async function openArrivals(context: Context, registry: Registry): Promis
   }
 
   async function prepare(options: PrepareMigrationOptions): Promise<Migration> {
-    const definition = await completeHere(context, options.definition)
+    const altered = await context.hooks.alter('migrate', options.definition)
+    if (altered !== options.definition)
+      checkGuestAbi(options.definition, altered, 'The hook for migration at the destination')
+    const definition = await completeHere(context, { ...altered, name: options.definition.name })
     const inactive = options.inactive && (await completeHere(context, options.inactive))
     if (records.find(options.id))
       throw new VisorError('already-exists', `There is already a migration ${options.id}.`)
@@ -119,6 +124,7 @@ export async function openArrivals(context: Context, registry: Registry): Promis
         details: { arriving: { id } },
         signal,
         listen: async (listening) => {
+          await checkCpuFeatures(listening, options.cpuFeatures ?? [])
           where = await listen(context, listening, options, disks)
         },
       })

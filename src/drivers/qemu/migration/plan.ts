@@ -3,13 +3,16 @@ import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { MigrateOptions, PrepareMigrationOptions } from '../../../driver/index.ts'
 import { bootId } from '../../../host/index.ts'
-import { type Disk, VisorError } from '../../../model/index.ts'
+import { type Disk, type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { refuseTransient } from '../disks/transient.ts'
 import type { Machine } from '../machine/machine.ts'
 import { refuseUnmovable } from '../machine/unmovable.ts'
 import { isRecord } from '../qmp/index.ts'
 import { type LiveDisk, liveDisks } from './channel.ts'
+import { readCpuFeatures } from './cpu-features.ts'
 import type { Copy } from './disks.ts'
+import { checkGuestAbi } from './guest-abi.ts'
 
 export interface Plan {
   readonly request: PrepareMigrationOptions
@@ -51,8 +54,10 @@ export async function planMigration(
   autostart: boolean,
 ): Promise<Plan> {
   const { definition } = machine.details
+  refuseTransient(definition, 'migrated')
+  const { wanted, next } = wantedThere(definition, inactive, options)
   await refuseBlocked(machine)
-  const live = await liveDisks(machine)
+  const [live, cpuFeatures] = await Promise.all([liveDisks(machine), readCpuFeatures(machine)])
   for (const { target } of options.disks ?? [])
     if (!definition.devices.disks.some((disk) => disk.target === target))
       throw new VisorError('not-found', `Domain '${definition.name}' has no disk '${target}'.`, {
@@ -78,10 +83,27 @@ export async function planMigration(
     request: {
       ...{ id, autostart, transport, address, tls, postcopy, compression, parallel, unsafe },
       boot: bootId(),
-      definition: definitionThere(definition, options),
-      inactive: definitionThere(inactive, options),
+      cpuFeatures,
+      definition: definitionThere(wanted, options),
+      inactive: definitionThere(next, options),
       disks: asked,
     },
+  }
+}
+
+/** What it is to run with there, and what it is to be started with next: a change that waits for that goes along. */
+function wantedThere(
+  definition: CompleteDefinition,
+  inactive: CompleteDefinition,
+  { definition: given }: MigrateOptions,
+): { readonly wanted: DomainDefinition; readonly next: DomainDefinition } {
+  if (!given) return { wanted: definition, next: inactive }
+  checkGuestAbi(definition, given, 'The definition')
+  try {
+    checkGuestAbi(inactive, given, 'The definition')
+    return { wanted: given, next: given }
+  } catch {
+    return { wanted: given, next: inactive }
   }
 }
 
@@ -142,8 +164,8 @@ async function askForDisk(
 }
 
 /** With the name and the disks that it has there. */
-export function definitionThere(definition: CompleteDefinition, options: MigrateOptions): CompleteDefinition {
-  const { name = definition.name, copyTo, disks = [] } = options
+export function definitionThere<T extends DomainDefinition>(definition: T, options: MigrateOptions): T {
+  const { name = options.definition?.name ?? definition.name, copyTo, disks = [] } = options
   return {
     ...definition,
     name,

@@ -9,6 +9,7 @@ import type { Context } from '../context.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
 import { setPasswords } from '../devices/screen-passwords.ts'
+import { checkOwners } from '../devices/shares/filesystems.ts'
 import { startShares } from '../devices/shares/serve.ts'
 import { startTpm } from '../devices/tpm.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
@@ -108,7 +109,9 @@ async function launchAs(
   const paths = context.paths.of(definition.uuid)
   const emulator = await machineEmulator(context, definition)
   refuseFrozen(context, definition)
-  checkHostMemory(definition, user !== undefined || process.getuid?.() !== 0)
+  const isRoot = user === undefined && process.getuid?.() === 0
+  checkHostMemory(definition, !isRoot)
+  checkOwners(definition, isRoot)
   if (incoming) refuseTransient(definition, 'continued from a saved state')
   const [found] = await Promise.all([
     preflight(definition, paths).finally(() => clock.mark('storage')),

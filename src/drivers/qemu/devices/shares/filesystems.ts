@@ -101,11 +101,29 @@ function checkSharedMemory({ memoryBacking, cpu }: DomainDefinition, path: strin
     )
 }
 
+/**
+ * Fails with `unsupported-config` for what 9p can do as root only: who is not cannot give files their owners, and is
+ * refused each file it makes.
+ */
+export function checkOwners({ devices }: DomainDefinition, isRoot: boolean): void {
+  const index = devices.filesystems.findIndex(
+    (one) => !isVirtiofs(one) && one.accessMode === 'passthrough' && !one.readonly,
+  )
+  if (index >= 0 && !isRoot)
+    throw unsupported(
+      `devices.filesystems[${index}].accessMode`,
+      "'passthrough' keeps the owners of files, which QEMU, not being root, cannot: the guest could make no file",
+      "Use the driver 'virtiofs'; or 'mapped', which notes owners beside the files, 'squash', where all files are of the guest's own user, or 'readonly'.",
+    )
+}
+
 /** What QEMU opens of it by itself. */
 export function filesOfShare(one: Filesystem): FileAccess[] {
   const { source, socket, readonly } = one
   if (isVirtiofs(one)) return socket === undefined ? [] : [{ path: socket, write: true, what: 'socket' }]
-  return source === undefined ? [] : [{ path: source, folder: !readonly, what: 'shared folder' }]
+  return source === undefined
+    ? []
+    : [{ path: source, write: !readonly, execute: true, what: 'shared folder' }]
 }
 
 const securityModels = { passthrough: 'passthrough', mapped: 'mapped-xattr', squash: 'none' } as const

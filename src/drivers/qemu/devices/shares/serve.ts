@@ -198,7 +198,7 @@ function keepShare({ log }: Context, machine: Machine, share: Share): void {
 }
 
 const lostMessage = (target: string, how: string): string =>
-  `The program that serves the share '${target}' ended${how}: the guest waits for its files in vain until it is restarted, or the share detached.`
+  `The program that serves the share '${target}' ended${how}: the guest waits for its files in vain until its machine is stopped and started anew.`
 
 /** What is the matter with the shares of a machine; undefined when nothing is. */
 export function lostShares(machine: Machine): string | undefined {

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type CompleteConnection, silentLog } from '../../../../driver/index.ts'
 import { identifyProcess } from '../../../../host/index.ts'
-import type { DomainDefinitionInput, Image } from '../../../../model/index.ts'
+import { type DomainDefinitionInput, type Image, VisorError } from '../../../../model/index.ts'
 import { openImages } from '../../../../storage/index.ts'
 import { findProgram } from '../../emulator/emulator.ts'
 import { openTestDriver } from '../../testing/test-daemon.ts'
@@ -35,8 +35,10 @@ describe('Shares', { skip: noQemu || noVirtiofsd, timeout: 300_000 }, () => {
     await chmod(directory, 0o755)
     disk = join(directory, 'disk.raw')
     await writeTestDisk(disk)
-    folder = join(directory, 'one, two \\ three')
-    await mkdir(folder)
+    // Nobody else may look into it.
+    folder = join(directory, 'closed', 'one, two \\ three')
+    await mkdir(folder, { recursive: true })
+    await Promise.all([chmod(join(directory, 'closed'), 0o700), chmod(folder, 0o700)])
     await writeFile(join(folder, 'host, file'), 'from the host\n')
     connection = await openTestDriver(directory)
   })
@@ -255,5 +257,38 @@ describe('Shares', { skip: noQemu || noVirtiofsd, timeout: 300_000 }, () => {
     await assert.rejects(connection.domains.start(uuid), { message: /no folder/u })
     assert.equal((await connection.domains.get(uuid)).state, 'shutoff')
     assert.deepEqual(await readdir(served()), [])
+  })
+
+  test('9p keeps no owners without root, which is refused where files are made', {
+    skip: !isRoot,
+  }, async () => {
+    const { uuid } = await connection.domains.define(small('owners', [{ source: folder, target: 'np' }]))
+    await assert.rejects(connection.domains.start(uuid), {
+      code: 'unsupported-config',
+      message: /accessMode.*passthrough/u,
+    })
+    await connection.domains.undefine(uuid)
+  })
+
+  test('names of 10,000 characters are refused, wherever they stand', async () => {
+    const long = 'x'.repeat(10_000)
+    for (const share of [
+      virtiofs(long),
+      virtiofs('x'.repeat(37)),
+      { source: folder, target: 'x'.repeat(32) },
+    ])
+      await assert.rejects(connection.domains.define(small('long', [share])), {
+        code: /invalid-definition|unsupported-config/u,
+      })
+    const shares = [virtiofs('t', { source: `/${long}` }), virtiofs('t', { binary: `/${long}` })]
+    for (const share of [...shares, { source: `/${long}`, target: 't' }]) {
+      const define = connection.domains.define(small('long', [share]))
+      const failure = await define.then(({ uuid }) => connection.domains.start(uuid)).catch((error) => error)
+      assert.ok(failure instanceof VisorError && failure.code !== 'internal', String(failure))
+    }
+    const socket = virtiofs('t', { socket: `/${'x'.repeat(200)}`, source: undefined } as Partial<Share>)
+    const { uuid } = await connection.domains.define(small('long', [socket]))
+    await assert.rejects(connection.domains.start(uuid), VisorError)
+    await connection.domains.undefine(uuid)
   })
 })

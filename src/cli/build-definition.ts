@@ -2,6 +2,7 @@ import { type DomainDefinitionInput, type Image, kernelCommandLine, VisorError }
 import type { MachineChoice } from './choose-machine.ts'
 import type { DiskSpec } from './disk-spec.ts'
 import { publish } from './publish.ts'
+import type { Filesystem } from './shares/share-spec.ts'
 
 export interface MachineWanted {
   readonly name: string
@@ -25,6 +26,8 @@ export interface MachineWanted {
   /** Ports of the host that lead to it: '8080:80'. */
   readonly published?: readonly string[] | undefined
   readonly headless: boolean
+  /** Folders of the host that it sees. */
+  readonly filesystems?: readonly Filesystem[] | undefined
 }
 
 type Devices = NonNullable<DomainDefinitionInput['devices']>
@@ -106,6 +109,7 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
     serials: [{ type: 'pty' }],
     consoles: [{ type: 'pty', target: 'serial' }],
     ...(wanted.tpm && { tpms: [{}] }),
+    ...(wanted.filesystems?.length && { filesystems: [...wanted.filesystems] }),
     // What tells a running copy of it who it is.
     ...(driver === 'qemu' && wanted.image?.name === 'micro' && { channels: [{ name: 'org.visor.guest.0' }] }),
     ...(shape.virtio && {

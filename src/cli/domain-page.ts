@@ -1,4 +1,4 @@
-import type { Disk, Domain, DomainDefinition, Interface } from '../model/index.ts'
+import type { Disk, Domain, DomainDefinition, Filesystem, Interface } from '../model/index.ts'
 import { colourState, reasonWord, stateWord } from './domain-words.ts'
 import type { Colours } from './output.ts'
 import { formatSection, joinWords, type PageLine, safe } from './page.ts'
@@ -15,6 +15,7 @@ export function formatDomainPage(domain: Domain, definition: DomainDefinition, c
     formatSection(colours, 'Machine', machineLines(domain, definition)),
     formatSection(colours, 'Boot', bootLines(definition)),
     formatSection(colours, 'Disks', definition.devices.disks.map(diskLine)),
+    formatSection(colours, 'Shares', definition.devices.filesystems.map(shareLine)),
     formatSection(colours, 'Network', definition.devices.interfaces.map(interfaceLine)),
     formatSection(colours, 'Consoles', consoleLines(definition)),
     definition.description ? `${bold('Description')}\n  ${safeText(definition.description)}\n` : '',
@@ -68,6 +69,14 @@ function diskLine(disk: Disk): PageLine {
   const kind = disk.device === 'disk' ? undefined : disk.device
   const details = joinWords([kind, disk.format, disk.bus, disk.readonly && 'read-only', disk.cache])
   return [disk.target, `${safeText(source)}  (${details})`]
+}
+
+function shareLine({ source, socket, target, driver, readonly }: Filesystem): PageLine {
+  const how = driver === undefined || driver === 'path' ? '9p' : driver
+  return [
+    safeText(target),
+    `${safeText(source ?? socket ?? '')}  (${joinWords([how, readonly && 'read-only'])})`,
+  ]
 }
 
 function interfaceLine(card: Interface, index: number): PageLine {

@@ -10,11 +10,14 @@ import { loadText } from '../documents.ts'
 import { addExamples } from '../help.ts'
 import { withNewDisks } from '../new-disks.ts'
 import { inFile } from '../report-error.ts'
+import { noteShares } from '../shares/note-shares.ts'
+import { parseShare, shareUsage, withBestShares } from '../shares/share-spec.ts'
 
 interface Flags extends AffectFlags {
   readonly disk: readonly string[]
   readonly cdrom: readonly string[]
   readonly network: readonly string[]
+  readonly share: readonly string[]
   readonly file: readonly string[]
 }
 
@@ -33,11 +36,18 @@ export function configure(command: Command, context: Context): void {
     )
     .option('--cdrom <file>', 'an ISO image, read-only, as a USB drive', collect, [])
     .option('--network <network>', "'user', 'network=NAME', 'bridge=NAME'", collect, [])
+    .option(
+      '--share <share>',
+      `a folder of the host, ${shareUsage}: by virtiofs, or for a machine that is off by 9p where that cannot be had`,
+      collect,
+      [],
+    )
     .option('--file <file>', "a device as XML, YAML or JSON; '-' for standard input", collect, [])
   addAffectFlags(command).action((domain: string, flags: Flags) => attach(context, domain, flags))
   addExamples(command, [
     ['visor attach web --disk 20GiB', 'a new disk, now'],
     ['visor attach web --network user --live --config', 'a card, now and at every start'],
+    ['visor attach web --share /srv/data:data --config', 'a folder of the host, at the next start'],
     ['visor attach web --file usb-stick.xml --config', 'at the next start'],
   ])
 }
@@ -51,9 +61,10 @@ async function attach(context: Context, domain: string, flags: Flags): Promise<v
     .flatMap((network) => buildInterface(network, true))
     .map((one) => ({ interfaces: [one] }))
   for (const file of flags.file) others.push(await readDevice(file))
-  if (specs.length + others.length === 0)
+  const shares = flags.share.map((text) => parseShare(text))
+  if (specs.length + others.length + shares.length === 0)
     throw new VisorError('invalid-argument', 'No device was named.', {
-      remedy: 'Name one: --disk, --cdrom, --network or --file.',
+      remedy: 'Name one: --disk, --cdrom, --network, --share or --file.',
     })
   await changeDomain(context, domain, {
     doing: 'Attaching to',
@@ -64,6 +75,13 @@ async function attach(context: Context, domain: string, flags: Flags): Promise<v
       for (const device of others) {
         await call.connection.domains.attachDevice(domain, { ...call.call, device })
         names.push(device.interfaces ? 'another network card' : nameDevice(device))
+      }
+      for (const spec of shares) {
+        const shared = await withBestShares([spec], (filesystems) =>
+          call.connection.domains.attachDevice(domain, { ...call.call, device: { filesystems } }),
+        )
+        names.push(spec.target)
+        noteShares(context, [spec], shared)
       }
       return `has ${names.join(', ')}`
     },

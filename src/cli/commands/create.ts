@@ -17,6 +17,8 @@ import { parseDisk } from '../disk-spec.ts'
 import { addExamples } from '../help.ts'
 import { withNewDisks } from '../new-disks.ts'
 import { withProgress } from '../progress.ts'
+import { noteShares } from '../shares/note-shares.ts'
+import { parseShare, shareDevice, shareUsage, withBestShares } from '../shares/share-spec.ts'
 import { parseCount, parseSize } from '../units.ts'
 
 interface CreateFlags {
@@ -30,6 +32,7 @@ interface CreateFlags {
   readonly append?: string
   readonly network?: readonly string[]
   readonly publish?: readonly string[]
+  readonly share?: readonly string[]
   readonly driver?: string
   readonly accel: 'auto' | 'kvm' | 'tcg'
   readonly arch?: string
@@ -77,6 +80,11 @@ export function configure(command: Command, context: Context): void {
       'a port of this host that leads to it, [ADDRESS:]PORT:GUESTPORT[/udp]; repeatable',
       collect,
     )
+    .option(
+      '--share <share>',
+      `a folder of the host, ${shareUsage}: by virtiofs where it can be had, else by 9p; repeatable`,
+      collect,
+    )
     .option('--headless', 'no screen')
     .option('--title <text>', 'one line about it')
     .optionsGroup('What it boots:')
@@ -105,6 +113,7 @@ export function configure(command: Command, context: Context): void {
     ['visor create web --image micro --console', 'a small Linux, and its shell'],
     ['visor create db --cpus 2 --memory 2GiB --disk 20GiB --cdrom debian.iso', 'install a system'],
     ['visor create web --image micro --publish 8080:80', 'port 8080 of this host is its port 80'],
+    ['visor create web --image micro --share /srv/site:site:ro', 'it sees that folder'],
     ['visor create old --disk /srv/old.qcow2 --network none --no-start', 'from a disk there is'],
     ['visor create web --memory 1GiB --dry-run > web.yaml', 'a file to change and apply'],
   ])
@@ -122,6 +131,7 @@ async function create(context: Context, name: string, flags: CreateFlags): Promi
       arch: flags.arch ?? image?.arch,
     })
     for (const note of choice.notes) output.note(dim(`note: ${note}`))
+    const shares = (flags.share ?? []).map((text) => parseShare(text))
     if (flags.dryRun) return print(context, assemble(name, flags, image, choice), flags)
     await withNewDisks(
       connection,
@@ -129,11 +139,14 @@ async function create(context: Context, name: string, flags: CreateFlags): Promi
       (flags.disk ?? []).map((disk) => parseDisk(disk)),
       signal,
       async (disks) => {
-        const definition = buildDefinition(
-          { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] },
-          choice,
+        const machine = { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] }
+        const shared = await withBestShares(shares, (filesystems) =>
+          connection.domains.define(buildDefinition({ ...machine, filesystems }, choice), {
+            ifNoneMatch: '*',
+            signal,
+          }),
         )
-        await connection.domains.define(definition, { ifNoneMatch: '*', signal })
+        noteShares(context, shares, shared)
       },
     )
     output.note(`${green('✓')} ${name} is defined, run by ${choice.driver} (type ${choice.type})`)
@@ -170,8 +183,9 @@ function assemble(
     const { sizeBytes, ...disk } = parseDisk(text)
     return sizeBytes === undefined ? disk : { ...disk, file: `/path/to/${name}-${index}.${disk.format}` }
   })
+  const filesystems = (flags.share ?? []).map((text) => shareDevice(parseShare(text), 'virtiofs'))
   const definition = buildDefinition(
-    { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] },
+    { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)], filesystems },
     choice,
   )
   return parse(definitionSchema, definition)

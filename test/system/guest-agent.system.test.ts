@@ -53,8 +53,13 @@ describe('the guest agent', { skip }, () => {
   })
 
   /** Starts a guest and types at its prompt. */
-  async function boot(name: string, typed: string, channels: object[]): Promise<string> {
-    const { uuid } = await domains.define(define(name, image, channels))
+  async function boot(
+    name: string,
+    typed: string,
+    channels: object[],
+    disks: object[] = [],
+  ): Promise<string> {
+    const { uuid } = await domains.define(define(name, image, { channels, disks }))
     await domains.start(uuid)
     const console = await domains.openConsole(uuid, { scrollback: true })
     let seen = ''
@@ -138,8 +143,12 @@ describe('the guest agent', { skip }, () => {
 
   test('freezes file systems, which thaw by themselves, also after the daemon was opened anew', async () => {
     const typed = `dd if=/dev/zero of=/disk bs=1M count=4 2>/dev/null; mke2fs /disk >/dev/null 2>&1
-mkdir -p /mnt; mount -o loop /disk /mnt; ${startAgent}`
-    const uuid = await boot('still', typed, channels)
+mkdir -p /mnt; mount -o loop /disk /mnt
+echo '#!/bin/busybox sh' > /hook; echo 'echo $1 >> /run/hooked' >> /hook; chmod 755 /hook
+${startAgent.replace('qemu-ga', 'qemu-ga -F/hook')}`
+    const file = join(directory, 'still.raw')
+    await writeFile(file, Buffer.alloc(2 ** 20))
+    const uuid = await boot('still', typed, channels, [{ file, target: 'vda' }])
     const mounted = await connection.agent.filesystems(uuid)
     const frozen = await connection.agent.freeze(uuid, { timeoutMs: 60_000 })
     assert.equal(
@@ -156,6 +165,25 @@ mkdir -p /mnt; mount -o loop /disk /mnt; ${startAgent}`
     assert.equal(await connection.agent.freeze(uuid, { timeoutMs: 200 }), frozen)
     await until(async () => (await connection.agent.exec(uuid, { program: 'true' })).exitCode === 0)
     assert.equal(await connection.agent.thaw(uuid), 0)
+    // For a snapshot of the disks they are frozen, and thawed whatever becomes of it.
+    const freezes = async () => {
+      const log = (await connection.agent.readFile(uuid, { path: '/run/hooked' })).toString()
+      return ['freeze', 'thaw'].map((word) => log.split(word).length)
+    }
+    const [frozenBefore = 0, thawedBefore = 0] = await freezes()
+    await connection.snapshots.create(uuid, { name: 'quiet', diskOnly: true, quiesce: true })
+    const [frozenOnce = 0, thawedOnce = 0] = await freezes()
+    assert.ok(frozenOnce > frozenBefore && thawedOnce > thawedBefore)
+    await assert.rejects(
+      connection.snapshots.create(uuid, {
+        diskOnly: true,
+        quiesce: true,
+        overlays: [{ disk: 'vda', file: '/nosuch/file' }],
+      }),
+      { code: 'failed' },
+    )
+    assert.equal((await connection.agent.exec(uuid, { program: 'true' })).exitCode, 0)
+    assert.ok(((await freezes())[0] ?? 0) > frozenOnce)
     await domains.destroy(uuid)
   })
 
@@ -195,7 +223,7 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
 function define(
   name: string,
   { kernel, initrd, commandLine }: Image,
-  channels: object[],
+  devices: { channels: object[]; disks: object[] },
 ): DomainDefinitionInput {
   return {
     type: 'qemu',
@@ -203,7 +231,7 @@ function define(
     memoryKiB: 262144,
     os: { kernel, initrd, commandLine: `${commandLine} visor.hostname=${name}` },
     features: { acpi: true },
-    devices: { serials: [{}], channels } as DomainDefinitionInput['devices'],
+    devices: { serials: [{}], ...devices } as DomainDefinitionInput['devices'],
   }
 }
 

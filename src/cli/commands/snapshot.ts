@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { type CompleteConnection, type CreateSnapshotOptions, snapshotRequest } from '../../driver/index.ts'
 import {
+  type DomainDefinition,
+  diffDefinitions,
   formatSnapshot,
   parseSnapshot,
   type Snapshot,
@@ -319,8 +321,9 @@ async function revertSnapshot(
   const { output, signal } = context
   if (running && paused)
     throw new VisorError('invalid-argument', 'The machine is either running or paused afterwards, not both.')
-  const { snapshot, after } = await context.connected(async (connection) => {
+  const { snapshot, after, changed } = await context.connected(async (connection) => {
     const snapshot = await find(connection, domain, name)
+    const before = await connection.domains.describe(domain, { inactive: true })
     await withProgress(output, `Taking ${domain} back`, signal, (call) =>
       connection.snapshots.revert(domain, snapshot.name, {
         ...call,
@@ -328,12 +331,25 @@ async function revertSnapshot(
         ...(paused && { paused }),
       }),
     )
-    return { snapshot, after: await connection.domains.get(domain) }
+    const definition = await connection.domains.describe(domain, { inactive: true })
+    return {
+      snapshot,
+      changed: changedParts(before, definition),
+      after: await connection.domains.get(domain),
+    }
   })
   output.print(after, () => '')
   output.note(
     `${output.noteColours.green('✓')} ${safeText(domain)} is back at ${safeText(snapshot.name)}, and ${after.state}`,
   )
+  if (changed.length > 0)
+    output.note(`Its definition is that of the snapshot again: ${safeText(changed.join(', '))}`)
+}
+
+/** What differs between two definitions, but for the files that a revert gives the disks. */
+function changedParts(before: DomainDefinition, after: DomainDefinition): string[] {
+  const paths = diffDefinitions(before, after).map(({ path }) => path)
+  return paths.filter((path) => !/^devices\.disks\[.*\]\.(?:file|block|type|format|backingStore)/u.test(path))
 }
 
 interface RemoveFlags {

@@ -4,7 +4,7 @@
  * all data, because nothing is written in between.
  */
 import type { Machine } from '../machine/machine.ts'
-import type { QmpEvent } from '../qmp/index.ts'
+import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { replaceFile } from '../snapshots/tree.ts'
 import type { DiskFile } from './image-files.ts'
@@ -23,7 +23,7 @@ export async function whileStill<T>(
   work: () => Promise<T>,
   { stops = false } = {},
 ): Promise<T> {
-  if (machine.state.state !== 'running') return work()
+  if (machine.state.state !== 'running') return work().finally(() => stayPaused(machine))
   const { monitor } = machine
   const before = machine.state
   const intercept = ({ event }: QmpEvent) => event === 'STOP' || event === 'RESUME'
@@ -39,6 +39,24 @@ export async function whileStill<T>(
       .catch(() => {})
     await machine.record({ still: undefined }).catch(() => {})
     machine.interceptors.delete(intercept)
+  }
+}
+
+/**
+ * A guest that was paused when its memory was written is paused as before: QEMU leaves it with its images given
+ * away, and refuses to write its memory once more. It takes them back only by going on, so that the guest may run
+ * for the moment between two commands that QEMU has both.
+ */
+export async function stayPaused(machine: Machine): Promise<void> {
+  const { monitor, interceptors } = machine
+  const answer = await monitor.execute('query-status')
+  if (!isRecord(answer) || answer.status !== 'postmigrate') return
+  const intercept = ({ event }: QmpEvent) => event === 'STOP' || event === 'RESUME'
+  interceptors.add(intercept)
+  try {
+    await Promise.all([monitor.execute('cont'), monitor.execute('stop')])
+  } finally {
+    interceptors.delete(intercept)
   }
 }
 

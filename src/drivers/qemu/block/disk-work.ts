@@ -98,7 +98,9 @@ async function findMoves(machine: Machine): Promise<FileChange[]> {
   return machine.details.definition.devices.disks.flatMap((disk) => {
     const [image] = chains.get(disk.target) ?? []
     const from = fileOf(disk)
-    if (!image?.path || !from || image.path === from.path || disk.device !== 'disk') return []
+    // A transient disk has an overlay open that its definition never names.
+    if (!image?.path || !from || image.path === from.path || disk.device !== 'disk' || disk.transient)
+      return []
     const format = image.format === 'raw' ? 'raw' : 'qcow2'
     return [{ from: from.path, to: { type: 'file', path: image.path, format } satisfies DiskFile }]
   })

@@ -10,6 +10,7 @@ import type {
 } from '../../../driver/index.ts'
 import { makePrivateDirectory, withUndo } from '../../../host/index.ts'
 import { type BlockJob, VisorError } from '../../../model/index.ts'
+import { encryptionOf } from '../disks/disk-secrets.ts'
 import { grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
@@ -75,6 +76,12 @@ function imageOf(work: DiskWork, uuid: string, target: string): DiskFile {
   const definition = definitionNow(work.registry, uuid)
   const disk = findDisk(definition, target)
   const file = fileOf(disk)
+  if (disk.transient && work.registry.machine(uuid))
+    throw new VisorError(
+      'invalid-state',
+      `What is written to the disk '${target}' of '${definition.name}' ends with the machine: nothing can be done to its images now.`,
+      { remedy: 'Shut it down first, or define it without the transient disk.' },
+    )
   if (file && disk.device === 'disk') return file
   throw new VisorError(
     'invalid-state',
@@ -176,6 +183,14 @@ async function copy(work: DiskWork, uuid: string, options: CopyBlockOptions): Pr
   const machine = work.registry.running(uuid, ['running', 'paused'])
   const disk = findDisk(machine.details.definition, target)
   const from = imageOf(work, uuid, target)
+  if (encryptionOf(disk))
+    throw new VisorError(
+      'unsupported-config',
+      `The disk '${target}' is encrypted, and its copy would not be.`,
+      {
+        remedy: 'Copy it with qemu-img while the domain is off.',
+      },
+    )
   const chain = await readChain(machine, target)
   const [, below] = shallow ? await readFileChain(from) : []
   if (below && format === 'raw')

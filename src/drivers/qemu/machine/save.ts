@@ -5,6 +5,7 @@ import { isAbsolute } from 'node:path'
 import type { SaveOptions } from '../../../driver/index.ts'
 import { unlessMissing } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import { stayPaused } from '../block/change-disks.ts'
 import type { Context } from '../context.ts'
 import { refuseTransient } from '../disks/transient.ts'
 import { isRecord, type QmpEvent } from '../qmp/index.ts'
@@ -115,7 +116,7 @@ function sleep(timeoutMs: number): Promise<void> {
 /** Lets the guest go on as if nothing had been. */
 async function goOn(machine: Machine, resume: boolean): Promise<void> {
   await stopWriting(machine)
-  if (resume) await machine.monitor.execute('cont')
+  await (resume ? machine.monitor.execute('cont') : stayPaused(machine))
 }
 
 /** Ends the writing of state, if it is under way. */

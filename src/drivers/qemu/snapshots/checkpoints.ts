@@ -50,11 +50,18 @@ export function planCheckpoint(
     })
   const { devices } = definitionNow(registry, uuid)
   const disks = devices.disks.filter(
-    (disk) => disk.device === 'disk' && !disk.readonly && (!wanted || wanted.includes(disk.target)),
+    (disk) =>
+      disk.device === 'disk' &&
+      !disk.readonly &&
+      !disk.transient &&
+      (!wanted || wanted.includes(disk.target)),
   )
   const missing = wanted?.find((target) => !disks.some((disk) => disk.target === target))
   if (missing !== undefined)
-    throw new VisorError('invalid-argument', `There is no disk '${missing}' that is written to.`)
+    throw new VisorError(
+      'invalid-argument',
+      `There is no disk '${missing}' that keeps what is written to it.`,
+    )
   const other = disks.find((disk) => disk.format !== 'qcow2')
   if (other)
     throw unsupported(

@@ -10,6 +10,8 @@ import { thawGuest } from '../agent/index.ts'
 import { type DiskWork, definitionNow, settle } from '../block/disk-work.ts'
 import { type DiskFile, fileOf, freePath } from '../block/image-files.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { encryptionOf } from '../disks/disk-secrets.ts'
+import { refuseTransient } from '../disks/transient.ts'
 import type { Machine } from '../machine/machine.ts'
 import { refuseUnmovable } from '../machine/unmovable.ts'
 import { takeExternal } from './external.ts'
@@ -42,6 +44,7 @@ export function snapshotCreation(work: DiskWork) {
           'snapshotted with its memory',
           ', or take a snapshot of its disks only (--disk-only)',
         )
+      if (memory !== 'no') refuseTransient(definitionNow(registry, uuid), 'kept with its memory')
       const kept = await plan(work, uuid, { name, disks, kind, memory, options })
       await quiesced(work, machine, options.quiesce ?? false, () =>
         kind === 'internal'
@@ -84,6 +87,16 @@ function chooseDisks(
   const chosen: ChosenDisk[] = []
   for (const [index, disk] of devices.disks.entries()) {
     if (disk.device !== 'disk' || disk.readonly || (wanted && !wanted.includes(disk.target))) continue
+    if (!wanted && isLeftOut(disk)) continue
+    const reason = notKept(disk)
+    if (reason !== undefined && !wanted) continue
+    const refusal = reason ?? notWritable(disk)
+    if (refusal !== undefined)
+      throw unsupported(
+        `devices.disks[${index}]`,
+        `no snapshot can be taken of '${disk.target}': ${refusal}`,
+        'Name the other disks.',
+      )
     const file = fileOf(disk)
     if (!file)
       throw unsupported(
@@ -94,6 +107,22 @@ function chooseDisks(
     chosen.push({ disk, file })
   }
   return chosen
+}
+
+/** Whether its definition says so: `<disk snapshot='no'>`. */
+function isLeftOut({ unknown = [] }: Disk): boolean {
+  return unknown.some(({ path, xml }) => path === '@snapshot' && /'(?:no|manual)'$/u.test(xml))
+}
+
+/** Why a disk is part of no snapshot, which goes on without it; undefined for others. */
+function notKept({ shareable, transient }: Disk): string | undefined {
+  if (shareable) return 'other machines may write to it at the same time'
+  return transient ? 'what is written to it ends with the machine' : undefined
+}
+
+/** Why nothing can be made of a disk that would be needed; undefined for others. */
+function notWritable(disk: Disk): string | undefined {
+  return encryptionOf(disk) && 'it is encrypted, and what is written to an overlay of it would not be'
 }
 
 /**

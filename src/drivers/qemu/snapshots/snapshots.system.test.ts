@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { copyFile, rm, truncate } from 'node:fs/promises'
+import { access, copyFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { snapshotRequest } from '../../../driver/index.ts'
 import { runChecked } from '../../../host/index.ts'
-import { formatSnapshot, parseSnapshot } from '../../../model/index.ts'
+import { formatSnapshot, parseSnapshot, type VisorError } from '../../../model/index.ts'
 import { type DiskGround, disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
 import { talkTo } from '../testing/test-disk-guest.ts'
 import { fullDisk } from '../testing/test-full-disk.ts'
+
+const noLoop = await loopMissing()
 
 describe('snapshots', { skip: await disksMissing() }, () => {
   let ground: DiskGround
@@ -234,6 +236,147 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     await domains.undefine(uuid)
   })
 
+  test('of a guest that is paused, which stays so; its definition comes back as well', async () => {
+    const { snapshots, domains, blocks } = ground.connection
+    const uuid = await ground.define('qcow2')
+    const guest = await ground.boot(uuid)
+    await guest.write(1, 'a', '1')
+    await domains.suspend(uuid)
+    await snapshots.create(uuid, { name: 'one' })
+    // QEMU would write no memory twice, and work on no image, had it not taken them back.
+    await snapshots.create(uuid, { name: 'two' })
+    await blocks.copy(uuid, { disk: 'vdb', file: join(ground.directory, 'paused.qcow2') })
+    const { state, reason } = await domains.get(uuid)
+    assert.deepEqual([state, reason], ['paused', 'user'])
+    await domains.resume(uuid)
+    await guest.write(1, 'a', '2')
+    await guest.close()
+    const definition = await domains.describe(uuid, { inactive: true })
+    await domains.define({ ...definition, memoryKiB: 65_536, currentMemoryKiB: 65_536 })
+    await snapshots.revert(uuid, 'one')
+    assert.equal((await domains.get(uuid)).state, 'paused')
+    assert.equal((await domains.describe(uuid, { inactive: true })).memoryKiB, 32_768)
+    const again = await ground.talk(uuid)
+    await domains.resume(uuid)
+    assert.equal(await again.read(1, 'a'), '1')
+    await again.close()
+    await assert.rejects(snapshots.create(uuid, { diskOnly: true, quiesce: true }), (error: VisorError) => {
+      assert.match(error.code, /^(unavailable|invalid-state)$/u)
+      assert.match(error.message, /agent/u)
+      return error.remedy !== undefined
+    })
+    assert.deepEqual((await domains.get(uuid)).state, 'running')
+    await domains.destroy(uuid)
+    await domains.undefine(uuid, { snapshots: true })
+  })
+
+  test('disks that others write to, that are transient or left out are passed over; named, they are refused', async () => {
+    const { snapshots, blocks, domains, checkpoints } = ground.connection
+    const disk = async (target: string, format: 'raw' | 'qcow2' = 'raw') => {
+      const file = join(ground.directory, `passed-${target}`)
+      await runChecked('qemu-img', ['create', '-q', '-f', format, file, '1M'])
+      return { file, target, format }
+    }
+    const disks = [
+      { file: join(ground.directory, 'boot.raw'), target: 'vda', readonly: true },
+      await disk('vdb'),
+      { ...(await disk('vdc')), shareable: true },
+      { ...(await disk('vdd', 'qcow2')), transient: true },
+      { ...(await disk('vde')), unknown: [{ path: '@snapshot', xml: "snapshot='no'" }] },
+    ]
+    const { uuid } = await domains.define({
+      type: 'qemu',
+      name: 'passed',
+      memoryKiB: 32_768,
+      devices: { disks, serials: [{}] },
+    })
+    const kept = async () =>
+      (await snapshots.get(uuid, 'one')).disks
+        .filter(({ snapshot }) => snapshot !== 'no')
+        .map(({ name }) => name)
+    await snapshots.create(uuid, { name: 'one' })
+    assert.deepEqual(await kept(), ['vdb'])
+    await snapshots.remove(uuid, 'one')
+    const guest = await ground.boot(uuid)
+    const refused = { code: 'unsupported-config', message: /no snapshot can be taken/u }
+    for (const target of ['vdc', 'vdd'])
+      await assert.rejects(snapshots.create(uuid, { diskOnly: true, disks: [target] }), refused)
+    await assert.rejects(snapshots.create(uuid), { code: 'invalid-state', message: /'vdd'/u })
+    await snapshots.create(uuid, { name: 'one', diskOnly: true })
+    assert.deepEqual(await kept(), ['vdb'])
+    const file = join(ground.directory, 'passed-copy')
+    for (const work of [
+      () => blocks.copy(uuid, { disk: 'vdd', file }),
+      () => blocks.resize(uuid, { disk: 'vdd', sizeBytes: 2 ** 21 }),
+    ])
+      await assert.rejects(work(), { code: 'invalid-state', message: /ends with the machine/u })
+    await assert.rejects(checkpoints.create(uuid, { disks: ['vdd'] }), { code: 'invalid-argument' })
+    // Work that failed leaves the definition's files as they were: the overlay of the machine's run is in none.
+    assert.equal((await domains.describe(uuid)).devices.disks[3]?.file, disks[3]?.file)
+    await guest.close()
+    await domains.destroy(uuid)
+    await snapshots.remove(uuid, 'one')
+    await domains.undefine(uuid)
+    const key = join(ground.directory, 'key')
+    await writeFile(key, 'sesame')
+    const encryption = { format: 'luks', secrets: [{ type: 'passphrase', file: key }] } as const
+    const secret = { ...(await disk('vdb')), encryption }
+    const other = { ...(await disk('vdc', 'qcow2')) }
+    const devices = {
+      disks: [{ ...secret, encryption: { ...encryption, secrets: [...encryption.secrets] } }, other],
+    }
+    const { uuid: locked } = await domains.define({
+      type: 'qemu',
+      name: 'locked',
+      memoryKiB: 32_768,
+      devices,
+    })
+    await assert.rejects(snapshots.create(locked), { code: 'unsupported-config', message: /encrypted/u })
+    await snapshots.create(locked, { name: 'one', disks: ['vdc'] })
+    await domains.undefine(locked, { snapshots: true })
+  })
+
+  test('of a device of the host, which becomes the lower end', { skip: noLoop }, async () => {
+    const { snapshots, domains } = ground.connection
+    const file = join(ground.directory, 'device.raw')
+    await runChecked('qemu-img', ['create', '-q', '-f', 'raw', file, '4M'])
+    const block = (await runChecked('losetup', ['--find', '--show', file])).stdout.trim()
+    try {
+      const disks = [
+        { file: join(ground.directory, 'boot.raw'), target: 'vda', readonly: true },
+        { type: 'block', block, target: 'vdb' } as const,
+      ]
+      const { uuid } = await domains.define({
+        type: 'qemu',
+        name: 'device',
+        memoryKiB: 32_768,
+        devices: { disks, serials: [{}] },
+      })
+      let guest = await ground.boot(uuid)
+      await guest.write(1, 'a', '1')
+      await snapshots.create(uuid, { name: 'one' })
+      await guest.write(1, 'a', '2')
+      await guest.write(1, 'b', '2')
+      await guest.close()
+      await snapshots.revert(uuid, 'one')
+      guest = await ground.talk(uuid)
+      assert.deepEqual([await guest.read(1, 'a'), await guest.read(1, 'b')], ['1', '.'])
+      await guest.write(1, 'c', '3')
+      await snapshots.remove(uuid, 'one')
+      assert.equal((await domains.describe(uuid)).devices.disks[1]?.block, block)
+      assert.deepEqual([await guest.read(1, 'a'), await guest.read(1, 'c')], ['1', '3'])
+      await guest.close()
+      await domains.destroy(uuid)
+      guest = await ground.boot(uuid)
+      assert.deepEqual([await guest.read(1, 'a'), await guest.read(1, 'c')], ['1', '3'])
+      await guest.close()
+      await domains.destroy(uuid)
+      await domains.undefine(uuid)
+    } finally {
+      await runChecked('losetup', ['--detach', block])
+    }
+  })
+
   test('a domain is not forgotten without its snapshots', async () => {
     const { snapshots, domains } = ground.connection
     const uuid = await ground.define('raw')
@@ -303,3 +446,11 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     })
   })
 })
+
+/** Why no file can be made a device here, or false. */
+async function loopMissing(): Promise<string | false> {
+  if (process.getuid?.() !== 0) return 'only root can make a file a device'
+  return access('/dev/loop-control')
+    .then(() => runChecked('losetup', ['--find']).then(() => false as const))
+    .catch((error: unknown) => `no file can be made a device here: ${String(error)}`)
+}

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { type Progress, VisorError } from '../model/index.ts'
 import { type CpioEntry, formatCpio } from './cpio.ts'
+import { guestHookProgram } from './guest-hook-program.ts'
 import { collectModules, formatModuleIndex, type KernelModule } from './kernel-modules.ts'
 import { extractKernel } from './kernel-payload.ts'
 import {
@@ -19,7 +20,6 @@ import {
 } from './micro-init.ts'
 import { moduleName } from './modinfo.ts'
 import { type DownloadedPackage, type PackageIndex, type PackageOptions, withPackages } from './packages.ts'
-import { reseedProgram } from './reseed-program.ts'
 
 interface Architecture {
   /** The distribution's name of it. */
@@ -260,7 +260,7 @@ async function moduleFiles(
 }
 
 function files(busybox: Buffer, arch: string): CpioEntry[] {
-  const reseed = reseedProgram(arch)
+  const hook = guestHookProgram(arch)
   const directories = [
     'bin',
     'sbin',
@@ -297,7 +297,7 @@ function files(busybox: Buffer, arch: string): CpioEntry[] {
     script('etc/udhcpc.script', dhcpScript),
     script('sbin/visor-guest', guestScript),
     script('sbin/visor-uevent', ueventScript),
-    ...(reseed ? [{ path: 'sbin/reseed', type: 'file', mode: 0o755, content: reseed } as const] : []),
+    ...(hook ? [{ path: 'sbin/guest-hook', type: 'file', mode: 0o755, content: hook } as const] : []),
     script('etc/acpi/PWRF/00000080', powerButtonScript),
   ]
 }

@@ -74,7 +74,8 @@ udhcpc -b -S -i "$INTERFACE" -s /etc/udhcpc.script >/dev/null 2>&1 &
 /**
  * Lets the host tell a copy of a running guest who it is, over the virtio port 'org.visor.guest.0'. A line is
  * one thing to do; unknown ones are passed over. 'ping' and 'done' are answered with the word they come with.
- * A host that is not there reads as the end of the file: it is looked for again every second.
+ * A host that is not there reads as the end of the file: it is looked for again every second. Where there is a
+ * program for it, that listens, and leaves the shell what is not urgent.
  */
 export const guestScript = `#!/bin/busybox sh
 export PATH=/sbin:/bin
@@ -86,31 +87,22 @@ until [ -n "$port" ]; do
 done
 exec 3<>"$port"
 trap '' PIPE
-# It waits: a program that is started takes longer.
-if [ -x /sbin/reseed ]; then
-  mkfifo /run/reseed.in /run/reseed.out
-  reseed </run/reseed.in >/run/reseed.out &
-  exec 4>/run/reseed.in 5</run/reseed.out
+if [ -x /sbin/guest-hook ]; then
+  mkfifo /run/guest-hook
+  guest-hook <&3 >&3 3>/run/guest-hook &
+  exec 4</run/guest-hook
+else
+  exec 4<&3
 fi
 links=
 while true; do
-  while read -r -n 512 word first second <&3; do
+  while read -r -n 512 word first second <&4; do
     case $word in
     ping) echo "pong $first" >&3 ;;
-    hostname)
-      echo "$first" >/proc/sys/kernel/hostname
-      echo "127.0.0.1 localhost $first" >/etc/hosts
-      ;;
+    hostname) echo "$first" >/proc/sys/kernel/hostname ;;
     machine-id) echo "$first" >/etc/machine-id ;;
     time) date -s "@$first" >/dev/null ;;
-    entropy)
-      if [ -p /run/reseed.in ]; then
-        echo "$first" >&4
-        read -r line <&5
-      else
-        echo "$first" >/dev/urandom
-      fi
-      ;;
+    entropy) echo "$first" >/dev/urandom ;;
     mac)
       for link in /sys/class/net/*; do
         read -r address <"$link/address"
@@ -123,9 +115,10 @@ while true; do
     network)
       [ -n "$links" ] && killall udhcpc 2>/dev/null
       read -r name </proc/sys/kernel/hostname
+      echo "127.0.0.1 localhost $name" >/etc/hosts
       for link in $links; do
         ip address flush dev "$link"
-        udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 3>&- 4>&- 5<&- &
+        udhcpc -b -S -i "$link" -s /etc/udhcpc.script -x "hostname:$name" >/dev/null 2>&1 3>&- 4>&- &
       done
       links=
       ;;

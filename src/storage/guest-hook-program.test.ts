@@ -25,12 +25,12 @@ for (const arch of ['x86_64', 'i686'])
     try {
       const answers = hook.stdout
       const handed = hook.stdio[3] as Readable
-      hook.stdin.write(`ping 1\nentropy ${'5a'.repeat(32)}\ndo`)
+      hook.stdin?.write(`ping 1\nentropy ${'5a'.repeat(32)}\ndo`)
       assert.equal(await read(answers, 7), 'pong 1\n')
-      hook.stdin.write('ne 2\n')
+      hook.stdin?.write('ne 2\n')
       assert.equal(await read(answers, 7), 'done 2\n')
       // The answer to what follows one that was handed over is the shell's.
-      hook.stdin.write('time 5\ndone 3\nping 4\n')
+      hook.stdin?.write('time 5\ndone 3\nping 4\n')
       assert.equal(await read(handed, 14), 'time 5\ndone 3\n')
       assert.equal(await read(answers, 7), 'pong 4\n')
     } finally {
@@ -40,7 +40,8 @@ for (const arch of ['x86_64', 'i686'])
     }
   })
 
-async function read(stream: Readable, length: number): Promise<string> {
+async function read(stream: Readable | null, length: number): Promise<string> {
+  assert.ok(stream)
   let text = ''
   while (text.length < length) {
     const chunk = stream.read() as Buffer | null

@@ -19,7 +19,9 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // The name in parentheses may hold anything, so fields count from the last one.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    if (fields[0] === 'Z' || fields[0] === 'X') return undefined
+    // Its first thread may be a zombie while others still have its files open: field 20 counts them.
+    const isZombie = fields[0] === 'Z' && Number(fields[17]) <= 1
+    if (isZombie || fields[0] === 'X') return undefined
     return { pid, startTime: fields[19] ?? '' }
   } catch {
     return undefined

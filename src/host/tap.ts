@@ -3,11 +3,10 @@
  * so nothing of it is left when its guest ends, however that happens. Source: tuntap.rst in the kernel's
  * documentation, <linux/if_tun.h>, ip-link(8).
  */
-import { execFile } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { access } from 'node:fs/promises'
-import { promisify } from 'node:util'
 import { VisorError } from '../model/index.ts'
+import { runTool } from './network-tools.ts'
 import { loadCalls } from './syscall.ts'
 
 // _IOW('T', 202, int): the same on x86-64 and arm64.
@@ -55,7 +54,7 @@ export async function openTap({ name, bridge, queues = 1, mtu }: TapOptions): Pr
       actual = await attach(descriptors[queue] ?? -1, actual, queues > 1)
     }
     const more = mtu === undefined ? [] : ['mtu', String(mtu)]
-    await ip([
+    await runTool('ip', [
       'link',
       'set',
       'dev',
@@ -69,6 +68,40 @@ export async function openTap({ name, bridge, queues = 1, mtu }: TapOptions): Pr
     close()
     throw error
   }
+}
+
+/** The kernel's own end of virtio cards. */
+const vhostPath = '/dev/vhost-net'
+
+/** Opens it once for each queue. Fails with `unsupported-config` where it is not there or may not be used. */
+export function openVhost(queues: number): number[] {
+  const descriptors: number[] = []
+  try {
+    for (let queue = 0; queue < queues; queue++) descriptors.push(openSync(vhostPath, 'r+'))
+    return descriptors
+  } catch (cause) {
+    for (const fd of descriptors) closeSync(fd)
+    throw new VisorError('unsupported-config', `The driver 'vhost' needs '${vhostPath}': ${String(cause)}`, {
+      cause,
+      remedy: "Load it ('modprobe vhost_net'), or leave the driver out.",
+    })
+  }
+}
+
+/** Whether this process can have it. */
+export function hasVhost(): boolean {
+  try {
+    closeSync(openSync(vhostPath, 'r+'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Moves a link to another bridge. Fails as {@link openTap} does. */
+export async function moveToBridge(link: string, bridge: string): Promise<void> {
+  await checkBridge(bridge)
+  await runTool('ip', ['link', 'set', 'dev', link, 'master', bridge])
 }
 
 async function checkBridge(bridge: string): Promise<void> {
@@ -108,13 +141,4 @@ async function attach(fd: number, name: string, multiQueue: boolean): Promise<st
       remedy: 'Give it another name, or none.',
     })
   throw new VisorError('failed', `The network link '${name}' cannot be made (error ${number}).`)
-}
-
-async function ip(args: readonly string[]): Promise<void> {
-  await promisify(execFile)('ip', [...args]).catch((cause: Error & { stderr?: string }) => {
-    const said = cause.stderr?.trim() || cause.message
-    throw new VisorError('failed', `A network link could not be set up: ${said.replace(/\.?$/u, '.')}`, {
-      cause,
-    })
-  })
 }

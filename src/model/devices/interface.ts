@@ -3,6 +3,7 @@
 import { aLink, aName, path, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
 import { address, alias, bootOrder, deviceOrder } from './common.ts'
+import { Bandwidth, GuestOffloads, HostOffloads, VlanTag } from './interface-parts.ts'
 
 const mac = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/u
 const anIp = { pattern: /^[0-9a-fA-F.:]{2,45}$/u, patternName: 'an IP address' } as const
@@ -130,6 +131,40 @@ export const Interface = s.object(
       maxItems: 64,
     }),
     link: s.choice('state of the cable', ['up', 'down'], { xml: 'link/@state', optional: true }),
+    hostOffloads: s.field(HostOffloads, { xml: 'driver/host', optional: true }),
+    guestOffloads: s.field(GuestOffloads, { xml: 'driver/guest', optional: true }),
+    inbound: s.field(
+      Bandwidth,
+      { xml: 'bandwidth/inbound', optional: true },
+      'limits of what the guest receives',
+    ),
+    outbound: s.field(
+      Bandwidth,
+      { xml: 'bandwidth/outbound', optional: true },
+      'limits of what the guest sends',
+    ),
+    vlanTrunk: s.boolean('whether packets of several virtual LANs pass with their tags', {
+      xml: 'vlan/@trunk',
+      as: 'yes-no',
+      optional: true,
+    }),
+    vlanTags: s.array('virtual LANs that the card is in', VlanTag, {
+      xml: 'vlan/tag',
+      default: [],
+      maxItems: 256,
+    }),
+    isolated: s.boolean('it does not see other isolated ports of the bridge', {
+      xml: 'port/@isolated',
+      as: 'yes-no',
+      optional: true,
+    }),
+    filter: s.string('name of a filter of packets', { xml: 'filterref/@filter', optional: true, ...aName }),
+    guestDev: s.string('name of the link in a container', {
+      xml: 'guest/@dev',
+      optional: true,
+      inert: true,
+      ...aLink,
+    }),
     mtu: s.integer('largest packet, in bytes', { xml: 'mtu/@size', optional: true, min: 68, max: 65_535 }),
     romBar: onOff('whether the guest sees the ROM', 'rom/@bar'),
     romFile: path('file of the ROM', { xml: 'rom/@file', optional: true }),
@@ -146,7 +181,11 @@ export const Interface = s.object(
         'downscript backenddomain target guest model driver backend filterref tune link mtu teaming coalesce',
         deviceOrder,
       ),
-      driver: words('@name @txmode @ioeventfd @event_idx @queues @rx_queue_size @tx_queue_size @rss'),
+      driver: words(
+        '@name @txmode @ioeventfd @event_idx @queues @rx_queue_size @tx_queue_size @rss host guest',
+      ),
+      bandwidth: words('inbound outbound'),
+      vlan: words('@trunk tag'),
       source: words('@type @network @portgroup @dev @bridge @path @mode @address @port local address'),
     },
     runtime: { 'source/@portid': 'identity of the port on the network' },

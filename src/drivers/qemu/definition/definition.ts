@@ -18,7 +18,7 @@ import type { Virtiofsd } from '../devices/shares/virtiofsd.ts'
 import { checkTpms } from '../devices/tpm.ts'
 import { type Emulator, hostArchitecture, installEmulator } from '../emulator/emulator.ts'
 import type { KvmState } from '../emulator/kvm.ts'
-import { checkPasst } from '../network/passt.ts'
+import { checkNetworks, refuseKinds } from '../network/check-networks.ts'
 import { honoured } from './honoured.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -52,6 +52,7 @@ export async function completeDefinition(
   checkDefinition(definition)
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `this driver runs no '${definition.type}'`, "Use type 'qemu' or 'kvm'.")
+  refuseKinds(definition)
   checkHonoured(DomainDefinition, definition, honoured, 'qemu')
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `'${definition.type}' is of another driver`, "Use type 'qemu' or 'kvm'.")
@@ -75,7 +76,7 @@ export async function completeDefinition(
   }
   checkBoard(complete, emulator)
   await checkTpms(complete)
-  await checkPasst(complete, emulator)
+  await checkNetworks(complete, emulator)
   checkFilesystems(complete, emulator)
   await checkShares(complete, options.findVirtiofsd)
   checkAliases(complete.devices)

@@ -18,13 +18,15 @@ export const honouredNetwork: readonly string[] = [
     'backend=default|passt',
     'backendLog',
     'dev',
-    'driver=qemu',
+    'driver=qemu|vhost',
     'sendMode',
     'ioeventfd',
     'eventIndex',
     'queues',
   ),
   ...of('interfaces', 'receiveQueueSize', 'sendQueueSize', 'rss', 'romBar', 'romFile', 'rom'),
+  ...of('interfaces', 'hostOffloads.*', 'guestOffloads.*', 'isolated', 'vlanTrunk', 'vlanTags[].*'),
+  ...of('interfaces', 'inbound.*', 'outbound.*', 'vlanTags'),
   ...of('interfaces', 'network', 'portGroup', 'model', 'bridge', 'target', 'managedTarget'),
 ]
 

@@ -144,6 +144,17 @@ export const explanations: readonly Explanation[] = [
     difference: /^-fsdev local security-model: 'mapped' is 'mapped-xattr'/u,
     why: 'Two names of the same.',
   },
+  {
+    what: 'Queues, offloads and largest packets of virtio cards',
+    difference:
+      /^-device virtio-net-pci (?:csum|gso|(?:guest|host)[-_]\w+|mq|mrg[-_]rxbuf|rx[-_]queue[-_]size|vectors): '\w+' more/u,
+    why: 'When it prints command lines, libvirt makes each card anew with its address and model alone; a started guest has the rest, as ours says.',
+  },
+  {
+    what: 'Numbers of the open files of taps',
+    difference: /^-netdev tap (?:fds?: '[\d:]+' more|fd: 'N' is (?:not there|'\d+'))/u,
+    why: 'Any number will do; with several queues there are several.',
+  },
 ]
 
 /** The entries for a difference. */

@@ -17,6 +17,7 @@ import { blockNode } from '../disks/disks.ts'
 import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { preflight } from '../machine/preflight.ts'
+import { changeLink } from '../network/taps.ts'
 import type { Registry } from '../registry.ts'
 import { changeDomain } from './affect.ts'
 import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-device.ts'
@@ -25,7 +26,7 @@ import { findNodes } from './plug.ts'
 /** What may differ, by kind of device; everything else needs a new start. */
 const changeable: Readonly<Record<string, readonly string[]>> = {
   disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy'],
-  interfaces: ['link'],
+  interfaces: ['link', 'bridge', 'inbound', 'outbound'],
   graphics: ['passwordFile', 'passwordValidTo', 'passwordConnected'],
 }
 const schemas: Readonly<Record<string, s.Schema>> = { disks: Disk, interfaces: Interface, graphics: Graphics }
@@ -101,11 +102,12 @@ interface Change {
 }
 
 async function apply(context: Context, machine: Machine, change: Change, force: boolean): Promise<void> {
-  const { kind, next } = change
+  const { kind, old, next } = change
   // The file may hold another password than before.
   if (kind === 'graphics') return setPasswords([next as Graphics], machine.monitor)
   if (kind === 'disks') return changeMedium(context, machine, change, force)
   if (kind === 'interfaces') {
+    await changeLink(old as Interface, next as Interface)
     const up = (next as Interface).link !== 'down'
     await machine.monitor.execute('set_link', { name: next.alias, up })
   }

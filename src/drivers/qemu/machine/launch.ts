@@ -16,6 +16,7 @@ import { limitDisks } from '../disks/disk-throttle.ts'
 import { refuseTransient, removeOverlays, withOverlays } from '../disks/transient.ts'
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import { openHostSide } from '../network/host-side.ts'
+import { withVhost } from '../network/taps.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from '../qmp/index.ts'
 import { startClock, watchBoot } from '../usage/timeline.ts'
 import { filesAtStart } from './access.ts'
@@ -128,7 +129,7 @@ async function launchAs(
   const images = await withOverlays(definition, found, paths)
   clock.mark('preflight')
   const args = buildCommandLine({
-    ...{ definition, emulator, paths, images, memory },
+    ...{ definition: withVhost(definition), emulator, paths, images, memory },
     incoming: incoming !== undefined || listen !== undefined,
   })
   const tpm = await startTpm(context, definition, paths, user)

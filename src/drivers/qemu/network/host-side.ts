@@ -5,7 +5,7 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import { endCompanion } from '../machine/companion.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isPasst, startPasst } from './passt.ts'
-import { openTaps } from './taps.ts'
+import { openTaps, withVhost } from './taps.ts'
 
 export interface HostSide {
   /** With the names that links of the host have got. */
@@ -33,7 +33,7 @@ export async function openHostSide(
   try {
     for (const one of definition.devices.interfaces)
       if (isPasst(one)) processes.push(await startPasst(context, definition, one, user))
-    const taps = await openTaps(definition, context.networks)
+    const taps = await openTaps(withVhost(definition), context.networks)
     return {
       definition: taps.named(definition),
       filesWith: taps.filesWith,

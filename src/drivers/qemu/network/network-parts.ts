@@ -4,6 +4,7 @@ import type { Fields, ListText } from '../definition/key-value.ts'
 import { device, netdev, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { type Place, pci } from '../devices/device-place.ts'
+import { refuseLinkSettings } from './check-networks.ts'
 import { isPasst, passtPart, passtSocket } from './passt.ts'
 import { isTap } from './taps.ts'
 
@@ -59,14 +60,34 @@ function virtioFields(one: Interface): Fields {
     tx_queue_size: one.sendQueueSize,
     rss: one.rss,
     host_mtu: one.mtu,
+    ...offloadFields(one),
+  }
+}
+
+function offloadFields({ hostOffloads: host, guestOffloads: guest }: Interface): Fields {
+  return {
+    csum: host?.csum,
+    gso: host?.gso,
+    host_tso4: host?.tso4,
+    host_tso6: host?.tso6,
+    host_ecn: host?.ecn,
+    host_ufo: host?.ufo,
+    mrg_rxbuf: host?.mergeBuffers,
+    guest_csum: guest?.csum,
+    guest_tso4: guest?.tso4,
+    guest_tso6: guest?.tso6,
+    guest_ecn: guest?.ecn,
+    guest_ufo: guest?.ufo,
   }
 }
 
 function refuseVirtioSettings(one: Interface, path: string): void {
   const settings = [
     ...(['mtu', 'sendMode', 'ioeventfd', 'eventIndex', 'queues', 'receiveQueueSize'] as const),
-    ...(['sendQueueSize', 'rss'] as const),
+    ...(['sendQueueSize', 'rss', 'hostOffloads', 'guestOffloads'] as const),
   ]
+  if (one.driver === 'vhost')
+    throw unsupported(`${path}.driver`, `'vhost' needs a virtio card, not '${one.model}'`)
   for (const key of settings)
     if (one[key] !== undefined)
       throw unsupported(`${path}.${key}`, `needs a virtio card, not '${one.model}'`, "Use model 'virtio'.")
@@ -74,15 +95,13 @@ function refuseVirtioSettings(one: Interface, path: string): void {
 
 function netdevOf(one: Interface, id: string, path: string, place: Place): Part {
   refuseOther(one, path)
+  refuseLinkSettings(one, path)
   const { sourceAddress: host = '', sourcePort: port = 0, localAddress = '', localPort = 0 } = one
   if (isTap(one)) {
     const descriptors = place.taps?.get(one.alias ?? '')
     if (!descriptors)
       throw unsupported(path, 'a link of the host can only be given to a machine when it starts')
-    return netdev('tap', {
-      id,
-      ...(descriptors.length > 1 ? { fds: descriptors.join(':') } : { fd: String(descriptors[0]) }),
-    })
+    return netdev('tap', { id, ...tapFields(descriptors.queues, descriptors.vhosts) })
   }
   switch (one.type) {
     case 'user':
@@ -100,6 +119,16 @@ function netdevOf(one: Interface, id: string, path: string, place: Place): Part 
       // An unconnected port: the guest has a card, and nothing is at the end of its cable.
       return netdev('hubport', { id, hubid: hubOf(id) })
   }
+}
+
+/** Its open files, by numbers or by the names that QEMU knows them by. */
+export function tapFields(
+  queues: readonly (number | string)[],
+  vhosts: readonly (number | string)[],
+): Fields {
+  const some = (key: string, files: readonly (number | string)[]) =>
+    files.length > 1 ? { [`${key}s`]: files.join(':') } : { [key]: String(files[0]) }
+  return { ...some('fd', queues), ...(vhosts.length > 0 ? { vhost: true, ...some('vhostfd', vhosts) } : {}) }
 }
 
 /** A hub of its own for each. */

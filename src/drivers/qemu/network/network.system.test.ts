@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { DevicesInput } from '../../../model/index.ts'
 import { openImages } from '../../../storage/index.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
@@ -52,9 +53,9 @@ async function makeHost(directory: string): Promise<ChildProcess> {
   for (const link of ['up0', 'up1']) await ip(`link set ${link} up`)
   await ip('address add 198.51.100.2/24 dev up0')
   await ip('route add default via 198.51.100.1')
-  await ip('link add br0 type bridge')
+  for (const bridge of ['br0', 'br1']) await ip(`link add ${bridge} type bridge`)
   await ip('address add 10.8.0.1/24 dev br0')
-  await ip('link set br0 up')
+  for (const link of ['br0', 'br1']) await ip(`link set ${link} up`)
   return spawn('dnsmasq', [
     ...['--keep-in-foreground', '--conf-file=/dev/null', '--user=root', '--port=0', '--pid-file='],
     ...['--bind-interfaces', '--interface=br0', '--except-interface=lo', '--no-ping', '--dhcp-authoritative'],
@@ -112,6 +113,7 @@ async function inside(directory: string, image: string): Promise<void> {
     await passtWorks(guest)
     await bridgeWorks(guest)
     await cardsComeAndGo(guest)
+    await linksAreSetUp(guest)
     if (existsSync(roms)) await programsOfCards(guest)
     await shell.close()
     // A later daemon finds it again, and ends it with the machine.
@@ -128,6 +130,8 @@ async function inside(directory: string, image: string): Promise<void> {
     dnsmasq.kill()
   }
 }
+
+type CardInput = NonNullable<DevicesInput['interfaces']>[number]
 
 interface Guest {
   readonly connection: CompleteConnection
@@ -208,6 +212,50 @@ async function cardsComeAndGo(guest: Guest): Promise<void> {
   await until('address by DHCP', () => shell.ask(`ip -4 addr show ${second}`), /inet 198\.51\.100\.2\//u)
   await detachDevice(uuid, { device: passt })
   await until('passt ends', async () => String((await passts(directory)).length), /^1$/u)
+}
+
+/** Limits, isolation, bridges and offloads are where they are to be, and what cannot be had leaves nothing. */
+async function linksAreSetUp(guest: Guest): Promise<void> {
+  const { shell, connection, uuid } = guest
+  const { attachDevice, detachDevice, updateDevice, describe } = connection.domains
+  const card = (more: Partial<CardInput>) => ({
+    device: { interfaces: [{ type: 'bridge' as const, bridge: 'br0', mac: cards.plugged, ...more }] },
+  })
+  const tc = async (line: string) => (await run('tc', line.split(' '))).stdout
+  await attachDevice(
+    uuid,
+    card({
+      target: 'held',
+      isolated: true,
+      inbound: { averageKBps: 1000, peakKBps: 2000, burstKiB: 64 },
+      hostOffloads: { csum: false },
+    }),
+  )
+  assert.match((await run('bridge', ['-d', 'link', 'show', 'dev', 'held'])).stdout, /isolated on/u)
+  assert.match(await tc('class show dev held'), /htb 1:1 .*rate 8Mbit ceil 16Mbit/u)
+  const link = await linkOf(guest, cards.plugged)
+  assert.match(await shell.ask(`cat /sys/class/net/${link}/device/features`), /^0[01]{60}/mu)
+  await updateDevice(uuid, card({ bridge: 'br1', inbound: { averageKBps: 500 } }))
+  assert.match(await tc('class show dev held'), /htb 1:1 .*rate 4Mbit ceil 4Mbit/u)
+  assert.deepEqual(await readdir('/sys/class/net/br1/brif'), ['held'])
+  const { devices } = await describe(uuid)
+  assert.equal(devices.interfaces.find(({ mac }) => mac === cards.plugged)?.bridge, 'br1')
+  await detachDevice(uuid, card({}))
+  assert.deepEqual(await readdir('/sys/class/net/br1/brif'), [])
+  // This bridge does not tell virtual LANs apart.
+  const code = 'unsupported-config'
+  await assert.rejects(attachDevice(uuid, card({ vlanTags: [{ id: 42 }] })), { code, message: /br0/u })
+  // Not every kernel can drop what is too much.
+  const limited = card({ target: 'held', outbound: { averageKBps: 1000 } })
+  const limits = await attachDevice(uuid, limited).then(
+    () => tc('filter show dev held parent ffff:'),
+    (error: { code: string }) => error.code,
+  )
+  assert.match(limits, /unsupported-config|police .*rate 8Mbit/u)
+  if (limits !== code) await detachDevice(uuid, limited)
+  assert.equal((await ports()).length, 1)
+  if (!existsSync('/dev/vhost-net'))
+    await assert.rejects(attachDevice(uuid, card({ driver: 'vhost' })), { code, message: /vhost-net/u })
 }
 
 /** Of the package ipxe-qemu. */

@@ -2,12 +2,12 @@
 import type { Interface } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import type { Fields } from '../definition/key-value.ts'
 import type { Part } from '../definition/parts.ts'
 import { endCompanion } from '../machine/companion.ts'
 import type { Machine } from '../machine/machine.ts'
+import { tapFields } from './network-parts.ts'
 import { isPasst, startPasst } from './passt.ts'
-import { isTap, openTaps } from './taps.ts'
+import { isTap, openTaps, withVhost } from './taps.ts'
 
 export interface PluggedSide {
   /** The parts of the card, with the names by which QEMU knows its open files. */
@@ -64,45 +64,48 @@ async function plugTap(
   definition: CompleteDefinition,
   { one, parts }: Plugged,
 ): Promise<PluggedSide> {
-  const { uuid, name, devices } = definition
-  const taps = await openTaps({ uuid, name, devices: { ...devices, interfaces: [one] } }, networks)
-  const names: string[] = []
+  const alone = { ...definition, devices: { ...definition.devices, interfaces: [one] } }
+  const taps = await openTaps(withVhost(alone), networks)
+  const given: string[] = []
+  const give = async (kind: FileKind, files: readonly number[]) => {
+    const names: string[] = []
+    for (const [index, file] of files.entries()) {
+      const name = fileName(one.alias, kind, index)
+      await monitor.execute('getfd', { fdname: name }, { file })
+      given.push(name)
+      names.push(name)
+    }
+    return names
+  }
   const end = async () => {
     taps.close()
     await taps.leave()
-    for (const name of names) await monitor.execute('closefd', { fdname: name }).catch(() => {})
+    for (const name of given) await monitor.execute('closefd', { fdname: name }).catch(() => {})
   }
   try {
-    for (const [index, file] of taps.descriptors.entries()) {
-      const name = fileName(one.alias, index)
-      await monitor.execute('getfd', { fdname: name }, { file })
-      names.push(name)
-    }
+    const [card] = taps.cards
+    const fields = tapFields(await give('tap', card?.queues ?? []), await give('vhost', card?.vhosts ?? []))
+    const named = parts.map((part) =>
+      part.option === 'netdev' && part.type === 'tap'
+        ? { ...part, fields: { id: part.fields.id, ...fields } }
+        : part,
+    )
+    return { parts: named, definition: taps.named(definition), close: taps.close, end }
   } catch (error) {
     await end()
     throw error
   }
-  return {
-    parts: parts.map((part) => withFiles(part, names)),
-    definition: taps.named(definition),
-    close: taps.close,
-    end,
-  }
 }
+
+type FileKind = 'tap' | 'vhost'
 
 /** The name of an open file in QEMU: one that begins with a digit would be a number. */
-const fileName = (alias: string | undefined, index: number) => `tap-${alias}-${index}`
-
-function withFiles(part: Part, names: readonly string[]): Part {
-  if (part.option !== 'netdev' || part.type !== 'tap') return part
-  const { fd: _fd, fds: _fds, ...fields } = part.fields
-  const files: Fields = names.length > 1 ? { fds: names.join(':') } : { fd: names[0] }
-  return { ...part, fields: { ...fields, ...files } }
-}
+const fileName = (alias: string | undefined, kind: FileKind, index: number) => `${kind}-${alias}-${index}`
 
 /** Files that a daemon before gave to QEMU for a card that never came. */
 export async function forgetFiles({ monitor }: Machine, { devices }: CompleteDefinition): Promise<void> {
   for (const { alias, queues = 1 } of devices.interfaces.filter(isTap))
-    for (let index = 0; index < queues; index++)
-      await monitor.execute('closefd', { fdname: fileName(alias, index) }).catch(() => {})
+    for (const kind of ['tap', 'vhost'] as const)
+      for (let index = 0; index < queues; index++)
+        await monitor.execute('closefd', { fdname: fileName(alias, kind, index) }).catch(() => {})
 }

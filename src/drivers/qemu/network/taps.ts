@@ -1,10 +1,31 @@
 /** The links of the host that network cards are connected to: QEMU gets them as open files when it starts. */
-import type { GuestNetworks, NetworkAccess } from '../../../driver/index.ts'
-import { openTap, type Tap } from '../../../host/index.ts'
-import { type Devices, type Interface, VisorError } from '../../../model/index.ts'
+import { closeSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
+import type { GuestNetworks } from '../../../driver/index.ts'
+import {
+  hasVhost,
+  limitLink,
+  moveToBridge,
+  openTap,
+  openVhost,
+  setBridgePort,
+  type Tap,
+  type Vlan,
+} from '../../../host/index.ts'
+import type { Devices, Interface } from '../../../model/index.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { admitCard } from './membership.ts'
 
-/** The numbers that the queues of a card have in QEMU, by its alias. */
-export type TapDescriptors = ReadonlyMap<string, readonly number[]>
+/** The numbers that the files of a card have in QEMU. */
+export interface CardFiles {
+  /** One for each queue. */
+  readonly queues: readonly number[]
+  /** The kernel's own ends of them. */
+  readonly vhosts: readonly number[]
+}
+
+/** By the alias of the card. */
+export type TapDescriptors = ReadonlyMap<string, CardFiles>
 
 /** 3 is the monitor, 4 a state that is read. */
 const firstDescriptor = 5
@@ -15,21 +36,46 @@ export const isTap = ({ type }: Pick<Interface, 'type'>): boolean =>
 /** What number each is given, which only depends on the definition. */
 export function tapDescriptors({ devices }: { readonly devices: Devices }): TapDescriptors {
   let next = firstDescriptor
+  const some = (count: number) => Array.from({ length: count }, () => next++)
   return new Map(
     devices.interfaces
       .filter(isTap)
-      .map(({ alias = '', queues = 1 }) => [alias, Array.from({ length: queues }, () => next++)]),
+      .map(({ alias = '', queues = 1, driver }) => [
+        alias,
+        { queues: some(queues), vhosts: some(driver === 'vhost' ? queues : 0) },
+      ]),
   )
+}
+
+/**
+ * As in libvirt, the kernel moves the packets of virtio cards of machines with KVM where it can and nothing else is
+ * said. What is chosen is of this start alone: the machine may go on where the kernel cannot.
+ */
+export function withVhost<D extends CompleteDefinition>(definition: D): D {
+  const { type, devices } = definition
+  const isMeant = (one: Interface) =>
+    isTap(one) && one.driver === undefined && (one.model ?? 'virtio').startsWith('virtio')
+  if (type !== 'kvm' || !devices.interfaces.some(isMeant) || !hasVhost()) return definition
+  const interfaces = devices.interfaces.map((one) =>
+    isMeant(one) ? { ...one, driver: 'vhost' as const } : one,
+  )
+  return { ...definition, devices: { ...devices, interfaces } }
 }
 
 /** A name that was given to a link once says nothing about the next: as in libvirt, `vnet` is for such names. */
 const linkName = (target: string | undefined) =>
   target === undefined || /^vnet\d+$/u.test(target) ? 'vnet%d' : target
 
+interface OpenCard extends CardFiles {
+  readonly alias: string | undefined
+  readonly name: string
+  close(): void
+}
+
 export interface Taps {
-  /** Numbers of the open files here. */
-  readonly descriptors: readonly number[]
-  /** All files of QEMU after its sockets: the state that it reads, then the queues of its cards. */
+  /** The open files here, a card after another. */
+  readonly cards: readonly CardFiles[]
+  /** All files of QEMU after its sockets: the state that it reads, then those of its cards. */
   filesWith(incoming: number | undefined): number[]
   /** The definition with the names that they have. */
   named<D extends { readonly devices: Devices }>(definition: D): D
@@ -39,51 +85,28 @@ export interface Taps {
   leave(): Promise<void>
 }
 
-/** Readies the network of a card. */
-async function admit(
-  { uuid, name }: Machine,
-  { network = '', portGroup, mac = '' }: Interface,
-  networks: GuestNetworks | undefined,
-): Promise<NetworkAccess> {
-  if (!networks)
-    throw new VisorError('unsupported-config', `Domain '${name}' cannot be on network '${network}' here.`, {
-      object: { kind: 'domain', name },
-      remedy: "Run visord as root, which networks need, or use an interface of type 'user'.",
-    })
-  const access = await networks.admit({ network, portGroup, domain: uuid, name, driver: 'qemu', mac })
-  if (access.bridge !== undefined) return access
-  throw new VisorError('unsupported-config', `Network '${network}' has no bridge for domain '${name}'.`, {
-    object: { kind: 'domain', name },
-    remedy: "Use an interface of type 'direct' with the link of the network.",
-  })
-}
-
-interface Machine {
-  readonly uuid: string
-  readonly name: string
-  readonly devices: Devices
-}
-
 /** Makes the links of a machine. Fails as `openTap` does, and as its networks do; nothing is left then. */
-export async function openTaps(machine: Machine, networks: GuestNetworks | undefined): Promise<Taps> {
-  const taps: Tap[] = []
-  const cards = machine.devices.interfaces.filter(isTap)
+export async function openTaps(
+  machine: CompleteDefinition,
+  networks: GuestNetworks | undefined,
+): Promise<Taps> {
+  const cards: OpenCard[] = []
   const joined: Interface[] = []
   const close = () => {
-    for (const tap of taps) tap.close()
+    for (const card of cards) card.close()
   }
   const leave = async () => {
     for (const { mac } of joined) await networks?.leave(machine.uuid, mac)
   }
   try {
-    for (const one of cards) {
-      const access = one.type === 'network' ? await admit(machine, one, networks) : undefined
-      const { bridge = access?.bridge, mtu = access?.mtu, target, queues } = one
-      const tap = await openTap({ name: linkName(target), bridge, queues, mtu })
-      taps.push(tap)
+    for (const one of machine.devices.interfaces.filter(isTap)) {
+      const access = one.type === 'network' ? await admitCard(machine, one, networks) : undefined
+      const { bridge = access?.bridge, mtu = access?.mtu } = one
+      const card = await openCard({ ...one, bridge, mtu })
+      cards.push(card)
       if (!access) continue
       joined.push(one)
-      await access.join(tap.name)
+      await access.join(card.name)
     }
   } catch (error) {
     close()
@@ -91,11 +114,11 @@ export async function openTaps(machine: Machine, networks: GuestNetworks | undef
     throw error
   }
   return {
-    descriptors: taps.flatMap((tap) => tap.descriptors),
+    cards,
     close,
     leave,
     named(definition) {
-      const names = new Map(cards.map(({ alias }, index) => [alias, taps[index]?.name]))
+      const names = new Map(cards.map(({ alias, name }) => [alias, name]))
       const interfaces = definition.devices.interfaces.map((one) => {
         const target = names.get(one.alias)
         return target === undefined ? one : { ...one, target }
@@ -103,11 +126,63 @@ export async function openTaps(machine: Machine, networks: GuestNetworks | undef
       return { ...definition, devices: { ...definition.devices, interfaces } }
     },
     filesWith(incoming) {
-      const descriptors = taps.flatMap((tap) => tap.descriptors)
+      const descriptors = cards.flatMap(({ queues, vhosts }) => [...queues, ...vhosts])
       // The place of a state that is read is always taken, so that the numbers stay.
       const [filler = incoming] = descriptors
       const first = incoming ?? filler
       return first === undefined ? [] : [first, ...descriptors]
     },
   }
+}
+
+/** A card with the bridge and the packets of its network. */
+type Placed = Omit<Interface, 'bridge' | 'mtu'> & {
+  readonly bridge: string | undefined
+  readonly mtu: number | undefined
+}
+
+async function openCard(one: Placed): Promise<OpenCard> {
+  const { alias, target, bridge, queues = 1, mtu, driver } = one
+  const tap: Tap = await openTap({ name: linkName(target), bridge, queues, mtu })
+  try {
+    await setUp(tap.name, one)
+    const vhosts = driver === 'vhost' ? openVhost(queues) : []
+    const close = () => {
+      tap.close()
+      for (const fd of vhosts) closeSync(fd)
+    }
+    return { alias, name: tap.name, queues: tap.descriptors, vhosts, close }
+  } catch (error) {
+    tap.close()
+    throw error
+  }
+}
+
+async function setUp(link: string, one: Placed): Promise<void> {
+  const { bridge, isolated, inbound, outbound } = one
+  if (bridge !== undefined) await setBridgePort(bridge, link, { isolated, vlans: vlansOf(one) })
+  if (inbound ?? outbound) await limitLink(link, { inbound, outbound })
+}
+
+/** Changes the link of a card of a machine that runs. Fails as {@link openTaps} does. */
+export async function changeLink(old: Interface, next: Interface): Promise<void> {
+  const { target, bridge, inbound, outbound } = next
+  if (!isTap(next) || target === undefined) return
+  if (bridge !== undefined && bridge !== old.bridge) {
+    await moveToBridge(target, bridge)
+    await setBridgePort(bridge, target, { isolated: next.isolated, vlans: vlansOf(next) })
+  }
+  if (isDeepStrictEqual([inbound, outbound], [old.inbound, old.outbound])) return
+  try {
+    await limitLink(target, { inbound, outbound })
+  } catch (error) {
+    await limitLink(target, { inbound: old.inbound, outbound: old.outbound })
+    throw error
+  }
+}
+
+/** A single tag without a trunk is for packets that have none themselves. */
+function vlansOf({ vlanTags, vlanTrunk }: Pick<Interface, 'vlanTags' | 'vlanTrunk'>): Vlan[] {
+  const isAccess = !vlanTrunk && vlanTags.length === 1
+  return vlanTags.map(({ id, nativeMode }) => ({ id, untagged: isAccess || nativeMode === 'untagged' }))
 }

@@ -110,7 +110,7 @@ test('what no description has is refused even by a driver that honours all the r
   assert.throws(
     () => checkHonoured(DomainDefinition, definition, honoured, 'x'),
     (error: VisorError) =>
-      error.message.includes('/domain/devices/interface[1]/bandwidth: is not known') &&
+      error.message.includes('/domain/devices/interface[2]/virtualport: is not known') &&
       error.issues?.length === Math.min(20, unknown.length),
   )
 })

@@ -134,7 +134,8 @@ function backend({ definition, paths }: MemoryOptions, wanted: Wanted): Part {
     id,
     size: `${sizeKiB}k`,
     share: access === undefined ? undefined : access === 'shared',
-    prealloc: backing?.allocation === 'immediate' && !sparse ? true : undefined,
+    // A huge page that is not there when it is touched would end the machine.
+    prealloc: (backing?.allocation === 'immediate' || pageKiB !== undefined) && !sparse ? true : undefined,
     'prealloc-threads':
       backing?.allocation === 'immediate' && !sparse ? backing.allocationThreads : undefined,
     merge: backing?.noSharePages ? false : undefined,

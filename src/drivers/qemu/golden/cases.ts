@@ -33,15 +33,23 @@ export function goldenCases(): GoldenCase[] {
 export const readRecording = ({ recording }: GoldenCase): string[] =>
   readFileSync(recording, 'utf8').trimEnd().split('\n')
 
+/** Where an emulator is recorded. */
+export const emulatorFile = (arch: string): string =>
+  arch === 'x86_64' ? 'emulator.json' : `emulator-${arch}.json`
+
 /** Our arguments for a definition, with an emulator as it was recorded. */
 export async function ourArguments(xml: string): Promise<string[]> {
-  const recorded = JSON.parse(readFileSync(join(goldenFolder, 'emulator.json'), 'utf8')) as Emulator
+  let emulator: Emulator | undefined
   const definition = await completeDefinition(parseDefinition(xml, 'xml'), {
-    findEmulator: async (arch) =>
-      arch === recorded.arch ? recorded : { ...recorded, arch, path: `/usr/bin/qemu-system-${arch}` },
+    findEmulator: async (arch) => {
+      const text = readFileSync(join(goldenFolder, emulatorFile(arch)), 'utf8')
+      emulator = JSON.parse(text) as Emulator
+      return emulator
+    },
     kvm: async () => ({ works: true, detail: '' }),
     findVirtiofsd: async (path = '/usr/libexec/virtiofsd') => ({ path, dialect: 'c', readonly: false }),
   })
+  if (!emulator) throw new Error('No emulator was asked for.')
   const paths = driverPaths('/var/lib/visor', '/run/visor').of(definition.uuid)
   const images = new Map(
     definition.devices.disks.flatMap((disk): [string, DiskImage][] => {
@@ -51,7 +59,7 @@ export async function ourArguments(xml: string): Promise<string[]> {
         : [[disk.alias ?? disk.target, { path, format: disk.format as DiskImage['format'] }]]
     }),
   )
-  return buildCommandLine({ definition, emulator: recorded, paths, images })
+  return buildCommandLine({ definition, emulator, paths, images })
 }
 
 /** What differs in a case. */

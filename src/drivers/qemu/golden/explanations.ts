@@ -21,7 +21,8 @@ export const explanations: readonly Explanation[] = [
   },
   {
     what: 'Main memory as an object',
-    difference: /^-object memory-backend-ram: not there|^-machine memory-backend: 'pc\.ram' is not there/u,
+    difference:
+      /^-object memory-backend-ram: not there|^-machine memory-backend: '(?:pc|mach-virt)\.ram' is not there/u,
     why: 'QEMU makes the very same object by itself, and of the same name. We name one only when it is more: a file, huge pages, cells.',
   },
   {
@@ -121,6 +122,36 @@ export const explanations: readonly Explanation[] = [
     what: 'virtio-crypto',
     difference: /^-object cryptodev-\S+: more|^-device virtio-crypto-pci: more/u,
     why: 'Libvirt 9.0.0, which is compared with, reads over it; later ones know it.',
+  },
+  {
+    what: 'The socket of a TPM',
+    difference: /^-tpmdev emulator chardev: 'chrtpm' is|^-chardev null: not there/u,
+    why: 'When it prints command lines libvirt names a device that leads nowhere instead of the socket of swtpm; ours is the socket, in the folder of the module.',
+  },
+  {
+    what: '`-no-hpet`',
+    difference: /^-no-hpet: not there|^-machine hpet: 'off' more/u,
+    why: 'QEMU 7.0 and later have it as a property of the machine, and 9.0 nothing else.',
+  },
+  {
+    what: 'Features for Windows that are off',
+    difference: /^-cpu hv-\S+: 'off' more/u,
+    why: 'What a definition switches off is said to be off, so that no processor model can bring it along.',
+  },
+  {
+    what: 'Pages that are not merged',
+    difference: /^-machine mem-merge: 'off' is not there|^-object memory-backend-\S+ merge: 'off' more/u,
+    why: 'Said of each piece of memory, also of modules that are plugged in later, instead of once for the machine.',
+  },
+  {
+    what: 'Threads that provide memory at the start',
+    difference: /^-object thread-context: not there|prealloc-context: '\S+' is not there/u,
+    why: 'libvirt runs them on the nodes that the memory comes from. Ours run anywhere: the nodes are bound with the memory itself, and these threads live for a moment.',
+  },
+  {
+    what: 'Slots of modules of memory',
+    difference: /^-device pc-dimm slot: '\d+' is not there/u,
+    why: 'QEMU takes the next one that is free.',
   },
   {
     what: 'Programs for booting from a network',

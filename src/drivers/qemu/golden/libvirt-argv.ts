@@ -25,9 +25,10 @@ export function missingLibvirt(): string | false {
 
 const print = `virsh -q -c "qemu:///embed?root=$PLACE" domxml-to-native qemu-argv --xml "$1/domain.xml"`
 
-/** Makes the terminals of links everybody's in this mount namespace, and then gives all rights up but for links. */
+/** Makes the terminals of links, and KVM, everybody's in this mount namespace, and then gives all rights up but for links. */
 const script = `
 mount -t tmpfs none "$1/dev" && mknod -m 666 "$1/dev/tun" c 10 200 && mount --bind "$1/dev/tun" /dev/net/tun
+if [ -e /dev/kvm ]; then (mknod -m 666 "$1/dev/kvm" c 10 232 && mount --bind "$1/dev/kvm" /dev/kvm) 2>/dev/null || true; fi
 exec setpriv --reuid ${nobody} --regid ${nobody} --clear-groups unshare --user --map-current-user --keep-caps --net \\
   ${print}
 `
@@ -68,7 +69,12 @@ export function openLibvirtPrinter(): LibvirtPrinter {
           LC_ALL: 'C',
         },
       )
-      const words = splitWords(text.replaceAll(place, 'ROOT').replace(/"fd":"\d+"/gu, '"fd":"N"'))
+      const words = splitWords(
+        text
+          .replaceAll(place, 'ROOT')
+          .replace(/"fd":"\d+"/gu, '"fd":"N"')
+          .replace(/base=\d{4}-\d\d-\d\dT[\d:]+/u, 'base=NOW'),
+      )
       return words.slice(words.findIndex((word) => word.startsWith('/') && word.includes('qemu-system')) + 1)
     },
     close: () => rmSync(folder, { recursive: true, force: true }),

@@ -78,6 +78,8 @@ function splitPairs(value: string, first: string | undefined): [string, string][
 function flatten(value: Record<string, unknown>, prefix = ''): [string, string][] {
   return Object.entries(value).flatMap(([key, one]): [string, string][] => {
     const path = `${prefix}${key}`
+    if (Array.isArray(one) && one.every((item) => typeof item !== 'object'))
+      return one.map((item): [string, string] => [path, String(item)])
     return typeof one === 'object' && one !== null
       ? flatten(one as Record<string, unknown>, `${path}.`)
       : [[path, String(one)]]
@@ -92,7 +94,8 @@ function spell(option: string, name: string, value: string): string {
   if (name === 'addr' && option === 'device') return spellAddress(value)
   const size = /^(\d+)([kKmMgG]?)$/u.exec(value)
   if (option === 'm' && size) return String(Number(size[1]) * 1024 ** ('kmg'.indexOf(unit(size, 'm')) + 1))
-  if (name === 'size' && size?.[2])
+  if (/^\d{4}-\d\d-\d\dT[\d:]+$/u.test(value)) return 'NOW'
+  if (/^(?:size|hugetlbsize)$/u.test(name) && size?.[2])
     return String(Number(size[1]) * 1024 ** ('kmg'.indexOf(unit(size, '')) + 1))
   return /^0x[0-9a-f]+$/iu.test(value) ? String(Number(value)) : value
 }

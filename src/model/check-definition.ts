@@ -144,15 +144,30 @@ const checkInterfaces: Rule = ({ devices: { interfaces } }) => {
   return faults
 }
 
+/** What a host side of each kind cannot be without. */
+const characterNeeds: Readonly<Record<string, readonly ('path' | 'service' | 'mode' | 'channel')[]>> = {
+  file: ['path'],
+  pipe: ['path'],
+  dev: ['path'],
+  tcp: ['mode', 'service'],
+  udp: ['mode', 'service'],
+  spiceport: ['channel'],
+  dbus: ['channel'],
+}
+
 const checkCharacterDevices: Rule = ({ devices }) => {
   const faults: Fault[] = []
-  for (const list of ['serials', 'consoles'] as const)
-    for (const [index, device] of devices[list].entries())
-      if (device.type === 'file' && device.path === undefined)
-        faults.push({
-          path: at(`devices.${list}`, index),
-          message: `needs 'path', as its type is '${device.type}'`,
-        })
+  for (const list of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
+    for (const [index, device] of devices[list].entries()) {
+      const needed = characterNeeds[device.type] ?? []
+      const calls = device.type === 'unix' && device.mode === 'connect'
+      for (const key of calls ? (['path'] as const) : needed)
+        if (device[key] === undefined)
+          faults.push({
+            path: at(`devices.${list}`, index),
+            message: `needs '${key}', as its type is '${device.type}'`,
+          })
+    }
   return [...faults, ...twice(devices.channels, (channel) => channel.name, 'devices.channels', 'name')]
 }
 

@@ -98,8 +98,15 @@ function readPlace(reading: Reading, owner: Owner, element: XmlElement, place: P
   readText(reading, owner, element, place)
   const seen = new Set<string>()
   for (const child of element.children) {
-    const inner = place.children.get(child.name)
-    if (!inner) keep(reading, owner, `${below}${child.name}`, slice(reading, child), child.start)
+    // `source#2` of a description is the second element of that name.
+    const second = seen.has(child.name) ? place.children.get(`${child.name}#2`) : undefined
+    const inner = second ?? place.children.get(child.name)
+    if (second && seen.has(`${child.name}#2`))
+      complain(reading, owner.path, child, `has <${child.name}> thrice`)
+    else if (second) {
+      readChild(reading, owner, child, second, below)
+      seen.add(`${child.name}#2`)
+    } else if (!inner) keep(reading, owner, `${below}${child.name}`, slice(reading, child), child.start)
     else if (inner.repeated) readItem(reading, owner, inner.repeated, child)
     else if (seen.has(child.name)) complain(reading, owner.path, child, `has <${child.name}> twice`)
     else readChild(reading, owner, child, inner, below)

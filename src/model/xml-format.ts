@@ -57,12 +57,14 @@ function printNode(node: XmlNode, indent: string, lines: string[]): void {
     lines.push(indent + node.raw)
     return
   }
-  let tag = `${indent}<${node.name}`
-  for (const [name, value] of node.attributes) tag += ` ${name}=${attributeText(value)}`
+  // The second element of a name is `name#2` in a description.
+  const [name = ''] = node.name.split('#')
+  let tag = `${indent}<${name}`
+  for (const [key, value] of node.attributes) tag += ` ${key}=${attributeText(value)}`
   if (node.children.length > 0) {
     lines.push(`${tag}>${node.text === undefined ? '' : escapeText(node.text)}`)
     for (const child of node.children) printNode(child, `${indent}  `, lines)
-    lines.push(`${indent}</${node.name}>`)
-  } else if (node.text !== undefined) lines.push(`${tag}>${escapeText(node.text)}</${node.name}>`)
+    lines.push(`${indent}</${name}>`)
+  } else if (node.text !== undefined) lines.push(`${tag}>${escapeText(node.text)}</${name}>`)
   else lines.push(`${tag}/>`)
 }

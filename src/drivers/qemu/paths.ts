@@ -123,14 +123,3 @@ export function driverPaths(stateDirectory: string, runtimeDirectory: string): D
     },
   }
 }
-
-/** How a character device of a definition is reached: by a socket that this driver serves viewers from, or not at all. */
-export function isServed({
-  type,
-  path,
-}: {
-  readonly type: string
-  readonly path?: string | undefined
-}): boolean {
-  return type === 'pty' || (type === 'unix' && path === undefined)
-}

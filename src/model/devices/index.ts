@@ -6,7 +6,7 @@
  */
 import { path, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
-import { Channel, Console, RedirectedDevice, Serial } from './character.ts'
+import { Channel, Console, Parallel, RedirectedDevice, Serial } from './character.ts'
 import { Controller } from './controller.ts'
 import { Disk } from './disk.ts'
 import { Filesystem } from './filesystem.ts'
@@ -65,6 +65,7 @@ export const Devices = s.object(
       key: ['mac'],
     }),
     serials: s.array('serial ports', Serial, { xml: 'serial', default: [], maxItems: 16 }),
+    parallels: s.array('parallel ports', Parallel, { xml: 'parallel', default: [], maxItems: 3 }),
     consoles: s.array('consoles', Console, { xml: 'console', default: [], maxItems: 16 }),
     channels: s.array('channels', Channel, { xml: 'channel', default: [], maxItems: 64, key: ['name'] }),
     inputs: s.array('input devices', InputDevice, { xml: 'input', default: [], maxItems: 16 }),

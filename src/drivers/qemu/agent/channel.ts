@@ -1,6 +1,7 @@
 /** The channel of a machine's guest agent: one talks at a time, since the agent answers in order. */
 import { VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
+import { consoleSocket } from '../devices/ports.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import { type AgentSession, agentChannel, withSession } from './session.ts'
@@ -13,7 +14,7 @@ const turns = new WeakMap<Machine, Promise<unknown>>()
 export function agentSocket(context: Context, { details }: Machine): string | undefined {
   const { uuid, devices } = details.definition
   const channel = devices.channels.find(({ name }) => name === agentChannel)
-  return channel && (channel.path ?? context.paths.of(uuid).socket(channel.alias ?? ''))
+  return channel && consoleSocket(channel, context.paths.of(uuid))
 }
 
 /**

@@ -19,7 +19,7 @@ const emulator: Emulator = {
     { name: 'microvm', maxCpus: 288, hotplugCpus: true },
   ],
   cpuModels: ['qemu64', 'max', 'host'],
-  devices: ['virtio-vga', 'bochs-display', 'vmgenid', 'VGA', 'virtio-net-pci'],
+  devices: ['virtio-vga', 'bochs-display', 'vmgenid', 'VGA', 'virtio-net-pci', 'isa-serial', 'isa-parallel'],
   sandbox: true,
 }
 const minimal: DomainDefinitionInput = { type: 'qemu', name: 'one', memoryKiB: 65_536 }

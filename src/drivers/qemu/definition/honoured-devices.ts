@@ -42,7 +42,7 @@ export const honouredScreens: readonly string[] = [
 ]
 
 export const honouredSmallDevices: readonly string[] = [
-  ...['sounds', 'hubs', 'redirdevs', 'panics', 'cryptos'].flatMap((kind) => of(kind, '*')),
+  ...['sounds', 'hubs', 'panics', 'cryptos'].flatMap((kind) => of(kind, '*')),
   ...of('audios', 'id', 'type=none|spice|file', 'path'),
   ...of('watchdogs', 'model=itco|i6300esb|ib700', 'action=reset|shutdown|poweroff|pause|none|inject-nmi'),
   ...of('watchdogs', 'alias', 'address.*'),

@@ -2,6 +2,12 @@ import { honouredBoard } from './honoured-board.ts'
 import { honouredNetwork, honouredScreens, honouredSmallDevices } from './honoured-devices.ts'
 import { honouredStorage } from './honoured-storage.ts'
 
+const portKinds = 'pty|unix|file|null|tcp|udp|pipe|dev|vc|spiceport|dbus'
+const sourceFields = [
+  ...['mode', 'path', 'host', 'service', 'tls', 'tlsDirectory', 'append', 'channel', 'reconnect'],
+  ...['reconnectSeconds', 'clipboard', 'mouse', 'peer.*', 'protocol', 'logFile', 'logAppend'],
+]
+
 /** All that a definition may set here; see `checkHonoured`. To honour more: an entry here, and the work. */
 export const honoured: readonly string[] = [
   ...honouredBoard,
@@ -18,25 +24,21 @@ export const honoured: readonly string[] = [
   ...honouredStorage,
   ...honouredNetwork,
   ...addressed('interfaces'),
-  'devices.serials[].type',
-  'devices.serials[].path',
-  'devices.serials[].mode=bind',
+  ...ports('serials', portKinds),
   'devices.serials[].port',
   'devices.serials[].target=isa-serial|pci-serial|usb-serial|system-serial',
   'devices.serials[].model=isa-serial|pci-serial|usb-serial|pl011|16550a',
-  ...addressed('serials'),
-  'devices.consoles[].type',
-  'devices.consoles[].path',
-  'devices.consoles[].mode=bind',
+  ...ports('parallels', portKinds),
+  'devices.parallels[].port',
+  ...ports('consoles', portKinds),
   'devices.consoles[].port',
   'devices.consoles[].target=serial|virtio',
-  ...addressed('consoles'),
-  'devices.channels[].type=unix|spicevmc',
-  'devices.channels[].path',
-  'devices.channels[].mode=bind',
+  ...ports('channels', `${portKinds}|spicevmc|qemu-vdagent`),
   'devices.channels[].target=virtio',
   'devices.channels[].name',
-  ...addressed('channels'),
+  ...ports('redirdevs', 'spicevmc|tcp|unix'),
+  'devices.redirdevs[].bus=usb',
+  'devices.redirdevs[].bootOrder',
   'devices.inputs[].type',
   'devices.inputs[].bus',
   ...addressed('inputs'),
@@ -58,4 +60,13 @@ export const honoured: readonly string[] = [
 
 function addressed(kind: string): string[] {
   return [`devices.${kind}[].alias`, `devices.${kind}[].address.*`]
+}
+
+/** A device with a host side of these kinds; what means nothing to a kind is refused where it is checked. */
+function ports(kind: string, types: string): string[] {
+  return [
+    `devices.${kind}[].type=${types}`,
+    ...sourceFields.map((field) => `devices.${kind}[].${field}`),
+    ...addressed(kind),
+  ]
 }

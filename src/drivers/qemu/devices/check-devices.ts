@@ -3,18 +3,21 @@ import type { Devices } from '../../../model/index.ts'
 import type { MachineFamily } from '../board/machine-type.ts'
 import type { Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
-import type { Emulator } from '../emulator/emulator.ts'
+import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
+import { parallelParts, serialParts } from './character-devices.ts'
 import type { Place } from './device-place.ts'
 import { graphicsParts, redirectionParts } from './graphics-parts.ts'
+import { checkPort, portsOf } from './ports.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
 /** Fails with `unsupported-config` for what no machine of this kind can have, or this QEMU has not. */
 export function checkDevices(devices: Devices, emulator: Emulator, family: MachineFamily): void {
   const place: Place = {
     family,
+    version: emulator.version,
     paths: driverPaths('/', '/').of('none'),
     drives: new Map(),
     taps: tapDescriptors({ devices }),
@@ -28,17 +31,37 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
     check(`devices.interfaces[${index}].model`, interfaceParts(one, index, undefined, place))
   })
   devices.graphics.forEach((one, index) => void graphicsParts(one, index, place))
-  check('devices.redirdevs', redirectionParts(devices))
+  check('devices.redirdevs', redirectionParts(devices, place))
   check('devices', smallDeviceParts(devices, place))
+  devices.serials.forEach((one, index) => {
+    check(`devices.serials[${index}]`, serialParts(one, index, place))
+  })
+  devices.parallels.forEach((one, index) => {
+    check(`devices.parallels[${index}]`, parallelParts(one, index, place))
+  })
+  checkPorts(devices, emulator)
   const spice = devices.graphics.some(({ type }) => type === 'spice')
-  const wantsSpice = devices.redirdevs.length > 0 || devices.channels.some(({ type }) => type === 'spicevmc')
+  const wantsSpice = portsOf(devices).some(({ type }) => type === 'spicevmc' || type === 'spiceport')
   if (wantsSpice && !spice)
     throw unsupported(
       'devices.channels',
-      "channels and USB ports of kind 'spicevmc' need a screen of type 'spice'",
+      "channels, ports and USB ports of the kinds 'spicevmc' and 'spiceport' need a screen of type 'spice'",
     )
   const kinds = devices.graphics.map(({ type }) => type)
   for (const [index, kind] of kinds.entries())
     if (kinds.indexOf(kind) < index)
       throw unsupported(`devices.graphics[${index}]`, `there can be one screen of type '${kind}' only`)
+}
+
+/** What the host sides of ports may say. */
+function checkPorts(devices: Devices, { path: program, version }: Emulator): void {
+  for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
+    for (const [index, one] of devices[kind].entries()) {
+      const path = `devices.${kind}[${index}]`
+      checkPort(one, path)
+      if (one.type === 'qemu-vdagent' && !isAtLeast(version, '6.1'))
+        throw unsupported(`${path}.type`, `${program} ${version} has none`, 'It came with QEMU 6.1.')
+      if (one.type === 'dbus' && !devices.graphics.some(({ type }) => type === 'dbus'))
+        throw unsupported(`${path}.type`, "'dbus' needs a screen of type 'dbus'")
+    }
 }

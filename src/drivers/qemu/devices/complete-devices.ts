@@ -1,6 +1,7 @@
 /** The devices of a definition with all that is chosen for them: buses, addresses of network cards, names. */
 import { createHash } from 'node:crypto'
 import {
+  type CharacterSource,
   type Controller,
   type Devices,
   type Disk,
@@ -60,6 +61,7 @@ export function completeDevices(
       alias:
         console.target === 'serial' ? (serials[0]?.alias ?? 'serial0') : (console.alias ?? `console${index}`),
     })),
+    parallels: named(devices.parallels, (_, index) => `parallel${index}`),
     channels: named(devices.channels, (_, index) => `channel${index}`),
     inputs: named(
       devices.inputs.map((input) => ({
@@ -156,23 +158,32 @@ function completeConsoles({ serials, consoles }: Devices): Pick<Devices, 'serial
   const [first] = consoles
   const [port] = serials
   if (port && first?.target !== 'serial') {
-    const { type, mode, path } = port
-    const mirror = {
-      type,
-      ...(mode ? { mode } : {}),
-      ...(path ? { path } : {}),
-      target: 'serial' as const,
-      port: 0,
-    }
+    const mirror = { ...sourceOf(port), target: 'serial' as const, port: 0 }
     return { serials, consoles: [mirror, ...consoles] }
   }
   if (first?.target !== 'serial') return { serials, consoles }
-  const { type, mode, path } = port ?? first
-  const source = { type, ...(mode ? { mode } : {}), ...(path ? { path } : {}) }
+  const source = sourceOf(port ?? first)
   return {
     serials: port ? serials : [{ ...source, port: 0 }],
     consoles: [{ ...source, target: 'serial', port: first.port ?? 0 }, ...consoles.slice(1)],
   }
+}
+
+/** The host side of a port, without what is of the port itself. */
+function sourceOf(port: Devices['serials'][number] | Devices['consoles'][number]): CharacterSource {
+  const {
+    target: _,
+    port: __,
+    model: ___,
+    alias: ____,
+    address: _____,
+    unknown: ______,
+    ...source
+  } = {
+    model: undefined,
+    ...port,
+  }
+  return source
 }
 
 /** An address that stays the same when the definition is applied again; 52:54:00 is that of QEMU's cards. */
@@ -202,6 +213,7 @@ export function checkAliases(devices: Devices): void {
     devices.interfaces,
     devices.serials,
     devices.consoles.filter(({ target }) => target !== 'serial'),
+    devices.parallels,
     devices.channels,
     devices.inputs,
     devices.videos,

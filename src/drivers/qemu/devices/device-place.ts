@@ -9,6 +9,8 @@ import type { GuestPaths } from '../paths.ts'
 export interface Place {
   readonly family: MachineFamily
   readonly paths: GuestPaths
+  /** Version of QEMU. */
+  readonly version?: string
   /** Where disks sit on the controller of the chip set. */
   readonly drives: ReadonlyMap<Disk, Fields>
   /** Numbers of open taps, by the alias of the card; only a machine that is started gets any. */

@@ -10,7 +10,7 @@ import type { DiskImages } from '../machine/preflight.ts'
 import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
 import type { GuestPaths } from '../paths.ts'
-import { channelParts, consoleParts, serialParts } from './character-devices.ts'
+import { channelParts, consoleParts, parallelParts, serialParts } from './character-devices.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import { type Place, pci } from './device-place.ts'
 import { graphicsParts, inputParts, redirectionParts, videoParts } from './graphics-parts.ts'
@@ -24,12 +24,13 @@ export interface DeviceOptions {
   readonly images: DiskImages
 }
 
-export function deviceParts({ definition, paths, images }: DeviceOptions): Part[] {
+export function deviceParts({ definition, emulator, paths, images }: DeviceOptions): Part[] {
   const { devices, os } = definition
   const family = familyOf(os.machine ?? 'q35')
   const place: Place = {
     family,
     paths,
+    version: emulator.version,
     drives: placeDrives(devices, family),
     taps: tapDescriptors(definition),
   }
@@ -48,6 +49,7 @@ export function deviceParts({ definition, paths, images }: DeviceOptions): Part[
     ...devices.filesystems.flatMap((one) => filesystemParts(one, place)),
     ...devices.interfaces.flatMap((one, index) => interfaceParts(one, index, boot.get(one), place)),
     ...devices.serials.flatMap((serial, index) => serialParts(serial, index, place)),
+    ...devices.parallels.flatMap((one, index) => parallelParts(one, index, place)),
     ...devices.consoles.flatMap((console) =>
       console.target === 'virtio' ? consoleParts(console, place) : [],
     ),
@@ -55,7 +57,7 @@ export function deviceParts({ definition, paths, images }: DeviceOptions): Part[
     ...devices.inputs.flatMap((input) => inputParts(input, place)),
     ...devices.rngs.flatMap((rng) => rngParts(rng, place)),
     ...balloonParts(devices.memballoon, place),
-    ...redirectionParts(devices),
+    ...redirectionParts(devices, place),
     ...smallDeviceParts(devices, place),
     ...devices.graphics.flatMap((screen, index) => graphicsParts(screen, index, place)),
   ]

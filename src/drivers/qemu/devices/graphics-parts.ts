@@ -4,6 +4,7 @@ import type { MachineFamily } from '../board/machine-type.ts'
 import { type Fields, keyValue } from '../definition/key-value.ts'
 import { atStart, device, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { characterBackend } from './character-devices.ts'
 import { type Place, pci } from './device-place.ts'
 import { checkPassword } from './screen-passwords.ts'
 import { usb } from './small-device-parts.ts'
@@ -218,9 +219,9 @@ const inMegabytes = (sizeKiB: number | undefined): number | undefined =>
   sizeKiB === undefined ? undefined : Math.max(1, 2 ** Math.ceil(Math.log2(sizeKiB / 1024)))
 
 /** The USB ports of the viewer. */
-export function redirectionParts(devices: Devices): Part[] {
-  return devices.redirdevs.flatMap(({ alias, bootOrder, address }) => [
-    { option: 'chardev', type: 'spicevmc', fields: { id: `char${alias}`, name: 'usbredir' } },
+export function redirectionParts(devices: Devices, place: Place): Part[] {
+  return devices.redirdevs.flatMap(({ alias, bootOrder, address, ...source }) => [
+    ...characterBackend({ ...source, alias }, place, { name: 'usbredir' }),
     device('usb-redir', { id: alias, chardev: `char${alias}`, bootindex: bootOrder, ...usb(address) }),
   ])
 }

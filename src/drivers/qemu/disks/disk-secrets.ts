@@ -10,7 +10,7 @@ type Source = Disk | BackingStore
 type Secret = NonNullable<Source['auth']>['secret']
 
 /** What libvirt's QEMU driver takes when its configuration says nothing. */
-const defaultTlsDirectory = '/etc/pki/qemu'
+export const defaultTlsDirectory = '/etc/pki/qemu'
 
 export const secretId = (node: string, purpose: 'auth' | 'key' | 'cookies'): string => `${node}-${purpose}`
 export const tlsId = (node: string): string => `${node}-tls`

@@ -80,14 +80,19 @@ function withLists(value: unknown): unknown {
 function characterDevice(type: string, { id, logfile, logappend, ...fields }: Fields) {
   const common = given({ logfile, logappend })
   const data = (more: object) => ({ id, backend: { type, data: { ...more, ...common } } })
-  if (type === 'null') return data({})
+  if (type === 'null' || type === 'vc') return data({})
+  if (type === 'spicevmc') return data({ type: fields.name })
+  if (type === 'spiceport') return data({ fqdn: fields.name })
+  if (type === 'dbus') return data({ name: fields.name })
+  if (type === 'qemu-vdagent') return data(given({ clipboard: fields.clipboard, mouse: fields.mouse }))
   if (type === 'file') return data(given({ out: fields.path, append: fields.append }))
   if (type === 'pipe' || type === 'serial' || type === 'parallel') return data({ device: fields.path })
   if (type !== 'socket' && type !== 'udp')
     throw unsupported('devices', `a port of type '${type}' can only be had from the start on`)
-  const { path, host, port, ipv4, ipv6, ...options } = fields
+  const { path, host, port, ipv4, ipv6, localaddr, localport, ...options } = fields
   const inet = { type: 'inet', data: given({ host, port: String(port), ipv4, ipv6 }) }
   const addr = path === undefined ? inet : { type: 'unix', data: { path } }
-  if (type === 'udp') return data({ remote: inet })
+  const local = localport && { type: 'inet', data: { host: localaddr ?? '', port: String(localport) } }
+  if (type === 'udp') return data({ remote: inet, ...(local ? { local } : {}) })
   return data({ addr, ...given(options) })
 }

@@ -11,6 +11,7 @@ import type { Disk } from '../../../model/index.ts'
 import { hasVariables, variablesFile } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { filesOfDevices } from '../devices/complete-small-devices.ts'
+import { filesOfPort, isBound, loggedPorts, logOf, portsOf } from '../devices/ports.ts'
 import { filesOfShare } from '../devices/shares/filesystems.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
 import { cookieFile, namedSources, secretFiles } from '../disks/disk-secrets.ts'
@@ -105,11 +106,10 @@ export function filesAtStart(
   paths: GuestPaths,
 ): FileAccess[] {
   const { type, os, devices } = definition
-  const { disks, rngs, serials, consoles, channels, graphics } = devices
-  const logged = [...serials, ...consoles.filter(({ target }) => target === 'virtio')]
-  const ports = [...logged, ...channels]
+  const { disks, rngs, graphics } = devices
+  const ports = portsOf(devices)
   const sockets = [
-    ...ports.map((port) => (port.type === 'unix' ? port.path : undefined)),
+    ...ports.map((port) => (port.type === 'unix' && isBound(port) ? port.path : undefined)),
     ...graphics.map(({ socket, listens }) => socket ?? listens[0]?.socket),
   ]
   return [
@@ -121,10 +121,8 @@ export function filesAtStart(
     ...rngs.flatMap(({ source, backend }) =>
       source && backend !== 'builtin' ? [{ path: source, what: 'source of randomness' }] : [],
     ),
-    ...logged.map(({ alias = '' }) => ({ path: paths.consoleLog(alias), write: true, what: 'log' })),
-    ...ports.flatMap((port) =>
-      port.type === 'file' && port.path ? [{ path: port.path, write: true, what: 'output of a port' }] : [],
-    ),
+    ...loggedPorts(devices).map((port) => ({ path: logOf(port, paths), write: true, what: 'log' })),
+    ...ports.flatMap(filesOfPort),
     ...filesOfDevices(devices),
     ...sockets.flatMap((path) =>
       path ? [{ path: dirname(path), folder: true, what: 'folder of a socket' }] : [],

@@ -23,8 +23,20 @@ export interface ConsolePort {
 /** How long viewers can still read when the guest has ended. */
 const graceMs = 60_000
 
-/** The console behind `socket`; without one it can only be looked at. */
-export function consolePort(log: ConsoleLog, path: string | undefined, guest: ProcessIdentity): ConsolePort {
+/** What a console is of. */
+export interface ConsoleOf {
+  /** The socket that QEMU waits on; without one there is no console, but what was printed is kept. */
+  readonly path: string | undefined
+  readonly alias: string
+  /** Kind of host side. */
+  readonly type: string
+}
+
+export function consolePort(
+  log: ConsoleLog,
+  { path, alias, type: kind }: ConsoleOf,
+  guest: ProcessIdentity,
+): ConsolePort {
   const viewers = new Set<() => Promise<void>>()
   let line: Promise<Socket> | undefined
 
@@ -57,8 +69,7 @@ export function consolePort(log: ConsoleLog, path: string | undefined, guest: Pr
   }
 
   async function type(bytes: Uint8Array): Promise<void> {
-    if (path === undefined)
-      throw new VisorError('unsupported-config', 'This console cannot be typed on: it goes to a file.')
+    if (path === undefined) throw noConsole()
     const socket = await connect(path)
     await new Promise<void>((resolve, reject) => {
       const gone = () => reject(new VisorError('unavailable', 'The console is gone: the guest has ended.'))
@@ -72,6 +83,11 @@ export function consolePort(log: ConsoleLog, path: string | undefined, guest: Pr
     })
   }
 
+  const noConsole = () =>
+    new VisorError('unsupported-config', `'${alias}' is no console: its host side is of type '${kind}'.`, {
+      remedy: "See what it printed ('visor console --log'), or give it the type 'pty'.",
+    })
+
   return {
     log,
     end() {
@@ -83,6 +99,7 @@ export function consolePort(log: ConsoleLog, path: string | undefined, guest: Pr
       }, graceMs).unref()
     },
     async open({ scrollback }) {
+      if (path === undefined) throw noConsole()
       const viewer = await openConsoleViewer(log, { scrollback, write: type, onClose: () => leave(close) })
       const close = () => viewer.close()
       viewers.add(close)

@@ -2,6 +2,7 @@
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { type GuestUser, makePrivateDirectory } from '../../../host/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { loggedPorts, portsOf } from '../devices/ports.ts'
 import { cannotOpen } from '../disks/disk-image.ts'
 import { cookieFile, formatCookies, namedSources } from '../disks/disk-secrets.ts'
 import type { GuestPaths } from '../paths.ts'
@@ -12,11 +13,12 @@ export async function makeConsoleLogs(
   paths: GuestPaths,
   { fresh, user }: { readonly fresh: boolean; readonly user: GuestUser | undefined },
 ): Promise<void> {
-  const ports = loggedPorts(definition)
+  const ports = loggedPorts(definition.devices)
   if (ports.length === 0) return
   await mkdir(paths.consoleDirectory, { recursive: true, mode: 0o711 })
   await Promise.all(
-    ports.map(async ({ alias = '' }) => {
+    ports.map(async ({ alias = '', logFile }) => {
+      if (logFile !== undefined) return
       const file = await open(paths.consoleLog(alias), fresh ? 'w' : 'a', 0o600)
       try {
         if (user) await file.chown(user.uid, user.gid)
@@ -27,16 +29,11 @@ export async function makeConsoleLogs(
   )
 }
 
-/** The serial ports and consoles whose output is kept. */
-export function loggedPorts({ devices }: CompleteDefinition) {
-  return [...devices.serials, ...devices.consoles.filter(({ target }) => target === 'virtio')]
-}
-
 /** Files that ports write to: QEMU's user can append to one that is there, and make none. */
 export async function makePortFiles({ devices }: CompleteDefinition): Promise<void> {
-  const { serials, consoles, channels } = devices
-  for (const { type, path } of [...serials, ...consoles, ...channels]) {
+  for (const { type, path, logFile } of portsOf(devices)) {
     if (type === 'file' && path !== undefined) await makeFile(path, 'output of a port')
+    if (logFile !== undefined) await makeFile(logFile, 'log of a port')
   }
 }
 

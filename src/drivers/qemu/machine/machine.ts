@@ -12,8 +12,9 @@ import {
 import type { DomainStateReason, Timeline } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { consoleSocket, isBound, loggedPorts, logOf, portsOf } from '../devices/ports.ts'
 import { removeOverlays } from '../disks/transient.ts'
-import { type GuestPaths, isServed } from '../paths.ts'
+import type { GuestPaths } from '../paths.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from '../qmp/index.ts'
 import { type ConsolePort, consolePort } from './console.ts'
 import { afterEvent, type MachineState, type StateEvent } from './machine-state.ts'
@@ -253,22 +254,22 @@ function openConsoles(
   paths: GuestPaths,
   guest: GuestProcess,
 ): Map<string, ConsolePort> {
-  const ports = [...devices.serials, ...devices.consoles.filter(({ target }) => target === 'virtio')]
   return new Map(
-    ports.map(({ type, path, alias = '' }) => {
-      const socket = isServed({ type, path }) ? paths.socket(alias) : type === 'unix' ? path : undefined
-      const log: ConsoleLog = openConsoleLog(paths.consoleLog(alias))
-      return [alias, consolePort(log, socket, guest.identity)]
+    loggedPorts(devices).map((port) => {
+      const { alias = '', type, logFile } = port
+      const log: ConsoleLog = openConsoleLog(logOf(port, paths))
+      // A file that a person named is theirs to keep small.
+      const kept: ConsoleLog = logFile === undefined ? log : { ...log, trim: async () => {} }
+      return [alias, consolePort(kept, { path: consoleSocket(port, paths), alias, type }, guest.identity)]
     }),
   )
 }
 
 /** Removes the sockets that the definition wants elsewhere than in the guest's own directory, which goes anyway. */
 async function removeSockets({ devices }: CompleteDefinition): Promise<void> {
-  const { serials, consoles, channels, graphics } = devices
   const paths = [
-    ...[...serials, ...consoles, ...channels].map(({ type, path }) => (type === 'unix' ? path : undefined)),
-    ...graphics.map(({ socket, listens }) => socket ?? listens[0]?.socket),
+    ...portsOf(devices).map((port) => (port.type === 'unix' && isBound(port) ? port.path : undefined)),
+    ...devices.graphics.map(({ socket, listens }) => socket ?? listens[0]?.socket),
   ]
   for (const path of paths) {
     const there = path === undefined ? undefined : await lstat(path).catch(() => undefined)

@@ -3,6 +3,7 @@ import { access, constants, stat } from 'node:fs/promises'
 import { checkSocketPath } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { filesOfPort, type Port, portsOf } from '../devices/ports.ts'
 import { cannotOpen, type DiskImage, readMedium } from '../disks/disk-image.ts'
 import { secretFiles } from '../disks/disk-secrets.ts'
 import { isWritten } from '../disks/disks.ts'
@@ -20,6 +21,7 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
     os.kernel ? checkFile(os.kernel, 'kernel') : undefined,
     os.initrd ? checkFile(os.initrd, 'initial RAM disk') : undefined,
     ...boardFiles(definition).map((path) => checkReadable(path, 'file of the machine')),
+    ...portsOf(devices).map(checkHostSide),
     ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
     ...devices.rngs.map(({ source }) => (source ? checkReadable(source, 'source of randomness') : undefined)),
   ])
@@ -57,6 +59,34 @@ async function readDisk(disk: Disk): Promise<[string, DiskImage] | undefined> {
 /** An image and all it is based on. */
 export function chainOf(image: DiskImage): DiskImage[] {
   return image.backing ? [image, ...chainOf(image.backing)] : [image]
+}
+
+/** What a port needs to be there. */
+async function checkHostSide(port: Port): Promise<void> {
+  const { type, path, mode, tls, reconnect } = port
+  const notA = (what: string) => cannotOpen(path ?? '', new Error(`it is no ${what}`), 'host side of a port')
+  if (type === 'tcp' && tls)
+    for (const one of filesOfPort({ ...port, logFile: undefined })) await checkFile(one.path, 'certificate')
+  if (path === undefined) return
+  if (type === 'dev') {
+    await checkReadable(path, 'device')
+    if (!(await stat(path)).isCharacterDevice()) throw notA('character device')
+  }
+  if (type === 'pipe') await checkPipe(path)
+  if (type === 'unix' && mode === 'connect' && !reconnect) {
+    await checkReadable(path, 'socket')
+    if (!(await stat(path)).isSocket()) throw notA('socket')
+  }
+}
+
+/** QEMU takes two pipes, `PATH.in` and `PATH.out`, or else the one at the path; anything else may stop it for ever. */
+async function checkPipe(path: string): Promise<void> {
+  const isPipe = async (file: string) => (await stat(file).catch(() => undefined))?.isFIFO() === true
+  const both = (await isPipe(`${path}.in`)) && (await isPipe(`${path}.out`))
+  if (!both && !(await isPipe(path)))
+    throw new VisorError('not-found', `There is no pipe '${path}', and no '${path}.in' with '${path}.out'.`, {
+      remedy: 'Make it: mkfifo.',
+    })
 }
 
 async function checkFile(path: string, what: string): Promise<void> {

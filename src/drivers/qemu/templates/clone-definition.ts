@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Devices, Disk } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { portsOf } from '../devices/ports.ts'
 
 /** Which disk of the template is under an overlay of the clone, by the alias of the disk. */
 export interface FrozenDisk {
@@ -97,16 +98,21 @@ function macAddress(uuid: string, index: number): string {
   return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
+/** Host sides of which each clone has its own. */
+const shared = new Set(['pty', 'unix', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent'])
+
 /** Fails with `unsupported-config` for what no two machines can share and no copy is made of yet. */
 export function checkClonable(definition: CompleteDefinition): void {
   const { devices, os, cpu, memoryBacking, maxMemoryKiB } = definition
-  for (const [index, { type, path }] of [...devices.serials, ...devices.consoles].entries())
-    if (type === 'file')
+  for (const port of portsOf(devices)) {
+    const { type, alias, path = 'the host', logFile, mode } = port
+    if (logFile !== undefined || !shared.has(type) || (type === 'unix' && mode === 'connect'))
       throw unsupported(
-        `devices.serials[${index}].path`,
-        `writes to '${path}', which clones cannot share`,
+        `devices of '${alias}'`,
+        `uses ${logFile === undefined ? `'${type}' (${path})` : `'${logFile}'`}, which clones cannot share`,
         "Use the type 'pty'.",
       )
+  }
   const kept: Readonly<Record<string, boolean>> = {
     'os.firmware': os.firmware === 'efi' || os.loaderType === 'pflash',
     'devices.tpms': devices.tpms.length > 0,

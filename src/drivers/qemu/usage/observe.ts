@@ -7,6 +7,7 @@ import { openConsoleLog, readForeignFile } from '../../../host/index.ts'
 import { type DomainStats, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { loggedPorts, logOf } from '../devices/ports.ts'
 import { isAtLeast } from '../emulator/emulator.ts'
 import type { Registry } from '../registry.ts'
 import { noUsage, usageReader } from './stats.ts'
@@ -39,7 +40,11 @@ export function observation(context: Context, registry: Registry): Observation {
     async consoleLog(uuid, { device, maxBytes } = {}) {
       const definition = registry.machine(uuid)?.details.definition ?? registry.definition(uuid)
       const alias = consoleAlias(definition, device)
-      return openConsoleLog(context.paths.of(uuid).consoleLog(alias)).tail(maxBytes)
+      const port = loggedPorts(definition.devices).find((one) => one.alias === alias) ?? {
+        type: 'pty',
+        alias,
+      }
+      return openConsoleLog(logOf(port, context.paths.of(uuid))).tail(maxBytes)
     },
     async screenshot(uuid, { screen = 0 } = {}): Promise<Picture> {
       const { monitor, details } = registry.running(uuid)
@@ -81,7 +86,7 @@ function findScreen({ devices }: CompleteDefinition, screen: number) {
 
 /** The serial port or console that is meant; the first one without `device`. */
 function consoleAlias({ name, devices }: CompleteDefinition, device: string | undefined): string {
-  const ports = [...devices.serials, ...devices.consoles.filter(({ target }) => target === 'virtio')]
+  const ports = loggedPorts(devices)
   const names = ports.map(({ alias = '' }, index) => ({ alias, names: [alias, `serial${index}`] }))
   const [first] = names
   // As in libvirt, the first console is the first serial port.

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import type { Devices, Disk } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { unsupported } from '../definition/unsupported.ts'
-import { portsOf } from '../devices/ports.ts'
 
 /** Which disk of the template is under an overlay of the clone, by the alias of the disk. */
 export interface FrozenDisk {
@@ -99,20 +98,23 @@ function macAddress(uuid: string, index: number): string {
 }
 
 /** Host sides of which each clone has its own. */
-const shared = new Set(['pty', 'unix', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent'])
+const ownHostSides = new Set(['pty', 'unix', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent'])
 
 /** Fails with `unsupported-config` for what no two machines can share and no copy is made of yet. */
 export function checkClonable(definition: CompleteDefinition): void {
   const { devices, os, cpu, memoryBacking, maxMemoryKiB } = definition
-  for (const port of portsOf(devices)) {
-    const { type, alias, path = 'the host', logFile, mode } = port
-    if (logFile !== undefined || !shared.has(type) || (type === 'unix' && mode === 'connect'))
+  for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
+    for (const [index, port] of devices[kind].entries()) {
+      const { type, path, logFile, mode } = port
+      const isOwn = ownHostSides.has(type) && !(type === 'unix' && mode === 'connect')
+      if (isOwn && logFile === undefined) continue
+      const key = isOwn ? 'logFile' : path === undefined ? 'type' : 'path'
       throw unsupported(
-        `devices of '${alias}'`,
-        `uses ${logFile === undefined ? `'${type}' (${path})` : `'${logFile}'`}, which clones cannot share`,
+        `devices.${kind}[${index}].${key}`,
+        `leads to '${port[key]}', which clones cannot share`,
         "Use the type 'pty'.",
       )
-  }
+    }
   const kept: Readonly<Record<string, boolean>> = {
     'os.firmware': os.firmware === 'efi' || os.loaderType === 'pflash',
     'devices.tpms': devices.tpms.length > 0,

@@ -51,7 +51,7 @@ export async function openTap({ name, bridge, queues = 1, mtu }: TapOptions): Pr
     let actual = name
     for (let queue = 0; queue < queues; queue++) {
       descriptors.push(openTunnel())
-      actual = await attach(descriptors[queue] ?? -1, actual, queues > 1)
+      actual = await attachTap(descriptors[queue] ?? -1, actual, queues > 1)
     }
     const more = mtu === undefined ? [] : ['mtu', String(mtu)]
     await runTool('ip', [
@@ -125,7 +125,7 @@ function openTunnel(): number {
 }
 
 /** Gives an open file its link; answers with the name of that. */
-async function attach(fd: number, name: string, multiQueue: boolean): Promise<string> {
+export async function attachTap(fd: number, name: string, multiQueue: boolean): Promise<string> {
   const { ioctl, errno } = await loadCalls()
   const request = Buffer.alloc(40)
   request.write(name, 0, 15, 'latin1')

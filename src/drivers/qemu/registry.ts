@@ -18,6 +18,7 @@ import {
 } from './machine/machine.ts'
 import { fromStatus, type StateEvent } from './machine/machine-state.ts'
 import { identifySavedState } from './machine/saved-state.ts'
+import { adoptDirect } from './network/direct.ts'
 import { adoptPassts } from './network/passt.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
 import { adoptSource } from './templates/capture.ts'
@@ -206,6 +207,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       )
       await adoptTpms(context, (uuid) => machines.get(uuid))
       await adoptPassts(context, (uuid) => machines.get(uuid))
+      await adoptDirect(context, (uuid) => machines.get(uuid))
       await adoptShares(context, machines)
       await removeOrphans(paths.nvram, (name) => defined.find(name.replace(/\.qcow2$/u, '')) !== undefined)
     },

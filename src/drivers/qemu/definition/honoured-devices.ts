@@ -5,7 +5,7 @@ const of = (kind: string, ...fields: string[]) => fields.map((field) => `devices
 export const honouredNetwork: readonly string[] = [
   ...of(
     'interfaces',
-    'type=user|network|bridge|ethernet|mcast|server|client|udp|null',
+    'type=user|network|bridge|ethernet|direct|mcast|server|client|udp|null',
     'mac',
     'link',
     'mtu',
@@ -18,6 +18,7 @@ export const honouredNetwork: readonly string[] = [
     'backend=default|passt',
     'backendLog',
     'dev',
+    'mode=vepa|bridge|private|passthrough',
     'driver=qemu|vhost',
     'sendMode',
     'ioeventfd',

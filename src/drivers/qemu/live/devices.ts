@@ -7,7 +7,13 @@
  *                 '-- refused: still there --'      '-- late: when it does, also by a later daemon --'
  */
 import type { DeviceOptions, Domains } from '../../../driver/index.ts'
-import { type Devices, type DomainDefinition, type Filesystem, VisorError } from '../../../model/index.ts'
+import {
+  type Devices,
+  type DomainDefinition,
+  type Filesystem,
+  type Interface,
+  VisorError,
+} from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import { isVirtiofs } from '../devices/shares/filesystems.ts'
@@ -17,6 +23,7 @@ import { isWritten } from '../disks/disks.ts'
 import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { preflight } from '../machine/preflight.ts'
+import { removeDirect } from '../network/direct.ts'
 import { forgetFiles, plugHostSide } from '../network/plug-host-side.ts'
 import type { Registry } from '../registry.ts'
 import { changeDomain } from './affect.ts'
@@ -123,7 +130,11 @@ async function forget(context: Context, machine: Machine, found: OneDevice): Pro
     definition: without(definition, found) as CompleteDefinition,
     unplugging: rest.length > 0 ? rest : undefined,
   })
-  if (found.kind === 'interfaces') await context.networks?.leave(definition.uuid, found.device.mac as string)
+  if (found.kind === 'interfaces') {
+    await context.networks?.leave(definition.uuid, found.device.mac as string)
+    const { type, target } = found.device as unknown as Interface
+    if (type === 'direct') await removeDirect(context, definition.uuid, target)
+  }
   const file = found.device.file ?? found.device.block
   const isShared = machine.details.definition.devices.disks.some((disk) => (disk.file ?? disk.block) === file)
   if (typeof file === 'string' && !isShared) await revokeAccess(machine, [file])

@@ -54,12 +54,22 @@ export async function checkNetworks(
 
 /** Fails with `unsupported-config` for settings of links of the host where there is none. */
 export function refuseLinkSettings(one: Interface, path: string): void {
-  const { type, driver, isolated, vlanTags, inbound, outbound } = one
+  const { type, dev, mode, driver, isolated, vlanTags, inbound, outbound } = one
   const refuse = (key: string, needed: string) => {
     throw unsupported(`${path}.${key}`, `needs an interface of type ${needed}, not '${type}'`)
   }
+  if (type === 'direct' && dev === undefined)
+    throw unsupported(`${path}.dev`, 'is needed: the network card of the host that it is on')
+  if (type !== 'direct' && mode !== undefined) refuse('mode', "'direct'")
+  if (mode === 'server' || mode === 'client')
+    throw unsupported(`${path}.mode`, `'${mode}' is for sockets, not for '${type}'`)
+  if (type !== 'direct' && type !== 'user' && dev !== undefined) refuse('dev', "'direct'")
+  if (type === 'user' && one.backend !== 'passt' && dev !== undefined)
+    throw unsupported(`${path}.dev`, "needs the backend 'passt'")
   if (!isTap(one)) {
     if (driver === 'vhost') refuse('driver', "'bridge', 'network' or 'ethernet'")
+  }
+  if (!isTap(one) || type === 'direct') {
     if (inbound) refuse('inbound', "'bridge', 'network' or 'ethernet'")
     if (outbound) refuse('outbound', "'bridge', 'network' or 'ethernet'")
   }

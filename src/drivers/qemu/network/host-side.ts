@@ -4,6 +4,7 @@ import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { endCompanion } from '../machine/companion.ts'
 import type { Machine } from '../machine/machine.ts'
+import { removeDirect } from './direct.ts'
 import { isPasst, startPasst } from './passt.ts'
 import { openTaps, withVhost } from './taps.ts'
 
@@ -33,7 +34,7 @@ export async function openHostSide(
   try {
     for (const one of definition.devices.interfaces)
       if (isPasst(one)) processes.push(await startPasst(context, definition, one, user))
-    const taps = await openTaps(withVhost(definition), context.networks)
+    const taps = await openTaps(withVhost(definition), context)
     return {
       definition: taps.named(definition),
       filesWith: taps.filesWith,
@@ -43,6 +44,8 @@ export async function openHostSide(
         await endProcesses()
       },
       follow({ companions }) {
+        if (definition.devices.interfaces.some(({ type }) => type === 'direct'))
+          companions.add(() => removeDirect(context, definition.uuid))
         for (const one of processes) companions.add(() => endCompanion(one))
       },
     }

@@ -145,10 +145,8 @@ function refuseOther(one: Interface, path: string): void {
     if (one.ips.length > 0) throw unsupported(`${path}.ips`, "needs an interface of type 'user'")
     if (one.backend === 'passt') throw unsupported(`${path}.backend`, "needs an interface of type 'user'")
   }
-  if (!isPasst(one))
-    for (const key of ['dev', 'backendLog'] as const)
-      if (one[key] !== undefined)
-        throw unsupported(`${path}.${key}`, "needs an interface of type 'user' with the backend 'passt'")
+  if (!isPasst(one) && one.backendLog !== undefined)
+    throw unsupported(`${path}.backendLog`, "needs an interface of type 'user' with the backend 'passt'")
   if (sockets.includes(type) && one.sourcePort === undefined)
     throw unsupported(`${path}.sourcePort`, `is needed for an interface of type '${type}'`)
   if (type === 'udp' && one.localPort === undefined)

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -56,6 +57,10 @@ async function makeHost(directory: string): Promise<ChildProcess> {
   for (const bridge of ['br0', 'br1']) await ip(`link add ${bridge} type bridge`)
   await ip('address add 10.8.0.1/24 dev br0')
   for (const link of ['br0', 'br1']) await ip(`link set ${link} up`)
+  // A card of the host whose cable ends in the bridge.
+  await ip('link add card0 type veth peer name card1')
+  await ip('link set card1 master br0')
+  for (const link of ['card0', 'card1']) await ip(`link set ${link} up`)
   return spawn('dnsmasq', [
     ...['--keep-in-foreground', '--conf-file=/dev/null', '--user=root', '--port=0', '--pid-file='],
     ...['--bind-interfaces', '--interface=br0', '--except-interface=lo', '--no-ping', '--dhcp-authoritative'],
@@ -114,6 +119,7 @@ async function inside(directory: string, image: string): Promise<void> {
     await bridgeWorks(guest)
     await cardsComeAndGo(guest)
     await linksAreSetUp(guest)
+    await directCards(guest)
     if (existsSync(roms)) await programsOfCards(guest)
     await shell.close()
     // A later daemon finds it again, and ends it with the machine.
@@ -124,6 +130,14 @@ async function inside(directory: string, image: string): Promise<void> {
     assert.deepEqual(await passts(directory), [])
     assert.equal(await read(8080, '127.0.0.1'), '')
     assert.deepEqual(await ports(), [])
+    assert.equal(await macvtaps(), '')
+    // What a daemon left behind that was killed, of a machine that has ended since.
+    await ip('link add link card0 name lost type macvtap')
+    const owner = createHash('sha256').update(join(directory, 'state')).digest('hex').slice(0, 12)
+    await run('ip', ['link', 'set', 'lost', 'alias', `visor:${owner}:${uuid}`])
+    await connection.close()
+    connection = await openTestDriver(directory)
+    assert.equal(await macvtaps(), '')
   } finally {
     await connection.domains.destroy(uuid).catch(() => {})
     await connection.close()
@@ -141,7 +155,7 @@ interface Guest {
 }
 
 const passts = (directory: string) => readdir(join(directory, 'run', 'passt')).catch(() => [])
-const ports = () => readdir('/sys/class/net/br0/brif')
+const ports = async () => (await readdir('/sys/class/net/br0/brif')).filter((link) => link !== 'card1')
 
 /** The guest's name of a card; waits until it has one. */
 async function linkOf({ shell }: Guest, mac: string): Promise<string> {
@@ -256,6 +270,38 @@ async function linksAreSetUp(guest: Guest): Promise<void> {
   assert.equal((await ports()).length, 1)
   if (!existsSync('/dev/vhost-net'))
     await assert.rejects(attachDevice(uuid, card({ driver: 'vhost' })), { code, message: /vhost-net/u })
+}
+
+const macvtaps = async () => (await ip('-o link show type macvtap')).trim()
+
+/** Cards directly on a card of the host: they work, are counted, and go. */
+async function directCards({ connection, uuid, shell, ...guest }: Guest): Promise<void> {
+  const { attachDevice, detachDevice, describe, stats } = connection.domains
+  const mac = cards.plugged
+  const card = (more: Partial<CardInput>) => ({
+    device: { interfaces: [{ type: 'direct' as const, dev: 'card0', mac, ...more }] },
+  })
+  for (const mode of ['bridge', 'passthrough'] as const) {
+    await attachDevice(uuid, card({ mode, queues: 2 }))
+    const { devices } = await describe(uuid)
+    const target = devices.interfaces.find((one) => one.mac === mac)?.target
+    assert.match(String(target), /^macvtap\d+$/u)
+    const link = await linkOf({ connection, uuid, shell, ...guest }, mac)
+    await until('address by DHCP', () => shell.ask(`ip -4 addr show ${link}`), /inet 10\.8\.0\.\d+\/24/u)
+    const counters = async () => {
+      const [all] = await stats({ domains: [uuid] })
+      return all?.interfaces.find(({ name }) => name === target)
+    }
+    const sent = (await counters())?.txBytes ?? 0
+    assert.match(await shell.ask(`arping -c 1 -I ${link} 10.8.0.1 || ping -c 1 -I ${link} 10.8.0.1`), /1 /u)
+    assert.ok(((await counters())?.txBytes ?? 0) > sent)
+    await detachDevice(uuid, card({}))
+    assert.equal(await macvtaps(), '')
+  }
+  await assert.rejects(attachDevice(uuid, card({ dev: 'card9' })), { code: 'not-found' })
+  // One that stays: the next daemon ends it with the machine.
+  await attachDevice(uuid, card({ mode: 'private', target: 'own' }))
+  assert.match(await macvtaps(), / own@card0/u)
 }
 
 /** Of the package ipxe-qemu. */

@@ -5,6 +5,7 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import type { Part } from '../definition/parts.ts'
 import { endCompanion } from '../machine/companion.ts'
 import type { Machine } from '../machine/machine.ts'
+import { removeDirect } from './direct.ts'
 import { tapFields } from './network-parts.ts'
 import { isPasst, startPasst } from './passt.ts'
 import { isTap, openTaps, withVhost } from './taps.ts'
@@ -59,13 +60,13 @@ async function plugPasst(
 
 /** QEMU gets the files by its monitor, under names, and takes them from there. */
 async function plugTap(
-  { networks }: Context,
-  { monitor }: Machine,
+  context: Context,
+  { monitor, companions }: Machine,
   definition: CompleteDefinition,
   { one, parts }: Plugged,
 ): Promise<PluggedSide> {
   const alone = { ...definition, devices: { ...definition.devices, interfaces: [one] } }
-  const taps = await openTaps(withVhost(alone), networks)
+  const taps = await openTaps(withVhost(alone), context)
   const given: string[] = []
   const give = async (kind: FileKind, files: readonly number[]) => {
     const names: string[] = []
@@ -90,6 +91,7 @@ async function plugTap(
         ? { ...part, fields: { id: part.fields.id, ...fields } }
         : part,
     )
+    if (one.type === 'direct') companions.add(() => removeDirect(context, definition.uuid))
     return { parts: named, definition: taps.named(definition), close: taps.close, end }
   } catch (error) {
     await end()

@@ -1,7 +1,6 @@
 /** The links of the host that network cards are connected to: QEMU gets them as open files when it starts. */
 import { closeSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import type { GuestNetworks } from '../../../driver/index.ts'
 import {
   hasVhost,
   limitLink,
@@ -13,7 +12,9 @@ import {
   type Vlan,
 } from '../../../host/index.ts'
 import type { Devices, Interface } from '../../../model/index.ts'
+import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { openDirect, removeDirect } from './direct.ts'
 import { admitCard } from './membership.ts'
 
 /** The numbers that the files of a card have in QEMU. */
@@ -31,7 +32,7 @@ export type TapDescriptors = ReadonlyMap<string, CardFiles>
 const firstDescriptor = 5
 
 export const isTap = ({ type }: Pick<Interface, 'type'>): boolean =>
-  type === 'bridge' || type === 'ethernet' || type === 'network'
+  ['bridge', 'ethernet', 'network', 'direct'].includes(type)
 
 /** What number each is given, which only depends on the definition. */
 export function tapDescriptors({ devices }: { readonly devices: Devices }): TapDescriptors {
@@ -70,6 +71,8 @@ interface OpenCard extends CardFiles {
   readonly alias: string | undefined
   readonly name: string
   close(): void
+  /** Removes what stays when nobody has it open. */
+  remove(): Promise<void>
 }
 
 export interface Taps {
@@ -88,21 +91,29 @@ export interface Taps {
 /** Makes the links of a machine. Fails as `openTap` does, and as its networks do; nothing is left then. */
 export async function openTaps(
   machine: CompleteDefinition,
-  networks: GuestNetworks | undefined,
+  context: Pick<Context, 'networks' | 'owner'>,
 ): Promise<Taps> {
+  const { networks } = context
   const cards: OpenCard[] = []
   const joined: Interface[] = []
   const close = () => {
     for (const card of cards) card.close()
   }
   const leave = async () => {
+    for (const card of cards) await card.remove()
     for (const { mac } of joined) await networks?.leave(machine.uuid, mac)
   }
   try {
     for (const one of machine.devices.interfaces.filter(isTap)) {
       const access = one.type === 'network' ? await admitCard(machine, one, networks) : undefined
       const { bridge = access?.bridge, mtu = access?.mtu } = one
-      const card = await openCard({ ...one, bridge, mtu })
+      const open = () =>
+        one.type === 'direct'
+          ? openDirect(context, machine.uuid, one)
+          : openTap({ name: linkName(one.target), bridge, queues: one.queues, mtu })
+      const card = await openCard({ ...one, bridge, mtu }, open, async (link) => {
+        if (one.type === 'direct') await removeDirect(context, machine.uuid, link)
+      })
       cards.push(card)
       if (!access) continue
       joined.push(one)
@@ -141,9 +152,14 @@ type Placed = Omit<Interface, 'bridge' | 'mtu'> & {
   readonly mtu: number | undefined
 }
 
-async function openCard(one: Placed): Promise<OpenCard> {
-  const { alias, target, bridge, queues = 1, mtu, driver } = one
-  const tap: Tap = await openTap({ name: linkName(target), bridge, queues, mtu })
+async function openCard(
+  one: Placed,
+  open: () => Promise<Tap>,
+  removeLink: (link: string) => Promise<void>,
+): Promise<OpenCard> {
+  const { alias, queues = 1, driver } = one
+  const tap = await open()
+  const remove = () => removeLink(tap.name)
   try {
     await setUp(tap.name, one)
     const vhosts = driver === 'vhost' ? openVhost(queues) : []
@@ -151,9 +167,10 @@ async function openCard(one: Placed): Promise<OpenCard> {
       tap.close()
       for (const fd of vhosts) closeSync(fd)
     }
-    return { alias, name: tap.name, queues: tap.descriptors, vhosts, close }
+    return { alias, name: tap.name, queues: tap.descriptors, vhosts, close, remove }
   } catch (error) {
     tap.close()
+    await remove()
     throw error
   }
 }

@@ -38,11 +38,20 @@ export function usageReader(): (machine: Machine) => Promise<Usage> {
       ...(guestMemory ? { guestMemory } : {}),
       blocks,
       // QEMU keeps no counters of networks in user space.
-      interfaces: devices.interfaces.map(({ alias, target }) => ({
+      interfaces: devices.interfaces.map(({ type, alias, target }) => ({
         name: target ?? alias ?? 'net',
-        ...links?.get(target ?? ''),
+        ...countersOf(links?.get(target ?? ''), type === 'direct'),
       })),
     }
+  }
+}
+
+/** A macvtap counts as the guest does, other links as their host. */
+function countersOf(link: LinkCounters | undefined, isOwn: boolean): LinkCounters | undefined {
+  if (!link || !isOwn) return link
+  return {
+    ...{ rxBytes: link.txBytes, rxPackets: link.txPackets, rxErrors: link.txErrors, rxDrops: link.txDrops },
+    ...{ txBytes: link.rxBytes, txPackets: link.rxPackets, txErrors: link.rxErrors, txDrops: link.rxDrops },
   }
 }
 

@@ -86,7 +86,11 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     await settleDevices(context, registry, machine).catch((error: unknown) =>
       options.log.warn({ error: String(error) }, 'A device that was plugged in or out could not be settled.'),
     )
-  const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub })
+  const trees = await openTrees(options.store)
+  const { templates, close: closeTemplates } = await openTemplates({
+    ...{ context, registry, hub },
+    hasSnapshots: (uuid) => trees.get(uuid).snapshots.length > 0,
+  })
   const basics = lifecycle(context, registry)
   const powerParts = power(context, registry)
   for (const [, machine] of registry.machines()) {
@@ -104,7 +108,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     else void settle(machine)
     void context.hooks.tell('reconnect', machine.details.definition)
   }
-  const work = diskWork(context, registry, await openTrees(options.store))
+  const work = diskWork(context, registry, trees)
   await settleAll(work)
   // The files of a domain that has left are in use where it is.
   const snapshotsOf = (uuid: string) => work.trees.get(uuid).snapshots.length

@@ -40,7 +40,7 @@ export async function keepFirmware(
 export async function restoreFirmware(
   definition: CompleteDefinition,
   paths: GuestPaths,
-  { firmware }: KeptSnapshot,
+  { firmware }: Pick<KeptSnapshot, 'firmware'>,
 ): Promise<void> {
   if (firmware === undefined) return
   for (const { name, path } of sourcesOf(definition, paths)) {

@@ -91,6 +91,10 @@ describe('snapshots of machines with UEFI and a TPM', { skip }, () => {
     await connection.snapshots.revert(uuid, 'alive')
     const { state: now, message } = await connection.domains.get(uuid)
     assert.equal(now, 'running', message)
+    await assert.rejects(connection.templates.create('early', { domain: uuid }), {
+      code: 'invalid-state',
+      message: /snapshots/u,
+    })
     await connection.domains.destroy(uuid)
     await boot()
     await connection.domains.destroy(uuid)
@@ -105,5 +109,34 @@ describe('snapshots of machines with UEFI and a TPM', { skip }, () => {
       [],
     )
     await boot()
+  })
+
+  test('live clones have copies of both, and the template goes on', async () => {
+    await connection.templates.create('firm-gold', { domain: uuid })
+    const [clone] = await connection.templates.clone('firm-gold', { name: 'firm-copy' })
+    assert.ok(clone)
+    assert.deepEqual((await connection.domains.list()).map(({ name, state }) => [name, state]).sort(), [
+      ['firm', 'running'],
+      ['firm-copy', 'running'],
+    ])
+    const { os } = await connection.domains.describe(clone.uuid)
+    assert.equal(os.nvram, join(directory, 'state', 'qemu', 'clones', clone.uuid, 'variables'))
+    const before = await readFile(variables())
+    // Both hold what the firmware wrote; the sizes of the images may differ in nothing else.
+    for (const file of [variables(), os.nvram ?? ''])
+      await runChecked('qemu-img', ['convert', '-U', '-f', 'qcow2', '-O', 'raw', file, `${file}.raw`])
+    assert.deepEqual(await readFile(`${os.nvram}.raw`), await readFile(`${variables()}.raw`))
+    await rm(`${variables()}.raw`)
+    assert.ok((await readdir(join(directory, 'state', 'qemu', 'tpm', clone.uuid))).length > 0)
+    await connection.domains.destroy(clone.uuid)
+    await connection.domains.undefine(clone.uuid)
+    assert.deepEqual(await readFile(variables()), before)
+    await connection.templates.remove('firm-gold')
+    for (const folder of ['tpm', 'nvram', 'clones', 'templates'])
+      assert.deepEqual(
+        (await readdir(join(directory, 'state', 'qemu', folder))).filter((name) => !name.startsWith(uuid)),
+        [],
+      )
+    await connection.domains.destroy(uuid)
   })
 })

@@ -12,6 +12,7 @@ import { launch } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
+import { keepFirmware, restoreFirmware } from '../snapshots/firmware-state.ts'
 import { cloneDefinition, type FrozenDisk } from './clone-definition.ts'
 import { findOverlays, freezeDisks, writableDisks } from './freeze-disks.ts'
 import { connectHook, hookAlias } from './guest-hook.ts'
@@ -28,7 +29,7 @@ export interface Capture extends CallOptions {
   readonly files: TemplateFiles
 }
 
-type Captured = Pick<TemplateRecord, 'definition' | 'disks' | 'memory' | 'state' | 'identity'>
+type Captured = Pick<TemplateRecord, 'definition' | 'disks' | 'memory' | 'state' | 'identity' | 'firmware'>
 
 /**
  *   running --copy memory--> stopped at the end of it --overlays on its disks--> goes on
@@ -48,11 +49,16 @@ export async function capture(
   const hook = await openHook(context, source)
   const identity = hook && (await hook.ping(hookTimeoutMs)) ? 'hook' : undefined
   let disks: readonly FrozenDisk[] = []
+  const paths = context.paths.of(definition.uuid)
+  const keep = () => keepFirmware(definition, paths, files.directory, 'template')
+  // For the holder, which has to have some of the same size; what counts is kept again in the end.
+  const firmware = await keep()
   let holder: Machine | undefined
   try {
     holder = await receiveMemory(context, source, {
-      ...{ name, files, signal, progress },
+      ...{ name, files, signal, progress, firmware },
       async whenStopped() {
+        await keep()
         disks = await freeze(registry, source, name)
       },
     })
@@ -62,7 +68,11 @@ export async function capture(
     progress?.({ phase: 'syncing' })
     await sync(files)
     const [memory, state] = await Promise.all([fileMark(files.memory), fileMark(files.state)])
-    return { definition, disks, memory, state, ...(identity ? { identity } : {}) }
+    return {
+      ...{ definition, disks, memory, state },
+      ...(identity ? { identity } : {}),
+      ...(firmware === undefined ? {} : { firmware }),
+    }
   } finally {
     hook?.close()
     if (holder) await endHolder(context, holder)
@@ -86,8 +96,9 @@ async function checkRoom({ guest, details }: Machine, directory: string, name: s
 
 async function endHolder({ paths }: Context, holder: Machine): Promise<void> {
   await holder.kill('destroyed')
-  const { consoleDirectory } = paths.of(holder.details.definition.uuid)
-  await rm(consoleDirectory, { recursive: true, force: true })
+  const { definition } = holder.details
+  const { consoleDirectory, tpm } = paths.of(definition.uuid)
+  for (const path of [consoleDirectory, tpm]) await rm(path, { recursive: true, force: true })
 }
 
 /** The hook stays connected: a guest that waits for it now does so in its clones, which then need not look for it. */
@@ -133,6 +144,8 @@ async function recordDisks(
 interface Receiving extends Capture {
   /** Done while the source stands still and all of its memory is there. */
   readonly whenStopped: () => Promise<void>
+  /** Where the variables of its firmware and the state of its TPM are kept. */
+  readonly firmware: string | undefined
 }
 
 /** A second QEMU that has the state of the source, which goes on. */
@@ -146,6 +159,7 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
   })
   const paths = context.paths.of(uuid)
   const sizes = await imageSizes(source)
+  await restoreFirmware(definition, paths, options)
   const alias = hookAlias(definition)
   let hook: Awaited<ReturnType<typeof connectHook>> | undefined
   try {

@@ -64,7 +64,12 @@ test('what no copy can be made of is refused by its path', () => {
   checkClonable(template)
   const refused = (path: string, more: object) =>
     assert.throws(() => checkClonable({ ...template, ...more }), { code: 'unsupported-config', path })
-  refused('os.firmware', { os: { ...template.os, firmware: 'efi' } })
+  refused('devices.tpms[0]', {
+    devices: { ...template.devices, tpms: [{ backend: 'passthrough', device: '/dev/tpm0' }] },
+  })
+  refused('devices.filesystems[0]', {
+    devices: { ...template.devices, filesystems: [{ driver: 'virtiofs' }] },
+  })
   refused('maxMemoryKiB', { maxMemoryKiB: 131_072 })
   refused('devices.serials[0].path', {
     devices: { ...template.devices, serials: [{ type: 'file', path: '/log', alias: 'serial0' }] },

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import type { Devices, Disk } from '../../../model/index.ts'
+import { hasVariables, variablesFormat } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { unsupported } from '../definition/unsupported.ts'
 
@@ -33,7 +34,13 @@ export function cloneDefinition(
     uuid,
     name,
     ...(template.genid === undefined ? {} : { genid: generationId(uuid) }),
-    os: { ...os, ...(os.commandLine ? { commandLine: rename(os.commandLine, template.name, name) } : {}) },
+    os: {
+      ...os,
+      ...(os.commandLine ? { commandLine: rename(os.commandLine, template.name, name) } : {}),
+      ...(hasVariables(template)
+        ? { nvram: join(directory, 'variables'), nvramFormat: variablesFormat(template) }
+        : {}),
+    },
     devices: {
       ...devices,
       disks: devices.disks.map((disk) =>
@@ -97,12 +104,31 @@ function macAddress(uuid: string, index: number): string {
   return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
+/** What belongs to one machine at a time, or that QEMU cannot take along. */
+function checkShared({ devices }: CompleteDefinition): void {
+  for (const [index, { backend }] of devices.tpms.entries())
+    if (backend === 'passthrough')
+      throw unsupported(
+        `devices.tpms[${index}]`,
+        'is a module of the host, which clones cannot share',
+        "Use the backend 'emulator': each clone gets a copy of its state.",
+      )
+  for (const [index, { driver }] of devices.filesystems.entries())
+    if (driver === 'virtiofs')
+      throw unsupported(
+        `devices.filesystems[${index}]`,
+        'is served by a process whose state QEMU cannot take along',
+        "Use 9p (driver 'path'), and mount it in the clones.",
+      )
+}
+
 /** Host sides of which each clone has its own. */
 const ownHostSides = new Set(['pty', 'unix', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent'])
 
 /** Fails with `unsupported-config` for what no two machines can share and no copy is made of yet. */
 export function checkClonable(definition: CompleteDefinition): void {
-  const { devices, os, cpu, memoryBacking, maxMemoryKiB } = definition
+  const { devices, cpu, memoryBacking, maxMemoryKiB } = definition
+  checkShared(definition)
   for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
     for (const [index, port] of devices[kind].entries()) {
       const { type, path, logFile, mode } = port
@@ -116,9 +142,6 @@ export function checkClonable(definition: CompleteDefinition): void {
       )
     }
   const kept: Readonly<Record<string, boolean>> = {
-    'os.firmware': os.firmware === 'efi' || os.loaderType === 'pflash',
-    'devices.tpms': devices.tpms.length > 0,
-    'devices.filesystems': devices.filesystems.length > 0,
     // The memory of a clone is one file.
     'devices.memories': devices.memories.length > 0,
     maxMemoryKiB: maxMemoryKiB !== undefined,

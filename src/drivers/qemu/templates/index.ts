@@ -30,6 +30,7 @@ export interface TemplatesOptions {
   readonly context: Context
   readonly registry: Registry
   readonly hub: EventHub
+  readonly hasSnapshots: (uuid: string) => boolean
 }
 
 export interface OpenTemplates {
@@ -38,7 +39,12 @@ export interface OpenTemplates {
 }
 
 /** Opens them: what a daemon before left half done is finished or removed. */
-export async function openTemplates({ context, registry, hub }: TemplatesOptions): Promise<OpenTemplates> {
+export async function openTemplates({
+  context,
+  registry,
+  hub,
+  hasSnapshots,
+}: TemplatesOptions): Promise<OpenTemplates> {
   const { paths, log } = context
   const records = await openTemplateRecords(context.store)
   /** Clones being made, by template. */
@@ -101,6 +107,12 @@ export async function openTemplates({ context, registry, hub }: TemplatesOptions
     const source = registry.running(domain, ['running'])
     const { definition } = source.details
     checkClonable(definition)
+    // Reverting or removing one would change files that the clones are based on.
+    if (hasSnapshots(definition.uuid))
+      throw new VisorError('invalid-state', `Domain '${definition.name}' has snapshots.`, {
+        object: { kind: 'domain', name: definition.name },
+        remedy: 'Remove them first; a template keeps the disks below it as they are.',
+      })
     if (records.find(name))
       throw new VisorError('already-exists', `There is already a template '${name}'.`, {
         object: { kind: 'template', name },

@@ -127,6 +127,6 @@ export async function end(
 }
 
 export async function removeOwnFiles({ paths }: Context, { details }: Machine): Promise<void> {
-  const { clone, consoleDirectory } = paths.of(details.definition.uuid)
-  for (const path of [clone, consoleDirectory]) await rm(path, { recursive: true, force: true })
+  const { clone, consoleDirectory, tpm } = paths.of(details.definition.uuid)
+  for (const path of [clone, consoleDirectory, tpm]) await rm(path, { recursive: true, force: true })
 }

@@ -19,6 +19,8 @@ export interface TemplateRecord {
   readonly disks: readonly FrozenDisk[]
   /** Who tells a clone its identity: the hook or the agent in the guest; nobody knows without. */
   readonly identity?: 'hook' | 'agent'
+  /** The folder with the variables of its firmware and the state of its TPM, if it has such. */
+  readonly firmware?: string
   readonly pinned: boolean
   readonly pool: number
   /** What its files must be. */

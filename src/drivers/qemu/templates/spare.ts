@@ -8,6 +8,7 @@ import { createOverlay } from '../disks/qcow2-overlay.ts'
 import { launch } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
+import { restoreFirmware } from '../snapshots/firmware-state.ts'
 import { cloneDefinition, overlayName } from './clone-definition.ts'
 import { connectHook, type GuestHook, hookAlias } from './guest-hook.ts'
 import { identityLines, nameLines, setLinks, tellIdentity } from './identity.ts'
@@ -49,11 +50,11 @@ export function makeSpare(context: Context, registry: Registry, options: MakeSpa
   let hook: GuestHook | undefined
   let told: Promise<void> | undefined
   return withUndo(async (undo) => {
-    for (const path of [paths.clone, paths.consoleDirectory])
+    for (const path of [paths.clone, paths.consoleDirectory, paths.tpm])
       undo.push(() => rm(path, { recursive: true, force: true }))
     const [opened, made] = await Promise.allSettled([
       openTemplateState(record, files),
-      makeDisks(paths.clone, record, definition),
+      makeDisks(paths.clone, record, definition).then(() => restoreFirmware(definition, paths, record)),
     ])
     if (opened.status === 'rejected') throw opened.reason
     const state = opened.value

@@ -85,6 +85,8 @@ test('the exit code says what kind of failure it was', async () => {
     [['lits'], 2],
     [['list', '--bogus'], 2],
     [['create', 'x', '--memory', 'much'], 2],
+    [['create', 'x', '--share', '/srv:ro'], 2],
+    [['attach', 'x', '--share', `/srv:${'x'.repeat(10_000)}`], 2],
     [['resume', 'test'], 4],
     [['-c', 'unix:///nowhere/visord.sock', 'list'], 7],
     [['-c', 'http://127.0.0.1:1', '--token', 'x', 'list'], 7],

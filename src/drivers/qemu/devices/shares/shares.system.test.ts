@@ -2,20 +2,26 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { closeSync, existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type ByteStream, type CompleteConnection, silentLog } from '../../../../driver/index.ts'
-import { identifyProcess } from '../../../../host/index.ts'
-import { type DomainDefinitionInput, type Image, VisorError } from '../../../../model/index.ts'
+import { identifyProcess, listDirectory, listenFor } from '../../../../host/index.ts'
+import {
+  type DomainDefinitionInput,
+  Filesystem,
+  type Image,
+  parse,
+  VisorError,
+} from '../../../../model/index.ts'
 import { openImages } from '../../../../storage/index.ts'
 import { findProgram } from '../../emulator/emulator.ts'
 import { openTestDriver } from '../../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../../testing/test-guest.ts'
 import { openTerminal, prompt, type Terminal } from '../../testing/test-terminal.ts'
-import { findVirtiofsd } from './virtiofsd.ts'
+import { findVirtiofsd, serveCommand } from './virtiofsd.ts'
 
 const noQemu = (await findProgram('qemu-system-x86_64')) ? false : 'qemu-system-x86_64 is not installed'
 const virtiofsd = await findVirtiofsd()
@@ -219,7 +225,7 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_0
       assert.match((await connection.domains.get(uuid)).message ?? '', /serves the share 'vfs' ended/u)
       assert.match(await inGuest('cat /vr/later /n/later'), /and later\s+and later/u)
       await connection.domains.destroy(uuid)
-      assert.deepEqual(await readdir(served()), [])
+      assert.deepEqual(await listDirectory(served()), [])
     })
   })
 
@@ -231,7 +237,7 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_0
       code: 'unsupported-config',
       message: /memory/u,
     })
-    assert.equal(existsSync(served()) ? (await readdir(served())).length : 0, 0)
+    assert.deepEqual(await listDirectory(served()), [])
     await connection.domains.destroy(uuid)
     await assert.rejects(
       connection.domains.define({
@@ -264,7 +270,7 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_0
     assert.doesNotMatch((await connection.domains.get(uuid)).message ?? '', /'kept'/u)
     assert.equal(await servant(uuid, 'fs0'), kept)
     await connection.domains.destroy(uuid)
-    assert.deepEqual(await readdir(served()), [])
+    assert.deepEqual(await listDirectory(served()), [])
     assert.equal(identifyProcess(kept), undefined)
   })
 
@@ -277,7 +283,27 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_0
     await writeFile(gone, '')
     await assert.rejects(connection.domains.start(uuid), { message: /no folder/u })
     assert.equal((await connection.domains.get(uuid)).state, 'shutoff')
-    assert.deepEqual(await readdir(served()), [])
+    assert.deepEqual(await listDirectory(served()), [])
+  })
+
+  test('a program that runs already is reached at its socket, and left alone', async () => {
+    assert.ok(virtiofsd)
+    const socket = join(directory, 'closed', 'own.sock')
+    const fd = await listenFor(socket)
+    const { program, args } = serveCommand(parse(Filesystem, virtiofs('own')), virtiofsd, { socket: 3 })
+    const own = spawn(program, [...args], { stdio: ['ignore', 'ignore', 'ignore', fd] })
+    closeSync(fd)
+    const ended = once(own, 'exit')
+    after(() => own.kill('SIGKILL'))
+    const share: Share = { driver: 'virtiofs', socket, target: 'own' }
+    const { uuid } = await connection.domains.define(small('own', [share]))
+    await connection.domains.start(uuid)
+    await connection.domains.destroy(uuid)
+    // It ends when QEMU lets go of it: so they were connected.
+    await ended
+    assert.ok((await stat(socket)).isSocket())
+    await assert.rejects(connection.domains.start(uuid), VisorError)
+    assert.equal((await connection.domains.get(uuid)).state, 'shutoff')
   })
 
   test('9p keeps no owners without root, which is refused where files are made', {

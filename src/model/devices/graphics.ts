@@ -11,6 +11,19 @@ export const GraphicsListen = s.object('GraphicsListen', 'An address that a scre
   unknown,
 })
 
+export const SpiceChannel = s.object('SpiceChannel', 'Whether a channel of a SPICE screen needs TLS', {
+  name: s.choice(
+    'name of the channel',
+    [
+      ...(['main', 'display', 'inputs', 'cursor', 'playback', 'record'] as const),
+      ...(['smartcard', 'usbredir'] as const),
+    ],
+    { xml: '@name' },
+  ),
+  mode: s.choice('whether it needs TLS', ['secure', 'insecure', 'any'], { xml: '@mode' }),
+  unknown,
+})
+
 const port = (doc: string, xml: string) => s.integer(doc, { xml, optional: true, min: -1, max: 65_535 })
 const compressions = ['auto', 'never', 'always'] as const
 
@@ -68,6 +81,33 @@ export const Graphics = s.object(
       xml: '@defaultMode',
       optional: true,
     }),
+    tlsDirectory: path(
+      'folder with certificates for TLS: ca-cert.pem, server-cert.pem, server-key.pem; VNC has TLS where it is named',
+      { xml: '@tlsDirectory', optional: true },
+    ),
+    tlsVerify: s.boolean('whether who looks needs a certificate of that authority too (VNC)', {
+      xml: '@tlsVerify',
+      as: 'yes-no',
+      optional: true,
+    }),
+    p2p: s.boolean('a line of their own for those who look, which the monitor of QEMU takes (dbus)', {
+      xml: '@p2p',
+      as: 'yes-no',
+      optional: true,
+    }),
+    address: s.string('address of the bus (dbus)', {
+      xml: '@address',
+      optional: true,
+      maxLength: 4095,
+      pattern: /^[\w-]+:[^\s\p{Cc}]+$/u,
+      patternName: "an address such as 'unix:path=/run/bus'",
+    }),
+    channels: s.array('which channels need TLS (SPICE)', SpiceChannel, {
+      xml: 'channel',
+      default: [],
+      maxItems: 16,
+      key: ['name'],
+    }),
     listens: s.array('addresses it listens on', GraphicsListen, { xml: 'listen', default: [], maxItems: 4 }),
     imageCompression: s.choice(
       'compression of images (SPICE)',
@@ -123,7 +163,7 @@ export const Graphics = s.object(
   {
     order: {
       '.': words(
-        '@type @socket @port @autoport @tlsPort @websocket @listen @keymap @defaultMode @passwd @passwdFile @passwdValidTo @connected @powerControl @sharePolicy',
+        '@type @socket @port @autoport @tlsPort @websocket @listen @keymap @defaultMode @passwd @passwdFile @passwdValidTo @connected @powerControl @sharePolicy @tlsDirectory @tlsVerify @p2p @address',
         'listen channel audio image jpeg zlib playback streaming clipboard mouse filetransfer gl',
       ),
     },

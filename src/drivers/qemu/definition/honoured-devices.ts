@@ -32,11 +32,12 @@ export const honouredNetwork: readonly string[] = [
 ]
 
 export const honouredScreens: readonly string[] = [
-  ...of('graphics', 'type=vnc|spice|egl-headless', 'socket', 'keymap', 'port', 'autoport', 'listen'),
+  ...of('graphics', 'type=vnc|spice|egl-headless|dbus', 'socket', 'keymap', 'port', 'autoport', 'listen'),
   ...of('graphics', 'passwordFile', 'passwordValidTo', 'passwordConnected'),
   ...of('graphics', 'websocket', 'sharePolicy', 'tlsPort', 'defaultMode', 'imageCompression'),
   ...of('graphics', 'jpegCompression', 'zlibCompression', 'playbackCompression', 'streaming', 'clipboard'),
   ...of('graphics', 'mouse', 'fileTransfer', 'gl', 'renderNode', 'audio'),
+  ...of('graphics', 'tlsDirectory', 'tlsVerify', 'p2p', 'address', 'channels[].name', 'channels[].mode'),
   ...of('graphics', 'listens[].type=socket|none|address', 'listens[].socket', 'listens[].address'),
   ...of('videos', 'model', 'ramKiB', 'vramKiB', 'vgaMemoryKiB', 'heads', 'primary', 'blob', 'accel3d'),
   ...of('videos', 'width', 'height'),
@@ -45,7 +46,11 @@ export const honouredScreens: readonly string[] = [
 export const honouredSmallDevices: readonly string[] = [
   ...['sounds', 'hubs', 'panics', 'cryptos'].flatMap((kind) => of(kind, '*')),
   ...of('audios', 'id', 'type=none|spice|file', 'path'),
-  ...of('watchdogs', 'model=itco|i6300esb|ib700', 'action=reset|shutdown|poweroff|pause|none|inject-nmi'),
+  ...of(
+    'watchdogs',
+    'model=itco|i6300esb|ib700',
+    'action=reset|shutdown|poweroff|pause|none|dump|inject-nmi',
+  ),
   ...of('watchdogs', 'alias', 'address.*'),
   ...of('sharedMemories', '*'),
   ...of('hostdevs', 'mode', 'type=usb|pci', 'managed', 'vendor', 'product', 'hostDomain', 'hostBus'),

@@ -9,7 +9,7 @@ import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
 import { parallelParts, serialParts } from './character-devices.ts'
 import type { Place } from './device-place.ts'
-import { graphicsParts, redirectionParts } from './graphics-parts.ts'
+import { graphicsParts, inputParts, redirectionParts, videoParts } from './graphics-parts.ts'
 import { checkPort, portsOf } from './ports.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
@@ -29,6 +29,16 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
   }
   devices.interfaces.forEach((one, index) => {
     check(`devices.interfaces[${index}].model`, interfaceParts(one, index, undefined, place))
+  })
+  devices.inputs.forEach((one) => void inputParts(one, place))
+  devices.videos.forEach((one, index) => {
+    videoParts(one, index, place)
+    if (one.accel3d && !devices.graphics.some(({ type, gl }) => type === 'egl-headless' || gl))
+      throw unsupported(
+        `devices.videos[${index}].accel3d`,
+        'nothing draws with a graphics card of the host',
+        "Add a screen of type 'egl-headless'.",
+      )
   })
   devices.graphics.forEach((one, index) => void graphicsParts(one, index, place))
   check('devices.redirdevs', redirectionParts(devices, place))

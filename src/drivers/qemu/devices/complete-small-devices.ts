@@ -58,9 +58,11 @@ function socketAddress(uuid: string): number {
 }
 
 /** The files of the host that these devices open. */
-export function filesOfDevices({ vsock, audios, sounds, interfaces }: Devices): FileAccess[] {
+export function filesOfDevices({ sharedMemories, audios, sounds, interfaces }: Devices): FileAccess[] {
   return [
-    ...(vsock ? [{ path: '/dev/vhost-vsock', write: true, what: 'device' }] : []),
+    ...sharedMemories.flatMap(({ server }) =>
+      server === undefined ? [] : [{ path: server, write: true, what: 'socket' }],
+    ),
     ...(sounds.length > 0 ? audios : []).flatMap(({ path }) =>
       path === undefined ? [] : [{ path, write: true, what: 'sound file' }],
     ),

@@ -2,10 +2,11 @@
 import type { Devices, Graphics, InputDevice, Video } from '../../../model/index.ts'
 import type { MachineFamily } from '../board/machine-type.ts'
 import { type Fields, keyValue } from '../definition/key-value.ts'
-import { atStart, device, type Part } from '../definition/parts.ts'
+import { atStart, device, object, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { characterBackend } from './character-devices.ts'
 import { type Place, pci } from './device-place.ts'
+import { screenCertificates } from './screen-host.ts'
 import { checkPassword } from './screen-passwords.ts'
 import { usb } from './small-device-parts.ts'
 
@@ -15,7 +16,7 @@ const triedPorts = 100
 
 /** The host side of a screen: a socket in the folder of the guest where the definition names nothing. */
 export function screenSocket(screen: Graphics, { paths }: Pick<Place, 'paths'>): string | undefined {
-  const { type, socket, listens, port, autoport, listen } = screen
+  const { type, socket, listens, port, tlsPort, autoport, listen } = screen
   if (type !== 'vnc' && type !== 'spice') return undefined
   if (listens[0]?.type === 'none') return undefined
   const given = socket ?? listens[0]?.socket
@@ -23,7 +24,7 @@ export function screenSocket(screen: Graphics, { paths }: Pick<Place, 'paths'>):
   // QEMU finds no free port for SPICE: a screen that may be anywhere is on a socket, which is never taken.
   const isTcp =
     type === 'spice'
-      ? port !== undefined && port !== -1 && !autoport
+      ? (port !== undefined && port !== -1 && !autoport) || (tlsPort !== undefined && tlsPort > 0)
       : port !== undefined || autoport || listen !== undefined || listens[0]?.type === 'address'
   return isTcp ? undefined : paths.socket(type)
 }
@@ -37,20 +38,59 @@ export function graphicsParts(screen: Graphics, index: number, place: Place): Pa
     case 'spice':
       return spiceParts(screen, path, place)
     case 'egl-headless':
+      refuseBut(screen, path, ['gl', 'renderNode'])
       return [atStart('-display', keyValue('egl-headless', { rendernode: screen.renderNode }))]
+    case 'dbus':
+      return dbusParts(screen, path)
     default:
       throw unsupported(`${path}.type`, `'${screen.type}' cannot be had`, "Use 'vnc' or 'spice'.")
   }
 }
 
+/** What may be said of a screen that is none to look at from elsewhere. */
+function refuseBut(screen: Graphics, path: string, allowed: readonly (keyof Graphics)[]): void {
+  const given = Object.entries(screen).filter(([, value]) =>
+    Array.isArray(value) ? value.length > 0 : value !== undefined,
+  )
+  for (const [key] of given)
+    if (!['type', 'alias', 'unknown', ...allowed].includes(key))
+      throw unsupported(`${path}.${key}`, `means nothing for type '${screen.type}'`)
+}
+
+/** On a bus of the host, or for who joins through the monitor. Source: -display dbus in qemu(1). */
+function dbusParts(screen: Graphics, path: string): Part[] {
+  refuseBut(screen, path, ['p2p', 'address', 'gl', 'renderNode', 'audio'])
+  const { p2p, address: addr, gl, renderNode: rendernode, audio } = screen
+  if ((addr === undefined) === !p2p)
+    throw unsupported(path, "needs one of 'address', of a bus that is there, and 'p2p'")
+  const audiodev = audio && `audio${audio}`
+  return [atStart('-display', keyValue('dbus', { addr, p2p: p2p || undefined, gl, rendernode, audiodev }))]
+}
+
 function vncParts(screen: Graphics, path: string, place: Place): Part[] {
   refuseSpiceSettings(screen, path)
-  const { keymap, listens, sharePolicy, websocket, autoport, port = -1 } = screen
+  const { sharePolicy } = screen
   const fields: Fields = {
     share: sharePolicy,
     audiodev: screen.audio && `audio${screen.audio}`,
     password: screen.passwordFile === undefined ? undefined : true,
+    'tls-creds': screen.tlsDirectory && vncTls,
   }
+  return [...vncTlsParts(screen, path), ...vncServer(screen, path, place, fields)]
+}
+
+const vncTls = 'vnc-tls'
+
+function vncTlsParts({ tlsDirectory: dir, tlsVerify }: Graphics, path: string): Part[] {
+  if (dir === undefined && tlsVerify !== undefined)
+    throw unsupported(`${path}.tlsVerify`, 'is for TLS', "Name the folder of certificates: 'tlsDirectory'.")
+  if (dir === undefined) return []
+  const fields = { id: vncTls, dir, endpoint: 'server', 'verify-peer': tlsVerify ?? false }
+  return [object('tls-creds-x509', fields)]
+}
+
+function vncServer(screen: Graphics, path: string, place: Place, fields: Fields): Part[] {
+  const { keymap, listens, websocket, autoport, port = -1 } = screen
   const layout = keymap ? ['-k', keymap] : []
   if (listens[0]?.type === 'none') return [atStart('-vnc', keyValue('none', fields), ...layout)]
   const socket = screenSocket(screen, place)
@@ -71,17 +111,17 @@ function vncParts(screen: Graphics, path: string, place: Place): Part[] {
 }
 
 /** Who listens without a password listens to this host alone. */
-function addressOf({ listen, listens, passwordFile }: Graphics, path: string): string {
+function addressOf({ listen, listens, passwordFile, tlsVerify }: Graphics, path: string): string {
   const address = listens[0]?.address ?? listen ?? '127.0.0.1'
   if (/^127\.\d+\.\d+\.\d+$/u.test(address)) return address
   if (address === '::1' || address === '[::1]') return '[::1]'
   if (address === 'localhost') return '127.0.0.1'
-  if (passwordFile !== undefined)
+  if (passwordFile !== undefined || tlsVerify)
     return address.includes(':') ? `[${address.replace(/^\[|\]$/gu, '')}]` : address
   throw unsupported(
     `${path}.listen`,
     `'${address}' would let everyone who reaches it in, without a password`,
-    "Use '127.0.0.1' or a socket, and reach it through visor or ssh; or name a 'passwordFile'.",
+    "Use '127.0.0.1' or a socket, and reach it through visor or ssh; or name a 'passwordFile', or for VNC 'tlsVerify'.",
   )
 }
 
@@ -93,25 +133,55 @@ const spiceSettings = [
 function refuseSpiceSettings(screen: Graphics, path: string): void {
   for (const key of spiceSettings)
     if (screen[key] !== undefined) throw unsupported(`${path}.${key}`, "is for type 'spice'")
-  if (screen.gl)
+  if (screen.channels.length > 0) throw unsupported(`${path}.channels`, "is for type 'spice'")
+  refuseBus(screen, path)
+  if (screen.gl || screen.renderNode !== undefined)
     throw unsupported(`${path}.gl`, "is not for type 'vnc'", "Add a screen of type 'egl-headless'.")
 }
 
+function refuseBus({ p2p, address }: Graphics, path: string): void {
+  for (const [key, value] of Object.entries({ p2p, address }))
+    if (value !== undefined) throw unsupported(`${path}.${key}`, "is for type 'dbus'")
+}
+
 function spiceParts(screen: Graphics, path: string, place: Place): Part[] {
-  const { port, tlsPort, defaultMode, gl, websocket, sharePolicy } = screen
-  for (const [key, value] of Object.entries({ websocket, sharePolicy, audio: screen.audio }))
+  const { gl, websocket, sharePolicy, audio, tlsVerify, keymap } = screen
+  for (const [key, value] of Object.entries({ websocket, sharePolicy, audio, tlsVerify }))
     if (value !== undefined) throw unsupported(`${path}.${key}`, "is for type 'vnc'")
-  if (tlsPort !== undefined && tlsPort !== -1)
-    throw unsupported(`${path}.tlsPort`, 'needs certificates, which cannot be given')
-  if (defaultMode === 'secure') throw unsupported(`${path}.defaultMode`, "'secure' needs TLS")
-  if (gl) throw unsupported(`${path}.gl`, 'cannot be had')
+  refuseBus(screen, path)
+  checkSpiceTls(screen, path)
+  if (gl || screen.renderNode !== undefined) throw unsupported(`${path}.gl`, 'cannot be had')
+  return [...spiceServer(screen, path, place), ...(keymap ? [atStart('-k', keymap)] : [])]
+}
+
+function checkSpiceTls(screen: Graphics, path: string): void {
+  const { tlsPort, tlsDirectory, defaultMode, channels, listens } = screen
+  const isSecure = defaultMode === 'secure' || channels.some(({ mode }) => mode === 'secure')
+  if (tlsPort !== undefined && tlsPort > 0) {
+    if (listens[0]?.type === 'none' || listens[0]?.type === 'socket' || screen.socket !== undefined)
+      throw unsupported(`${path}.tlsPort`, 'is for TCP', 'Leave it or the socket out.')
+    return
+  }
+  const remedy = "Give it a 'tlsPort' of its own: QEMU finds no free one for SPICE."
+  if (isSecure) throw unsupported(path, "channels that are 'secure' need TLS", remedy)
+  if (tlsDirectory !== undefined)
+    throw unsupported(`${path}.tlsDirectory`, 'there is no port with TLS', remedy)
+}
+
+function spiceServer(screen: Graphics, path: string, place: Place): Part[] {
   if (screen.listens[0]?.type === 'none')
     return [atStart('-spice', keyValue('', { port: 0, ...spiceFields(screen) }))]
   const socket = screenSocket(screen, place)
   if (socket !== undefined)
     return [atStart('-spice', keyValue('', { unix: true, addr: socket, ...spiceFields(screen) }))]
   const addr = addressOf(screen, path).replace(/^\[|\]$/gu, '')
-  return [atStart('-spice', keyValue('', { port, addr, ...spiceFields(screen) }))]
+  const { port = -1, autoport } = screen
+  return [
+    atStart(
+      '-spice',
+      keyValue('', { port: port > 0 && !autoport ? port : undefined, addr, ...spiceFields(screen) }),
+    ),
+  ]
 }
 
 function spiceFields(screen: Graphics): Fields {
@@ -128,12 +198,29 @@ function spiceFields(screen: Graphics): Fields {
     'disable-agent-file-xfer': screen.fileTransfer === false ? true : undefined,
     'agent-mouse': screen.mouse === undefined ? undefined : screen.mouse === 'client',
     'seamless-migration': true,
+    ...spiceTls(screen),
+  }
+}
+
+/** Which channels go over the port with TLS, and its certificates. */
+function spiceTls(screen: Graphics): Fields {
+  const folder = screenCertificates(screen)
+  if (folder === undefined) return {}
+  const modes = [{ name: 'default', mode: screen.defaultMode }, ...screen.channels]
+  const of = (wanted: string) => modes.flatMap(({ name, mode }) => (mode === wanted ? [{ str: name }] : []))
+  return {
+    'tls-port': screen.tlsPort,
+    'x509-dir': folder,
+    'tls-channel': of('secure'),
+    'plaintext-channel': of('insecure'),
   }
 }
 
 export function inputParts({ type, bus, alias, address }: InputDevice, place: Place): Part[] {
   // A PC has both of them anyway.
   if (bus === 'ps2') {
+    if (place.family !== 'pc' && place.family !== 'q35')
+      throw unsupported('devices.inputs', "bus 'ps2' is on PCs only", "Use 'usb' or 'virtio'.")
     if (type === 'tablet')
       throw unsupported('devices.inputs', "a tablet cannot be on bus 'ps2'", "Use 'usb'.")
     return []
@@ -180,6 +267,12 @@ export function videoParts(video: Video, index: number, place: Place): Part[] {
 function videoFields(video: Video, index: number): Fields {
   const { model, vramKiB, ramKiB, vgaMemoryKiB, heads, blob, accel3d, width, height } = video
   const path = `devices.videos[${index}]`
+  if (video.primary && index > 0)
+    throw unsupported(`${path}.primary`, 'the first card is the primary one', 'Put it first.')
+  for (const [key, value] of Object.entries({ ramKiB, vgaMemoryKiB }))
+    if (value !== undefined && model !== 'qxl') throw unsupported(`${path}.${key}`, "is for model 'qxl'")
+  if (vramKiB !== undefined && (model === 'virtio' || model === 'ramfb'))
+    throw unsupported(`${path}.vramKiB`, `cannot be set for model '${model}'`)
   if (model !== 'virtio' && (blob || accel3d))
     throw unsupported(path, `a card of model '${model}' has no 3D`, "Use model 'virtio'.")
   if (model === 'cirrus' || model === 'ramfb' || model === 'vmvga') {

@@ -1,8 +1,9 @@
 /** Sound cards, watchdogs and other single devices as parts of QEMU. */
 import type { Devices } from '../../../model/index.ts'
 import type { Fields } from '../definition/key-value.ts'
-import { atStart, device, object, type Part } from '../definition/parts.ts'
+import { atStart, chardev, device, object, type Part } from '../definition/parts.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { isAtLeast } from '../emulator/emulator.ts'
 import { type Place, pci } from './device-place.ts'
 
 type One<K extends keyof Devices> = Extract<Devices[K], readonly unknown[]>[number]
@@ -16,7 +17,7 @@ export function smallDeviceParts(devices: Devices, place: Place): Part[] {
     ...devices.watchdogs.flatMap((one, index) => watchdogParts(one, index, place)),
     ...devices.panics.flatMap((one, index) => panicParts(one, index, place)),
     ...devices.sharedMemories.flatMap((one, index) => sharedMemoryParts(one, index, place)),
-    ...devices.cryptos.flatMap((one) => cryptoParts(one, place)),
+    ...devices.cryptos.flatMap((one, index) => cryptoParts(one, index, place)),
     ...vsockParts(devices.vsock, place),
     ...devices.hostdevs.flatMap((one, index) => hostDeviceParts(one, index, place)),
   ]
@@ -60,6 +61,7 @@ const cards: Readonly<Record<string, string>> = {
   es1370: 'ES1370',
   sb16: 'sb16',
   usb: 'usb-audio',
+  virtio: 'virtio-sound-pci',
 }
 
 function soundCard(sound: One<'sounds'>, index: number, audiodev: string, place: Place): Part[] {
@@ -113,22 +115,37 @@ function sharedMemoryParts(one: One<'sharedMemories'>, index: number, place: Pla
   const { name, role, model, sizeKiB = 4096, server, vectors, ioeventfd, alias, address } = one
   const id = `shmmem-${alias}`
   const master = role === undefined ? undefined : role === 'master' ? 'on' : 'off'
-  if (model !== 'ivshmem-plain')
-    throw unsupported(
-      `devices.sharedMemories[${index}].model`,
-      `'${model}' cannot be had`,
-      "Use 'ivshmem-plain'.",
-    )
+  const path = `devices.sharedMemories[${index}]`
+  if (model === 'ivshmem')
+    throw unsupported(`${path}.model`, 'is gone from QEMU', "Use 'ivshmem-plain' or 'ivshmem-doorbell'.")
+  if (model === 'ivshmem-doorbell') {
+    if (server === undefined) throw unsupported(path, "needs the socket of its server: 'server'")
+    if (one.sizeKiB !== undefined) throw unsupported(`${path}.sizeKiB`, 'is what its server says')
+    const fields = { id: alias, chardev: `char${alias}`, master, vectors, ioeventfd }
+    return [
+      chardev('socket', { id: `char${alias}`, path: server }),
+      device('ivshmem-doorbell', { ...fields, ...pci(address, place) }),
+    ]
+  }
   if (server !== undefined || vectors !== undefined || ioeventfd !== undefined)
-    throw unsupported(`devices.sharedMemories[${index}]`, "a server is for 'ivshmem-doorbell'")
+    throw unsupported(path, "a server is for 'ivshmem-doorbell'")
   return [
     object('memory-backend-file', { id, 'mem-path': `/dev/shm/${name}`, size: sizeKiB * 1024, share: true }),
     device('ivshmem-plain', { id: alias, memdev: id, master, ...pci(address, place) }),
   ]
 }
 
-function cryptoParts({ alias, backend, queues, address }: One<'cryptos'>, place: Place): Part[] {
+function cryptoParts(
+  { alias, backend, queues, address }: One<'cryptos'>,
+  index: number,
+  place: Place,
+): Part[] {
   const id = `obj${alias}`
+  const path = `devices.cryptos[${index}]`
+  if (backend === 'lkcf' && !isAtLeast(place.version ?? '', '8.0'))
+    throw unsupported(`${path}.backend`, `QEMU ${place.version} has no 'lkcf'`, "Use 'builtin'.")
+  if (backend === 'builtin' && queues !== undefined && queues > 1)
+    throw unsupported(`${path}.queues`, "'builtin' has one queue")
   return [
     object(`cryptodev-backend-${backend}`, { id, queues }),
     device('virtio-crypto-pci', { id: alias, cryptodev: id, ...pci(address, place) }),
@@ -150,6 +167,10 @@ function vsockParts(vsock: Devices['vsock'], place: Place): Part[] {
 function iommuParts(iommu: Devices['iommu'], place: Place): Part[] {
   if (!iommu) return []
   const { model, interruptRemapping, cachingMode, eim, iotlb, addressBits, address } = iommu
+  const settings = { interruptRemapping, cachingMode, eim, iotlb, addressBits }
+  for (const [key, value] of Object.entries(settings))
+    if (value !== undefined && model !== 'intel')
+      throw unsupported(`devices.iommu.${key}`, `means nothing for model '${model}'`)
   if (model === 'virtio') return [device('virtio-iommu-pci', { id: iommu.alias, ...pci(address, place) })]
   if (model !== 'intel' || place.family !== 'q35')
     throw unsupported('devices.iommu.model', `'${model}' is not on this machine`)

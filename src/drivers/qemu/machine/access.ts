@@ -12,6 +12,7 @@ import { hasVariables, variablesFile } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { filesOfDevices } from '../devices/complete-small-devices.ts'
 import { filesOfPort, isBound, loggedPorts, logOf, portsOf } from '../devices/ports.ts'
+import { filesOfScreen } from '../devices/screen-host.ts'
 import { filesOfShare } from '../devices/shares/filesystems.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
 import { cookieFile, namedSources, secretFiles } from '../disks/disk-secrets.ts'
@@ -123,6 +124,7 @@ export function filesAtStart(
     ),
     ...loggedPorts(devices).map((port) => ({ path: logOf(port, paths), write: true, what: 'log' })),
     ...ports.flatMap(filesOfPort),
+    ...graphics.flatMap(filesOfScreen),
     ...filesOfDevices(devices),
     ...sockets.flatMap((path) =>
       path ? [{ path: dirname(path), folder: true, what: 'folder of a socket' }] : [],

@@ -8,6 +8,7 @@ import { checkHostMemory } from '../board/host-memory.ts'
 import type { Context } from '../context.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
+import { hostDeviceFiles, locksMemory } from '../devices/host-devices.ts'
 import { setPasswords } from '../devices/screen-passwords.ts'
 import { checkOwners } from '../devices/shares/filesystems.ts'
 import { startShares } from '../devices/shares/serve.ts'
@@ -163,9 +164,12 @@ async function launchAs(
     cgroupLimits: hostLimits(definition),
     owner: context.owner,
     user,
-    ...(definition.memoryBacking?.locked ? { limits: { lockedBytes: Number.POSITIVE_INFINITY } } : {}),
+    ...(definition.memoryBacking?.locked || locksMemory(definition.devices)
+      ? { limits: { lockedBytes: Number.POSITIVE_INFINITY } }
+      : {}),
     access: [
       ...filesAtStart(definition, images, paths),
+      ...(await hostDeviceFiles(definition.devices)),
       ...(memory ? [memoryAccess(memory, emulator)] : []),
       ...(options.access ?? []),
     ],

@@ -3,7 +3,9 @@ import { access, constants, stat } from 'node:fs/promises'
 import { checkSocketPath } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { hostDeviceFiles } from '../devices/host-devices.ts'
 import { filesOfPort, type Port, portsOf } from '../devices/ports.ts'
+import { checkScreens } from '../devices/screen-host.ts'
 import { cannotOpen, type DiskImage, readMedium } from '../disks/disk-image.ts'
 import { secretFiles } from '../disks/disk-secrets.ts'
 import { isWritten } from '../disks/disks.ts'
@@ -22,6 +24,8 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
     os.initrd ? checkFile(os.initrd, 'initial RAM disk') : undefined,
     ...boardFiles(definition).map((path) => checkReadable(path, 'file of the machine')),
     ...portsOf(devices).map(checkHostSide),
+    checkScreens(devices),
+    hostDeviceFiles(devices),
     ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
     ...devices.rngs.map(({ source }) => (source ? checkReadable(source, 'source of randomness') : undefined)),
   ])

@@ -83,8 +83,9 @@ export async function ensureVariables(definition: CompleteDefinition, paths: Gue
 }
 
 /** What `-boot` and its kin say. */
-export function bootArguments(definition: CompleteDefinition): string[] {
+export function bootArguments(definition: CompleteDefinition, kernelParameter?: string): string[] {
   const { os, devices } = definition
+  const append = [os.commandLine, kernelParameter].filter((one) => one !== undefined).join(' ')
   const ordered = os.boot.length > 0 || [...devices.disks, ...devices.interfaces].some((one) => one.bootOrder)
   const boot: Fields = {
     menu: os.bootMenu,
@@ -95,7 +96,7 @@ export function bootArguments(definition: CompleteDefinition): string[] {
   return [
     ...(os.kernel ? ['-kernel', os.kernel] : []),
     ...(os.initrd ? ['-initrd', os.initrd] : []),
-    ...(os.commandLine ? ['-append', os.commandLine] : []),
+    ...(append === '' ? [] : ['-append', append]),
     ...(os.deviceTree ? ['-dtb', os.deviceTree] : []),
     ...(os.acpiTable ? ['-acpitable', keyValue('', { sig: 'SLIC', file: os.acpiTable })] : []),
     ...(Object.values(boot).some((value) => value !== undefined) ? ['-boot', keyValue('', boot)] : []),

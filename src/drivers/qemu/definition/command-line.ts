@@ -30,6 +30,8 @@ export interface CommandLineOptions {
   readonly incoming?: boolean
   /** A file that is its main memory; without it, QEMU takes memory of its own. */
   readonly memory?: MemoryFile | undefined
+  /** What the kernel is told beside its own command line. */
+  readonly kernelParameter?: string | undefined
 }
 
 /** Main memory in a file: shared, so that what the guest writes is in the file, or copied when written to. */
@@ -48,6 +50,7 @@ export function buildCommandLine({
   images,
   incoming,
   memory,
+  kernelParameter,
 }: CommandLineOptions): string[] {
   const { name, uuid } = definition
   const board = { definition, emulator, paths, memory }
@@ -64,7 +67,7 @@ export function buildCommandLine({
     ...processorArguments(definition),
     ...clockArguments(definition),
     ...['-action', keyValue('', { ...actionsOf(definition) })],
-    ...bootArguments(definition),
+    ...bootArguments(definition, kernelParameter),
     ...[
       ...firmwareParts(definition, paths),
       ...tpmParts(definition, paths),

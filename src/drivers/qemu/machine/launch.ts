@@ -5,6 +5,7 @@ import { type FileAccess, type GuestUser, spawnGuest } from '../../../host/index
 import { type Progress, VisorError } from '../../../model/index.ts'
 import { ensureVariables } from '../board/firmware.ts'
 import { checkHostMemory } from '../board/host-memory.ts'
+import { clockParameter } from '../board/time-stamps.ts'
 import type { Context } from '../context.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
@@ -131,6 +132,7 @@ async function launchAs(
   clock.mark('preflight')
   const args = buildCommandLine({
     ...{ definition: withVhost(definition), emulator, paths, images, memory },
+    kernelParameter: await clockParameter(definition, emulator),
     incoming: incoming !== undefined || listen !== undefined,
   })
   const tpm = await startTpm(context, definition, paths, user)

@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect as connectSocket, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { type ByteStream, type CompleteConnection, silentLog } from '../../src/driver/index.ts'
 import { testDefinition, writeTestDisk } from '../../src/drivers/qemu/testing/test-guest.ts'
@@ -209,6 +210,42 @@ describe('channels of migration', { skip }, () => {
       await ask(far, uuid, 'c', refusing ? '0003' : '0002')
       assert.equal((await here.domains.get(uuid)).reason, 'migrated')
       await far.domains.destroy(uuid)
+
+      const broken = await started('broken')
+      await ask(here, broken, 'a', '0001')
+      const { pid = 0 } = await here.domains.get(broken)
+      const runsThere = async () => {
+        for (let tries = 0; tries < 1200; tries++) {
+          const found = (await far.domains.list()).find((domain) => domain.uuid === broken)
+          if (found?.reason === 'migrated') return
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        }
+        throw new Error('It never ran there.')
+      }
+      const cut = breakPostcopy(pid, runsThere)
+      await assert.rejects(
+        here.domains.migrate(broken, {
+          ...{ ...options, to: `unix://${restSocket(privileged.directories)}` },
+          ...{ bandwidthMiBps: 1, maxDowntimeMs: 1 },
+        }),
+        (error) =>
+          error instanceof VisorError && error.code === 'unavailable' && /--settle/u.test(error.remedy ?? ''),
+      )
+      await cut
+      const told = (await far.domains.get(broken)).message
+      const waiting = await here.domains.get(broken)
+      // It goes on by itself after a while, maybe by now.
+      if (waiting.reason !== 'migrated') {
+        assert.deepEqual([waiting.state, waiting.reason], ['paused', 'migrating'])
+        assert.match(told ?? '', /--settle/u)
+        await here.domains.settleMigration(broken).catch(() => {})
+      }
+      for (let tries = 0; tries < 1200 && (await here.domains.get(broken)).state !== 'shutoff'; tries++)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      await ask(far, broken, 'b', '0002')
+      assert.equal((await here.domains.get(broken)).reason, 'migrated')
+      assert.equal((await far.domains.get(broken)).state, 'running')
+      await far.domains.destroy(broken)
     } finally {
       await far.close()
       await privileged.dispose()
@@ -262,6 +299,30 @@ describe('channels of migration', { skip }, () => {
     await stat(join(directory, 'there', 'linux.qcow2'))
   })
 })
+
+/** Breaks its connection when the guest runs elsewhere and most of its memory is still here, over the monitor that visord leaves alone. */
+async function breakPostcopy(pid: number, runsThere: () => Promise<void>): Promise<void> {
+  const path = /path=([^,]+)/u.exec(
+    (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').find((arg) => arg.includes('id=monitor1')) ??
+      '',
+  )?.[1]
+  const monitor = connectSocket(path ?? '')
+  const say = (command: object) => monitor.write(`${JSON.stringify(command)}\n`)
+  const slowDown = (bytes: number) =>
+    say({ execute: 'migrate-set-parameters', arguments: { 'max-postcopy-bandwidth': bytes } })
+  say({ execute: 'qmp_capabilities' })
+  for await (const line of createInterface({ input: monitor })) {
+    const { event, data } = JSON.parse(line)
+    if (event === 'MIGRATION' && data.status === 'postcopy-active') {
+      slowDown(32 * 1024)
+      await runsThere()
+      say({ execute: 'migrate-pause' })
+    }
+    if (event === 'MIGRATION' && /^(postcopy-paused|completed|failed)$/u.test(data.status)) break
+  }
+  slowDown(0)
+  await new Promise<void>((resolve) => monitor.end(() => resolve()))
+}
 
 async function heard(console: ByteStream, pattern: RegExp): Promise<string> {
   let seen = ''

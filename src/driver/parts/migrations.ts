@@ -147,6 +147,12 @@ const PrepareMigration = s.object('PrepareMigration', 'What comes', {
 })
 export type PrepareMigrationOptions = s.Output<typeof PrepareMigration> & CallOptions
 
+const RecoverMigration = s.object('RecoverMigration', 'How', {
+  transport: s.choice('what memory comes over', ['tcp', 'unix']),
+  address: s.string('address to listen on', { optional: true, maxLength: 255 }),
+})
+export type RecoverMigrationOptions = s.Output<typeof RecoverMigration> & CallOptions
+
 export interface FinishMigrationOptions extends CallOptions {
   /** Leave it stopped. */
   readonly paused?: boolean
@@ -163,6 +169,11 @@ export interface Migrations {
    * already; fails with `not-found` when it never will.
    */
   finish?(migration: string, options?: FinishMigrationOptions): Promise<void>
+  /**
+   * Listens anew for the rest of the memory of a domain that runs here already, when the connection broke. Fails with
+   * `invalid-state` when it did not, `not-found` when the domain does not run here any more.
+   */
+  recover?(migration: string, options: RecoverMigrationOptions): Promise<Migration>
   /** Gives it up; it never runs here when this resolves. Fails with `invalid-state` when it runs already. */
   cancel?(migration: string, options?: CallOptions): Promise<void>
 }
@@ -189,6 +200,13 @@ export const migrationOperations: PartTable<Migrations> = {
     doc: 'Runs a domain that was received.',
     key: 'migration',
     options: s.object('FinishMigration', 'How', { paused: flag('leave it stopped') }),
+  },
+  recover: {
+    access: 'admin',
+    doc: 'Listens anew for the rest of the memory of a domain whose post-copy broke.',
+    key: 'migration',
+    options: RecoverMigration,
+    result: Migration,
   },
   cancel: { access: 'admin', doc: 'Gives up receiving a domain.', key: 'migration' },
 }

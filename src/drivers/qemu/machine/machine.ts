@@ -80,6 +80,8 @@ export interface Leaving {
   /** Left stopped there. */
   readonly paused: boolean
   readonly postcopy: boolean
+  /** What its memory goes over. */
+  readonly channel?: { readonly transport: 'tcp' | 'unix'; readonly address?: string | undefined }
   /** Forgotten here afterwards. */
   readonly undefine: boolean
 }

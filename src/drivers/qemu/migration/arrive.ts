@@ -10,7 +10,7 @@
  * migration that is not known here gets `not-found`, and may let the guest go on where it came from. From `told` on
  * it is never run anywhere else, also when this host fails a moment later.
  */
-import type { Migrations, PrepareMigrationOptions } from '../../../driver/index.ts'
+import type { Migrations, PrepareMigrationOptions, RecoverMigrationOptions } from '../../../driver/index.ts'
 import { bootId } from '../../../host/index.ts'
 import { type Migration, notFound, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
@@ -22,7 +22,8 @@ import { queryMigrate, sleep } from './channel.ts'
 import { checkCpuFeatures } from './cpu-features.ts'
 import { checkDisks, makeDisks, pairDisks, removeDisks } from './destination-disks.ts'
 import { checkGuestAbi } from './guest-abi.ts'
-import { type Listening, listen } from './listen.ts'
+import { type Listening, listen, listenForMemory } from './listen.ts'
+import { tellOfBreaks } from './postcopy.ts'
 import { type ArrivalRecord, openArrivalRecords } from './records.ts'
 
 /** A source that does not ask for so long has given up; it asks every few seconds. */
@@ -176,6 +177,7 @@ export async function openArrivals(context: Context, registry: Registry): Promis
   async function run(machine: Machine, record: ArrivalRecord): Promise<void> {
     const { uuid, definition, autostart, paused = false } = record
     const { monitor } = machine
+    tellOfBreaks(machine, registry)
     const stopServing = monitor.execute('nbd-server-stop').catch(() => {})
     const going = paused ? undefined : monitor.execute('cont', undefined, { timeoutMs: contTimeoutMs })
     await Promise.all([stopServing, going])
@@ -202,6 +204,34 @@ export async function openArrivals(context: Context, registry: Registry): Promis
     await machine?.kill('failed')
     await forget(record)
   }
+
+  async function recover(id: string, options: RecoverMigrationOptions): Promise<Migration> {
+    const record = records.find(id)
+    if (!record) throw notFound('migration', id)
+    const machine = registry.machine(record.uuid)
+    if (!machine || record.phase !== 'told') throw notFound('migration', id)
+    const { status } = await queryMigrate(machine)
+    if (status !== 'postcopy-paused')
+      throw new VisorError(
+        'invalid-state',
+        `The migration of domain '${record.name}' is not broken: ${status}.`,
+        {
+          object: { kind: 'domain', name: record.name },
+        },
+      )
+    tellOfBreaks(machine, registry)
+    const uri = await listenForMemory(context, machine, options, 'migrate-recover').catch(
+      (error: unknown) => {
+        // Somebody asked before, and then did not come.
+        const known = recovering.get(machine)
+        if (known === undefined || !/triggered already/iu.test(String(error))) throw error
+        return known
+      },
+    )
+    recovering.set(machine, uri)
+    return { ...(await describe(record)), uri }
+  }
+  const recovering = new WeakMap<Machine, string>()
 
   async function describe(record: ArrivalRecord): Promise<Migration> {
     const { id, uuid, name, createdAt } = record
@@ -233,6 +263,7 @@ export async function openArrivals(context: Context, registry: Registry): Promis
     migrations: {
       prepare,
       finish,
+      recover,
       cancel,
       list: () =>
         Promise.all(

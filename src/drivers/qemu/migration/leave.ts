@@ -18,6 +18,7 @@ import type {
   CompleteConnection,
   Domains,
   MigrateOptions,
+  PrepareMigrationOptions,
   SettleMigrationOptions,
 } from '../../../driver/index.ts'
 import { type MigrationSummary, toVisorError, VisorError } from '../../../model/index.ts'
@@ -28,6 +29,7 @@ import type { Registry } from '../registry.ts'
 import { addCredentials, queryMigrate, resetCapabilities, setCapabilities, sleep } from './channel.ts'
 import { copyDisks, dropCopies, setCopySpeed } from './disks.ts'
 import { checkOptions, definitionThere, planMigration, refuseLosing } from './plan.ts'
+import { resumePostcopy } from './postcopy.ts'
 import { cancelled, sendMachine, untilCompleted } from './send.ts'
 import { type Watch, watchMigration } from './watch.ts'
 
@@ -109,7 +111,7 @@ export function openDepartures(options: DeparturesOptions): Departures {
     refuseLosing(definition, context.paths.of(definition.uuid).clone, options)
     const plan = await planMigration(machine, entry.definition, options, id, entry.autostart)
     progress?.({ phase: 'preparing' })
-    await begin(machine, options, id)
+    await begin(machine, options, plan.request)
     const watch = watchMigration(machine, signal)
     try {
       const sent = await perform(machine, peer, options, plan, watch).catch(async (error: unknown) => {
@@ -126,7 +128,9 @@ export function openDepartures(options: DeparturesOptions): Departures {
       const last =
         sent.status === 'completed'
           ? await queryMigrate(machine)
-          : await untilCompleted(machine, watch, progress)
+          : await untilCompleted(machine, watch, progress).catch((error: unknown) =>
+              waitForPeer(machine, error),
+            )
       await depart(machine)
       return {
         totalMs: Math.round(performance.now() - started),
@@ -141,7 +145,11 @@ export function openDepartures(options: DeparturesOptions): Departures {
     }
   }
 
-  async function begin(machine: Machine, options: MigrateOptions, id: string): Promise<void> {
+  async function begin(
+    machine: Machine,
+    options: MigrateOptions,
+    { id, transport, address }: PrepareMigrationOptions,
+  ): Promise<void> {
     const { to, token, paused = false, postcopy = false, undefineSource: undefine = false } = options
     const resume = machine.state.state === 'running'
     await machine.record({
@@ -154,6 +162,7 @@ export function openDepartures(options: DeparturesOptions): Departures {
         paused: paused || !resume,
         postcopy,
         undefine,
+        channel: { transport, address },
       },
     })
   }
@@ -283,6 +292,17 @@ export function openDepartures(options: DeparturesOptions): Departures {
     })
   }
 
+  /** The rest of its memory goes when the other host is there again. */
+  function waitForPeer(machine: Machine, error: unknown): never {
+    if (error instanceof VisorError && error.code === 'unavailable') {
+      const message = `${error.message} ${error.remedy ?? ''}`.trim()
+      machine.setState({ state: 'paused', reason: 'migrating', message })
+      registry.tell(machine.details.definition.uuid, { type: 'suspended', reason: 'migrating', message })
+      void askLater(machine)
+    }
+    throw error
+  }
+
   async function askLater(machine: Machine): Promise<void> {
     const inDoubt = () => machine.details.leaving?.phase === 'handed-over' && !closing.signal.aborted
     let gone = false
@@ -313,7 +333,7 @@ export function openDepartures(options: DeparturesOptions): Departures {
           'unavailable',
           `${leaving.to} does not say whether it runs '${definition.name}'.`,
         )
-      if (verdict === 'there') await leaveFor(machine)
+      if (verdict === 'there') await leaveFor(machine, peer)
       else await stay(machine)
       return verdict === 'there' ? 'there' : 'here'
     } finally {
@@ -322,8 +342,9 @@ export function openDepartures(options: DeparturesOptions): Departures {
   }
 
   /** It runs there: what is left of it here is ended. */
-  async function leaveFor(machine: Machine): Promise<void> {
+  async function leaveFor(machine: Machine, peer: CompleteConnection): Promise<void> {
     if (machine.details.leaving?.postcopy) {
+      await resumePostcopy(machine, peer)
       const watch = watchMigration(machine, closing.signal)
       await untilCompleted(machine, watch).finally(() => watch.close())
     }

@@ -44,20 +44,22 @@ export async function listen(
   }
 }
 
-async function listenForMemory(
+/** Where the memory is received; `command` is what makes QEMU listen. */
+export async function listenForMemory(
   context: Context,
   machine: Machine,
-  { transport, address = '' }: PrepareMigrationOptions,
+  { transport, address = '' }: Pick<PrepareMigrationOptions, 'transport' | 'address'>,
+  command: 'migrate-incoming' | 'migrate-recover' = 'migrate-incoming',
 ): Promise<string> {
   const { monitor, details } = machine
   if (transport === 'unix') {
     const uri = `unix:${context.paths.of(details.definition.uuid).socket('migration')}`
-    await monitor.execute('migrate-incoming', { uri })
+    await monitor.execute(command, { uri })
     return uri
   }
   const { first, last } = context.migration.ports ?? defaultPorts
   const host = bracketed(address)
-  await monitor.execute('migrate-incoming', { uri: `tcp:${host}:${first},to=${last}` }).catch((cause) => {
+  await monitor.execute(command, { uri: `tcp:${host}:${first},to=${last}` }).catch((cause) => {
     throw cannotListen(address, cause)
   })
   const answer = await monitor.execute('query-migrate')

@@ -6,6 +6,7 @@ import { grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { type MigrateStatus, queryMigrate } from './channel.ts'
 import { type Copy, checkCopies, endCopies } from './disks.ts'
+import { brokenPostcopy } from './postcopy.ts'
 import type { Watch } from './watch.ts'
 
 export interface SendOptions extends Omit<MigrateOptions, 'to'> {
@@ -34,6 +35,8 @@ export async function sendMachine(machine: Machine, options: SendOptions): Promi
   const { uri, copies, watch, beforeSwitch } = options
   await monitor.execute('migrate-set-parameters', {
     'max-bandwidth': (options.bandwidthMiBps ?? 0) * 2 ** 20 || unlimited,
+    // What is not asked for: the pages that the guest waits for go first, and as fast as they can.
+    'max-postcopy-bandwidth': (options.bandwidthMiBps ?? 0) * 2 ** 20,
     'downtime-limit': options.maxDowntimeMs ?? defaultDowntimeMs,
     ...(options.tls ? { 'tls-hostname': tlsHost(options) } : {}),
   })
@@ -106,7 +109,8 @@ async function whenLate(
 async function untilSent(machine: Machine, watch: Watch): Promise<Sent['status']> {
   for (;;) {
     const status = await queryMigrate(machine)
-    if (status.status === 'completed' || status.status === 'postcopy-active') return status.status
+    if (status.status === 'completed') return status.status
+    if (status.status.startsWith('postcopy-')) return 'postcopy-active'
     refuseEnd(machine, status)
     await watch.next(20)
   }
@@ -121,12 +125,7 @@ export async function untilCompleted(
   for (;;) {
     const status = await queryMigrate(machine)
     if (status.status === 'completed') return status
-    if (status.status === 'postcopy-paused')
-      throw new VisorError(
-        'failed',
-        `The connection broke while domain '${machine.details.definition.name}' runs at the destination and some of its memory is still here.`,
-        { remedy: 'Its memory cannot be put together again: destroy it there, and start it anew.' },
-      )
+    if (status.status === 'postcopy-paused') throw brokenPostcopy(machine)
     refuseEnd(machine, status)
     progress?.(memoryProgress(status))
     await watch.next(200)
@@ -149,6 +148,6 @@ export function cancelled(machine: Machine): VisorError {
 function memoryProgress({ status, total, remaining, mbps, passes }: MigrateStatus): Progress {
   const speed = mbps > 0 ? `, ${Math.round(mbps / 8.388608)} MiB/s` : ''
   const pass = passes > 1 ? `, pass ${passes}` : ''
-  const phase = status === 'postcopy-active' ? 'copying the rest of memory' : 'copying memory'
+  const phase = status.startsWith('postcopy-') ? 'copying the rest of memory' : 'copying memory'
   return { phase: `${phase}${pass}${speed}`, done: Math.max(0, total - remaining), total, unit: 'bytes' }
 }

@@ -219,6 +219,16 @@ async function cardsComeAndGo(guest: Guest): Promise<void> {
       code: 'not-found',
     },
   )
+  const taken = {
+    interfaces: [
+      {
+        ...{ type: 'user' as const, backend: 'passt' as const, mac },
+        portForwards: [{ proto: 'tcp' as const, address: '127.0.0.1', ranges: [{ start: 8080 }] }],
+      },
+    ],
+  }
+  await assert.rejects(attachDevice(uuid, { device: taken }), { code: 'failed', message: /Failed to bind/u })
+  assert.equal((await passts(directory)).length, 1)
   const passt = { interfaces: [{ type: 'user' as const, backend: 'passt' as const, mac }] }
   await attachDevice(uuid, { device: passt })
   assert.equal((await passts(directory)).length, 2)

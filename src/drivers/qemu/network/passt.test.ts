@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Interface, parse } from '../../../model/index.ts'
-import { passtArguments } from './passt.ts'
+import { Interface, parse, VisorError } from '../../../model/index.ts'
+import { explained, passtArguments } from './passt.ts'
 
 const argumentsOf = (more: object) =>
   passtArguments(parse(Interface, { type: 'user', backend: 'passt', ...more } as never), '/s').slice(4)
@@ -49,4 +49,23 @@ test('ports, ranges of them, all but some, and all', () => {
     { start: 1, end: 10, to: 65_530 },
   ])
     assert.throws(() => forward({ ranges: [range] }), { code: 'unsupported-config' })
+})
+
+test('why it did not start is told without noise, with what to do', () => {
+  const told = (said: string) => {
+    const error = explained(new VisorError('failed', `It did not start: ${said}`)) as VisorError
+    return [error.message, error.remedy?.slice(0, 27)]
+  }
+  const noise = 'Failed to send 46 bytes to syslog\n'
+  assert.deepEqual(
+    told(`${noise}No external routable interface for IPv6\nFailed to bind any port, exiting`),
+    ['It did not start: Failed to bind any port, exiting.', 'Another program has the por'],
+  )
+  assert.deepEqual(
+    told(`${noise}No external routable interface for IPv4\n${noise}External interface not usable`),
+    [
+      'It did not start: No external routable interface for IPv4; External interface not usable.',
+      'The guest gets the addresse',
+    ],
+  )
 })

@@ -89,7 +89,7 @@ export async function startPasst(
     limits: { openFiles: 2 ** 20 },
     details: { uuid, alias },
   }).catch((error: unknown) => {
-    throw explained(error, what)
+    throw explained(error)
   })
   watch(context, guest, what)
   return guest
@@ -115,24 +115,25 @@ export function adoptPassts(
 
 const remedies: readonly (readonly [RegExp, string])[] = [
   [
-    /No external|External interface|routable interface for IPv[46]\s*$/u,
-    "The guest gets the addresses of a link of the host that has a default route: give the host one, or name the link ('dev').",
-  ],
-  [
     /Failed to bind|open enough sockets/u,
     'Another program has the port, the host has no such address, or the port is below 1024, which the unprivileged user of a guest may not take (sysctl net.ipv4.ip_unprivileged_port_start).',
   ],
+  [
+    /No external|External interface/u,
+    "The guest gets the addresses of a link of the host that has a default route, and there is none: see 'ip route'.",
+  ],
 ]
 
-function explained(error: unknown, what: string): unknown {
+/** What it said without what is no reason, and what to do. */
+export function explained(error: unknown): unknown {
   if (!(error instanceof VisorError)) return error
   const message = error.message
-    .split('\n')
     // Where no system log listens, it says so for each line.
-    .filter((line) => !/^Failed to send \d+ bytes to syslog/u.test(line))
-    .join(' ')
+    .replaceAll(/Failed to send \d+ bytes to syslog\s*/gu, '')
+    .replace(/No external routable interface for IPv[46]\s+(?=Failed)/u, '')
+    .replaceAll(/\s*\n\s*/gu, '; ')
   const remedy = remedies.find(([pattern]) => pattern.test(message))?.[1]
-  return new VisorError(error.code, message.includes(what) ? message : `The ${what}: ${message}`, {
+  return new VisorError(error.code, `${message.replace(/\.?$/u, '')}.`, {
     cause: error,
     ...(remedy === undefined ? {} : { remedy }),
   })

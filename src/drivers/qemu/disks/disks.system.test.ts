@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -12,6 +12,8 @@ import type { CompleteConnection } from '../../../driver/index.ts'
 import { runChecked } from '../../../host/index.ts'
 import type { DomainDefinitionInput } from '../../../model/index.ts'
 import { findProgram } from '../emulator/emulator.ts'
+import { driverPaths } from '../paths.ts'
+import { qmpClient } from '../qmp/index.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
 
@@ -87,6 +89,7 @@ describe('disks of QEMU guests', { skip }, () => {
     ['megasas', { bus: 'scsi' }, {}, { controllers: [{ type: 'scsi', index: 0, model: 'lsisas1078' }] }],
     ['pvscsi', { bus: 'scsi' }, {}, { controllers: [{ type: 'scsi', index: 0, model: 'vmpvscsi' }] }],
     ['usb', { bus: 'usb', removable: true }],
+    ['floppy', { bus: 'fdc', device: 'floppy', target: 'fda' }, onPc],
     ['nvme', { bus: 'nvme' }],
     ['nvme controller', { bus: 'nvme' }, {}, { controllers: [{ type: 'nvme', index: 0, serial: 'N1' }] }],
   ]
@@ -247,15 +250,54 @@ describe('disks of QEMU guests', { skip }, () => {
         readonly: true,
         throttle: { totalBytesSec: 1_000_000, readIopsSec: 100, totalBytesSecMax: 2_000_000, groupName: 'g' },
       },
+      { ...(await empty('shared')), target: 'vdb', throttle: { writeIopsSec: 50, groupName: 'both' } },
+      { ...(await empty('sharer')), target: 'vdc', throttle: { writeIopsSec: 50, groupName: 'both' } },
+      { ...(await empty('free')), target: 'vdd' },
       { file: join(directory, 'none.iso'), target: 'sda', device: 'cdrom', startupPolicy: 'optional' },
       { target: 'fda', device: 'floppy' },
     ]
     const { uuid } = await domains.define(testDefinition('limits', disk, { disks }))
     await domains.start(uuid)
     await hears(uuid, 'ready')
+    const limits = await limitsOf(uuid)
+    const none = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 }
+    assert.deepEqual(limits, [
+      { ...none, bps: 1_000_000, bps_max: 2_000_000, iops_rd: 100, group: 'g' },
+      { ...none, iops_wr: 50, group: 'both' },
+      { ...none, iops_wr: 50, group: 'both' },
+      none,
+    ])
     await domains.destroy(uuid)
     await domains.undefine(uuid)
   })
+
+  async function empty(name: string) {
+    const file = join(directory, `${name}.raw`)
+    await writeFile(file, Buffer.alloc(2 ** 20))
+    return { file }
+  }
+
+  /** The limits of the disks on virtio, as QEMU has them; the monitor has one client at a time. */
+  async function limitsOf(uuid: string): Promise<object[]> {
+    await connection.close()
+    const socket = connect(driverPaths(join(directory, 'state'), join(directory, 'run')).of(uuid).monitor)
+    const monitor = qmpClient(socket, { name: 'limits' })
+    try {
+      await monitor.greeting
+      const blocks = await monitor.execute('query-block')
+      const disks = (blocks as { qdev?: string; inserted?: Record<string, unknown> }[]).filter(
+        ({ qdev, inserted }) => inserted && qdev?.includes('virtio'),
+      )
+      const wanted = ['bps', 'bps_rd', 'bps_wr', 'iops', 'iops_rd', 'iops_wr', 'bps_max', 'group']
+      return disks.map(({ inserted = {} }) =>
+        Object.fromEntries(wanted.flatMap((name) => (name in inserted ? [[name, inserted[name]]] : []))),
+      )
+    } finally {
+      monitor.close()
+      connection = await openTestDriver(directory)
+      domains = connection.domains
+    }
+  }
 
   test('a share of a folder starts, for reading and for writing', async () => {
     const filesystems = [

@@ -33,6 +33,13 @@ const packages = [
   { name: 'ipxe-qemu', file: '/usr/lib/ipxe/qemu/pxe-e1000e.rom', for: ['test'], peer: true },
   { name: 'passt', program: 'passt', for: ['test'], peer: true },
   { name: 'iproute2', program: 'ip', for: ['start', 'test'], peer: true },
+  {
+    name: 'qemu-block-extra',
+    file: '/usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so',
+    for: ['test'],
+    peer: true,
+  },
+  { name: 'tgt', program: 'tgtd', for: ['test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },
   { name: 'libvirt-daemon-driver-qemu', program: 'virt-qemu-run', for: ['test'], peer: true },
   { name: 'chromium', program: 'chromium', for: ['test'], peer: true },

@@ -13,6 +13,7 @@ import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
 import type { HostNetworks } from './parts/networks.ts'
+import type { Publications } from './parts/publications.ts'
 import { findMethod, supports, unsupported } from './supports.ts'
 
 /** One of the drivers that {@link combine} makes one of. */
@@ -58,6 +59,20 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     }
     owners.delete(uuid)
     throw notFound('domain', uuid)
+  }
+
+  /** Those who publish say whose ports they are by a name that people know. */
+  function named(publications: Publications): Publications {
+    const { create } = publications
+    if (!create) return publications
+    return {
+      ...publications,
+      async create(given) {
+        const { connection } = await findOwner(given.domain)
+        const { name } = await connection.domains.get(given.domain)
+        return create({ ...given, name })
+      },
+    }
   }
 
   /** What each member answers; one that fails is logged and left out, unless all fail. */
@@ -138,7 +153,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     },
     ...(parts as unknown as Pick<Connection, 'domains'>),
     ...(images && { images }),
-    ...(networks && { networks: networks.networks }),
+    ...(networks && { networks: networks.networks, publications: named(networks.publications) }),
     ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
     events: ({ signal } = {}) =>
       merge<Event>(

@@ -32,6 +32,7 @@ import type {
   SettleMigrationOptions,
 } from './parts/migrations.ts'
 import type { Networks } from './parts/networks.ts'
+import type { Publications } from './parts/publications.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
 
@@ -59,6 +60,8 @@ export interface Connection {
   readonly migrations?: Migrations
   /** Virtual networks of the host. */
   readonly networks?: Networks
+  /** Ports of the host that lead to guests. */
+  readonly publications?: Publications
   readonly images?: Images
   readonly volumes?: Volumes
   /** Operations under way and recently ended; {@link guard} provides it. */

@@ -26,6 +26,7 @@ import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
+import { publicationOperations } from './parts/publications.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
 
@@ -39,6 +40,7 @@ type Part =
   | 'templates'
   | 'migrations'
   | 'networks'
+  | 'publications'
   | 'images'
   | 'volumes'
   | 'jobs'
@@ -335,6 +337,7 @@ export const operations: Table = {
   templates: templateOperations,
   migrations: migrationOperations,
   networks: networkOperations,
+  publications: publicationOperations,
   images: {
     list: { access: 'read', doc: 'All images, by name.', result: s.array('images', Image) },
     get: { access: 'read', doc: 'An image.', key: 'image', result: Image },

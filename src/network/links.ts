@@ -164,6 +164,15 @@ export async function allowForwarding(definition: CompleteNetwork): Promise<void
   }
 }
 
+/**
+ * Lets ports of this host's loopback lead to guests: the kernel else takes packets between the two for forged. The
+ * rules see to it that guests cannot send there.
+ */
+export async function allowLoopback({ bridge }: CompleteNetwork): Promise<void> {
+  const file = `/proc/sys/net/ipv4/conf/${bridge}/route_localnet`
+  if (existsSync(file)) await writeFile(file, '1')
+}
+
 /** A host that forwards no longer hears routers unless told to: those it hears now must not be lost. */
 async function keepRouters(): Promise<void> {
   const routes = await ipList('-6', 'route', 'show', 'default')
@@ -176,6 +185,16 @@ async function keepRouters(): Promise<void> {
 /** Whether guests on a port reach only the host and what is behind it. */
 export async function isolatePort(link: string): Promise<void> {
   await ipBatch([`link set dev ${link} type bridge_slave isolated on`])
+}
+
+/**
+ * Lets a guest reach itself by a port of the host that leads to it, where the kernel has bridges ask the rules of
+ * IPv4 (br_netfilter): such a packet goes back where it came from, which bridges refuse by themselves.
+ */
+export async function reflectPort(link: string): Promise<void> {
+  const asked = await readFile('/proc/sys/net/bridge/bridge-nf-call-iptables', 'latin1').catch(() => '0')
+  if (asked.trim() !== '0' && existsSync(`/sys/class/net/${link}/brport`))
+    await ipBatch([`link set dev ${link} type bridge_slave hairpin on`])
 }
 
 /** Names of all links. */

@@ -20,8 +20,9 @@ import {
 import { VisorError } from '../model/index.ts'
 import { nft } from './commands.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
-import { allowForwarding, checkHostLinks, linksOf, makeLinks, removeLinks } from './links.ts'
+import { allowForwarding, allowLoopback, checkHostLinks, linksOf, makeLinks, removeLinks } from './links.ts'
 import type { Ports } from './ports.ts'
+import type { PublishedPort } from './publications.ts'
 import { formatRules, removeRules } from './rules.ts'
 import {
   endService,
@@ -50,6 +51,8 @@ export interface LiveNetworks {
   /** Fails as its parts do; nothing of it is left then. */
   start(definition: CompleteNetwork): Promise<void>
   stop(uuid: string): Promise<void>
+  /** Sets all rules anew. */
+  applyRules(): Promise<void>
   /** Who is on it has changed. */
   tellService(uuid: string): Promise<void>
   /** Finds those that a daemon before started. */
@@ -57,7 +60,11 @@ export interface LiveNetworks {
   close(): Promise<void>
 }
 
-export function liveNetworks(context: ServiceContext, ports: Ports): LiveNetworks {
+export function liveNetworks(
+  context: ServiceContext,
+  ports: Ports,
+  published: () => readonly PublishedPort[],
+): LiveNetworks {
   const { places, log } = context
   const networks = new Map<string, Running>()
   let closed = false
@@ -67,9 +74,10 @@ export function liveNetworks(context: ServiceContext, ports: Ports): LiveNetwork
   async function applyRules(): Promise<void> {
     const ruled = [...networks.values()].map(({ definition }) => ({
       definition,
-      ports: portsOf(definition.uuid).map(({ link, mac, addresses }) => ({ link, mac, addresses })),
+      // Who trusts its guests lets them send as whom they like.
+      ports: definition.trustGuestRxFilters ? [] : portsOf(definition.uuid),
     }))
-    await nft(ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled))
+    await nft(ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled, published()))
   }
 
   async function serve(running: Running): Promise<void> {
@@ -124,7 +132,10 @@ export function liveNetworks(context: ServiceContext, ports: Ports): LiveNetwork
       await applyRules()
     })
     await applyRules()
-    if (hasOwnBridge(definition)) await serve(running)
+    if (hasOwnBridge(definition)) {
+      await allowLoopback(definition)
+      await serve(running)
+    }
     undo.push(() => running.service && endService(running.service))
     await record('running')
   }
@@ -140,6 +151,7 @@ export function liveNetworks(context: ServiceContext, ports: Ports): LiveNetwork
   return {
     get: (uuid) => networks.get(uuid),
     all: () => [...networks.values()].map(({ definition }) => definition),
+    applyRules,
     async start(definition) {
       checkHostLinks(definition)
       await mkdir(places.leases, { recursive: true, mode: 0o755 })

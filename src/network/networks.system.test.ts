@@ -120,6 +120,24 @@ async function runOnTestHost(): Promise<void> {
     ])
     assert.deepEqual((await host.guests.addressesOf('web'))[0]?.sources, ['lease', 'reservation'])
 
+    // Ports of the host lead to it: from beyond, from the host's addresses and its loopback, from its neighbour.
+    const { publications } = host
+    await publications.create?.({ domain: 'web', name: 'web', start: 8080, to: 7 })
+    await publications.create?.({ domain: 'web', name: 'web', proto: 'udp', start: 8080, to: 7 })
+    const address = '203.0.113.1'
+    await publications.create?.({ domain: 'web', name: 'web', address, start: 9000, end: 9002, to: 5 })
+    const asks = (from: string, to: string, port: number, packet = 'tcp') =>
+      inside(from, process.execPath, echo, 'ask', packet, to, String(port)).trim()
+    assert.match(asks('world', address, 8080), /hello .*203\.0\.113\.2/u)
+    assert.match(asks('world', address, 8080, 'udp'), /hello/u)
+    assert.match(asks('world', address, 9002), /hello/u)
+    for (const from of ['host', 'db', 'web']) assert.match(asks(from, address, 8080), /hello/u, from)
+    assert.match(asks('host', '127.0.0.1', 8080), /hello/u)
+    assert.throws(() => asks('host', '127.0.0.1', 9002), 'only on the address that was named')
+    const refused = (start: number) => publications.create?.({ domain: 'db', start }) ?? Promise.resolve()
+    await assert.rejects(refused(8080), { code: 'busy', message: /leads to 'web' already/u })
+    await assert.rejects(refused(7), { code: 'busy', message: /in use by '.*' \(process \d+\)/u })
+
     // A guest that says it is another is not heard.
     inside('web', 'ip', 'address', 'add', '192.168.122.77/24', 'dev', 'eth0')
     assert.throws(() => inside('web', 'ping', '-c', '1', '-W', '1', '-I', '192.168.122.77', db))
@@ -139,6 +157,7 @@ async function runOnTestHost(): Promise<void> {
       (await host.networks.ports?.('default'))?.map(({ name }) => name),
       ['web'],
     )
+    assert.match(asks('world', '203.0.113.1', 8080), /hello/u)
     await join1('db', 'default', 2)
     assert.equal(askForAddress('db', folder), db)
 
@@ -158,6 +177,8 @@ async function runOnTestHost(): Promise<void> {
       code: 'invalid-state',
       message: /db, web|web, db/u,
     })
+    for (const { id } of await host.publications.list()) await host.publications.remove?.(id)
+    assert.throws(() => asks('world', '203.0.113.1', 8080))
     await host.guests.leave('web')
     await host.guests.leave('db')
     removeGuest('web')

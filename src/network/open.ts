@@ -1,42 +1,26 @@
 /** The networks of this host: what is defined, what is there, and who is on it. */
 import { rm } from 'node:fs/promises'
-import {
-  eventHub,
-  type HostNetworks,
-  type Log,
-  type NetworkAccess,
-  type Networks,
-  type PortRequest,
-  type Store,
-} from '../driver/index.ts'
+import { eventHub, type HostNetworks, type Log, type Networks, type Store } from '../driver/index.ts'
 import {
   formatSubnet,
-  type GuestInterfaceAddress,
   type Network,
   type NetworkDefinition,
   networkMode,
   notFound,
-  parseIp,
   subnetOfAddress,
   VisorError,
 } from '../model/index.ts'
-import { nft } from './commands.ts'
-import {
-  type CompleteNetwork,
-  completeNetwork,
-  defaultNetwork,
-  hasOwnBridge,
-  offerSubnet,
-} from './complete.ts'
+import { type CompleteNetwork, completeNetwork, defaultNetwork, offerSubnet } from './complete.ts'
 import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
 import { openKeptAddresses } from './kept-addresses.ts'
 import { readLeases } from './leases.ts'
-import { isolatePort, linkNames } from './links.ts'
+import { linkNames } from './links.ts'
 import { liveNetworks, notActive } from './live.ts'
+import { membership } from './membership.ts'
 import { networkPlaces } from './places.ts'
-import { openPorts, type Port } from './ports.ts'
-import { formatPortRules } from './rules.ts'
+import { openPorts } from './ports.ts'
+import { openPublications } from './publications.ts'
 import { takenSubnets } from './subnets.ts'
 
 export interface NetworksOptions {
@@ -58,8 +42,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
   const defined = await openDefinedNetworks(store)
   const kept = await openKeptAddresses(store)
   const ports = await openPorts(places.ports)
-  const live = liveNetworks({ places, owner: stateDirectory, log }, ports)
-  await live.adopt()
+  const live = liveNetworks({ places, owner: stateDirectory, log }, ports, () => published.inForce())
 
   let queue: Promise<unknown> = Promise.resolve()
   /** Changes of what there is happen one after another: they share links, rules and addresses. */
@@ -68,6 +51,19 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     queue = done.catch(() => {})
     return done
   }
+
+  const published = await openPublications({
+    ...{ store, alone },
+    ports: ports.all,
+    refuses: ({ uuid, network }) => {
+      const mode = networkMode(live.get(uuid)?.definition ?? {})
+      return ['nat', 'route', 'open'].includes(mode)
+        ? undefined
+        : `Network '${network}' of mode '${mode}' has no way in from this host.`
+    },
+    apply: live.applyRules,
+  })
+  await live.adopt()
 
   let defaultMade: Promise<void> | undefined
   /** The network `default` is there without being made, until somebody removes it. */
@@ -228,96 +224,10 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     },
   }
 
-  /** What an interface gets from its network and port group. */
-  async function admit(request: PortRequest): Promise<NetworkAccess> {
-    const found = await find(request.network)
-    const { uuid, name } = found.definition
-    if (!live.get(uuid)) {
-      if (!found.autostart && name !== 'default') throw notActive(name)
-      await alone(async () => live.get(uuid) ?? start(found))
-    }
-    const definition = live.get(uuid)?.definition ?? found.definition
-    const group = groupOf(definition, request)
-    return {
-      network: name,
-      ...accessOf(definition),
-      ...(definition.mtu === undefined ? {} : { mtu: definition.mtu }),
-      join: (link) => alone(() => join(definition, request, link, group)),
-    }
-  }
-
-  async function join(
-    definition: CompleteNetwork,
-    { domain, name, driver, mac }: PortRequest,
-    link: string,
-    group: ReturnType<typeof groupOf>,
-  ): Promise<void> {
-    const addresses = await kept.of(definition, { name, mac })
-    const isolated = group?.isolated ?? definition.isolated ?? false
-    const port: Port = {
-      ...{
-        uuid: definition.uuid,
-        network: definition.name,
-        domain,
-        name,
-        driver,
-        link,
-        mac,
-        addresses,
-        isolated,
-      },
-      ...(group ? { portGroup: group.name } : {}),
-    }
-    await ports.put(port)
-    try {
-      if (hasOwnBridge(definition)) {
-        if (isolated) await isolatePort(link)
-        if (definition.trustGuestRxFilters !== true) await nft(formatPortRules(places.table, 'add', port))
-      }
-      await live.tellService(definition.uuid)
-    } catch (error) {
-      await ports.remove(link)
-      throw error
-    }
-    hub.emit({ kind: 'network', type: 'changed', uuid: definition.uuid, name: definition.name })
-  }
-
-  async function leave(port: Port): Promise<void> {
-    await ports.remove(port.link)
-    if (!live.get(port.uuid)) return
-    await nft(formatPortRules(places.table, 'delete', port)).catch((error: unknown) =>
-      log.warn(
-        { network: port.network, link: port.link, error: String(error) },
-        'Rules of a guest could not be removed.',
-      ),
-    )
-    await live.tellService(port.uuid)
-    hub.emit({ kind: 'network', type: 'changed', uuid: port.uuid, name: port.network })
-  }
-
   return {
     networks,
-    guests: {
-      admit,
-      leave: (domain, mac) =>
-        alone(async () => {
-          for (const port of ports.all())
-            if (port.domain === domain && (mac === undefined || port.mac === mac)) await leave(port)
-        }).catch((error: unknown) =>
-          log.warn({ domain, error: String(error) }, 'A guest could not leave its networks.'),
-        ),
-      async addressesOf(domain) {
-        const own = ports.all().filter((port) => port.domain === domain)
-        const found = await Promise.all(
-          own.map(async (port) => {
-            const definition = live.get(port.uuid)?.definition
-            const leases = definition ? await readLeases(places.of(port.uuid).leases, definition, [port]) : []
-            return mergeAddresses(port, leases)
-          }),
-        )
-        return found.flat()
-      },
-    },
+    publications: published.operations,
+    guests: membership({ places, live, kept, ports, published, hub, log, alone, find, start }),
     events: (eventOptions) => hub.listen(eventOptions),
     async autostart() {
       for (const network of defined.all())
@@ -354,61 +264,4 @@ function refuseTaken(
         remedy: 'Choose another name for the bridge, or none: one is found then.',
       },
     )
-}
-
-/** The port group that an interface names, or the one of who names none. */
-function groupOf({ name, portGroups }: CompleteNetwork, { portGroup }: PortRequest) {
-  const found = portGroups.find((group) =>
-    portGroup === undefined ? group.default : group.name === portGroup,
-  )
-  if (portGroup !== undefined && !found)
-    throw new VisorError('unsupported-config', `Network '${name}' has no port group '${portGroup}'.`, {
-      object: { kind: 'network', name },
-      remedy: `It has: ${portGroups.map((group) => group.name).join(', ') || 'none'}.`,
-    })
-  return found
-}
-
-function accessOf(definition: CompleteNetwork): Pick<NetworkAccess, 'bridge' | 'direct'> {
-  const { bridge, forward } = definition
-  if (bridge !== undefined) return { bridge }
-  const mode = networkMode(definition)
-  const dev = forward?.links[0]?.dev ?? forward?.dev
-  if (
-    dev !== undefined &&
-    (mode === 'bridge' || mode === 'private' || mode === 'vepa' || mode === 'passthrough')
-  )
-    return { direct: { dev, mode } }
-  throw new VisorError(
-    'unsupported-config',
-    `Guests cannot be put on network '${definition.name}' of mode '${mode}'.`,
-    {
-      object: { kind: 'network', name: definition.name },
-    },
-  )
-}
-
-function mergeAddresses(
-  port: Port,
-  leases: readonly { readonly address: string; readonly prefix: number; readonly mac?: string | undefined }[],
-): GuestInterfaceAddress[] {
-  const texts = new Set([
-    ...leases.filter(({ mac }) => mac === port.mac).map(({ address }) => address),
-    ...port.addresses,
-  ])
-  return [...texts].map((address) => {
-    const lease = leases.find((one) => one.address === address)
-    return {
-      interface: port.link,
-      mac: port.mac,
-      address,
-      family: parseIp(address)?.family ?? 'ipv4',
-      ...(lease ? { prefix: lease.prefix } : {}),
-      network: port.network,
-      sources: [
-        ...(lease ? (['lease'] as const) : []),
-        ...(port.addresses.includes(address) ? (['reservation'] as const) : []),
-      ],
-    }
-  })
 }

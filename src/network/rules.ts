@@ -6,6 +6,7 @@
  */
 import { formatSubnet, type IpSubnet, networkMode, subnetOfAddress } from '../model/index.ts'
 import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
+import type { PublishedPort } from './publications.ts'
 
 /** An interface of a guest, as rules know it. */
 export interface GuardedPort {
@@ -21,7 +22,11 @@ export interface RuledNetwork {
 }
 
 /** Replaces both tables. */
-export function formatRules(table: string, networks: readonly RuledNetwork[]): string {
+export function formatRules(
+  table: string,
+  networks: readonly RuledNetwork[],
+  published: readonly PublishedPort[] = [],
+): string {
   const bridged = networks.filter(({ definition }) => definition.bridge !== undefined)
   // A bridge that was there before is the host's: what it forwards is not ours to say.
   const ruled = bridged.filter(({ definition }) => hasOwnBridge(definition) && hasRules(definition))
@@ -33,13 +38,15 @@ ${[
     ...dispatch('oifname', 'to', ruled),
     ...dispatch('iifname', 'from', ruled),
   ]),
+  // The host's own loopback is nobody's business: see `allowLoopback`.
+  chain('loopback', 'type filter hook prerouting priority raw; policy accept;', guardLoopback(ruled)),
   chain('input', 'type filter hook input priority filter; policy accept;', closed(ruled, 'iifname')),
   chain('output', 'type filter hook output priority filter; policy accept;', closed(ruled, 'oifname')),
-  chain(
-    'postrouting',
-    'type nat hook postrouting priority srcnat; policy accept;',
-    ruled.flatMap(({ definition }) => masquerade(definition)),
-  ),
+  chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', [
+    ...ruled.flatMap(({ definition }) => masquerade(definition)),
+    ...(published.length > 0 ? hairpin(ruled) : []),
+  ]),
+  ...publishing(published),
 ].join('\n')}
 }
 ${guardTable(table, bridged)}`
@@ -96,6 +103,11 @@ function closed(networks: readonly RuledNetwork[], key: string): string[] {
     .filter(({ definition }) => isClosed(definition))
     .map(({ definition }) => quoted(definition.bridge))
   return names.length === 0 ? [] : [`${key} { ${names.join(', ')} } drop`]
+}
+
+function guardLoopback(networks: readonly RuledNetwork[]): string[] {
+  const names = networks.map(({ definition }) => quoted(definition.bridge))
+  return names.length === 0 ? [] : [`iifname { ${names.join(', ')} } ip daddr 127.0.0.0/8 drop`]
 }
 
 const refuse = 'reject with icmpx admin-prohibited'
@@ -168,6 +180,49 @@ function masquerade(definition: CompleteNetwork): string[] {
         `${from} ${target}`,
       ]
     })
+}
+
+/** Guests that a port leads to must answer by way of this host, wherever they think the question is from. */
+const hairpin = (networks: readonly RuledNetwork[]): string[] =>
+  networks.flatMap(({ definition }) => [
+    // By their addresses: of what is bridged the kernel does not say here where it came in.
+    ...subnets(definition).map(
+      (subnet) =>
+        `${word(subnet)} saddr ${formatSubnet(subnet)} oifname ${quoted(definition.bridge)} ct status dnat masquerade`,
+    ),
+    `ip saddr 127.0.0.0/8 oifname ${quoted(definition.bridge)} masquerade`,
+  ])
+
+/** Ports of this host that lead to guests: for packets from elsewhere, from guests and from the host itself. */
+function publishing(published: readonly PublishedPort[]): string[] {
+  if (published.length === 0) return []
+  const sets = new Map<string, string[]>()
+  for (const { proto, address, port, target, to } of published) {
+    const family = target.includes(':') ? 'ip6' : 'ip'
+    const name = `${address === undefined ? 'any' : 'one'}_${family}_${proto}`
+    const key = address === undefined ? `${port}` : `${address} . ${port}`
+    sets.set(name, [...(sets.get(name) ?? []), `${key} : ${target} . ${to}`])
+  }
+  const maps = [...sets].map(([name, elements]) => {
+    const [kind, family] = name.split('_')
+    const type = family === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
+    return [
+      `  map ${name} {`,
+      `    type ${kind === 'one' ? `${type} . ` : ''}inet_service : ${type} . inet_service`,
+      `    elements = { ${elements.join(', ')} }`,
+      '  }',
+    ].join('\n')
+  })
+  const rules = [...sets.keys()].map((name) => {
+    const [kind, family, proto] = name.split('_')
+    const key = kind === 'one' ? `${family} daddr . ${proto} dport` : `${proto} dport`
+    return `fib daddr type local dnat ${family} to ${key} map @${name}`
+  })
+  return [
+    ...maps,
+    chain('prerouting', 'type nat hook prerouting priority dstnat; policy accept;', rules),
+    chain('local', 'type nat hook output priority -100; policy accept;', rules),
+  ]
 }
 
 /** What guests may send: only as who they are. */

@@ -11,6 +11,7 @@ import {
 } from '../../model/index.ts'
 import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
+import type { Publications } from './publications.ts'
 
 /** Networks, each by its name or uuid. */
 export interface Networks {
@@ -144,6 +145,7 @@ export interface GuestNetworks {
 /** The networks of a host. */
 export interface HostNetworks {
   readonly networks: Networks
+  readonly publications: Publications
   readonly guests: GuestNetworks
   events(options?: EventOptions): AsyncIterable<Event>
   /** Starts those that start with the daemon; one that fails is logged. */

@@ -8,4 +8,5 @@ export {
 export { formatNetworkDefinition, parseNetworkDefinition } from './documents.ts'
 export * from './ip.ts'
 export * from './network.ts'
+export * from './publication.ts'
 export { prefixOf, subnetOfAddress } from './subnet.ts'

@@ -23,6 +23,7 @@ export const tags = [
   { name: 'templates', description: 'Booted machines that running copies are made of.' },
   { name: 'migrations', description: 'Domains on their way to this host.' },
   { name: 'networks', description: 'Virtual networks of this host.' },
+  { name: 'publications', description: 'Ports of this host that lead to guests.' },
   { name: 'images', description: 'What machines are made from.' },
   { name: 'volumes', description: 'Disks that visor keeps for machines.' },
   { name: 'jobs', description: 'Operations under way and recently ended.' },

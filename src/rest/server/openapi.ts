@@ -132,7 +132,7 @@ export function keyParameter(name: string): Parameter {
   const what =
     name === 'domain' || name === 'network'
       ? `uuid or name of the ${name}`
-      : name === 'job' || name === 'migration'
+      : name === 'job' || name === 'migration' || name === 'publication'
         ? `id of the ${name}`
         : `name of the ${name}`
   return { name, in: 'path', description: what, required: true, schema: { type: 'string' } }

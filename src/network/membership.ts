@@ -1,0 +1,183 @@
+/** Guests on networks: who is let on, what is kept for whom, what each may send. */
+import type { EventHub, GuestNetworks, Log, NetworkAccess, PortRequest } from '../driver/index.ts'
+import { type GuestInterfaceAddress, networkMode, parseIp, VisorError } from '../model/index.ts'
+import { nft } from './commands.ts'
+import type { CompleteNetwork } from './complete.ts'
+import type { DefinedNetwork } from './defined.ts'
+import type { KeptAddresses } from './kept-addresses.ts'
+import { readLeases } from './leases.ts'
+import { isolatePort, reflectPort } from './links.ts'
+import { type LiveNetworks, notActive } from './live.ts'
+import type { NetworkPlaces } from './places.ts'
+import type { Port, Ports } from './ports.ts'
+import type { KeptPublications } from './publications.ts'
+import { formatPortRules } from './rules.ts'
+
+export interface MembershipContext {
+  readonly places: NetworkPlaces
+  readonly live: LiveNetworks
+  readonly kept: KeptAddresses
+  readonly ports: Ports
+  readonly published: KeptPublications
+  readonly hub: EventHub
+  readonly log: Log
+  readonly alone: <T>(work: () => Promise<T>) => Promise<T>
+  /** Fails with `not-found`. */
+  readonly find: (network: string) => Promise<DefinedNetwork>
+  readonly start: (network: DefinedNetwork) => Promise<void>
+}
+
+export function membership(context: MembershipContext): GuestNetworks {
+  const { places, live, kept, ports, published, hub, log, alone, find, start } = context
+
+  /** What an interface gets from its network and port group. */
+  async function admit(request: PortRequest): Promise<NetworkAccess> {
+    const found = await find(request.network)
+    const { uuid, name } = found.definition
+    if (!live.get(uuid)) {
+      if (!found.autostart && name !== 'default') throw notActive(name)
+      await alone(async () => live.get(uuid) ?? start(found))
+    }
+    const definition = live.get(uuid)?.definition ?? found.definition
+    const group = groupOf(definition, request)
+    return {
+      network: name,
+      ...accessOf(definition),
+      ...(definition.mtu === undefined ? {} : { mtu: definition.mtu }),
+      join: (link) => alone(() => join(definition, request, link, group)),
+    }
+  }
+
+  async function join(
+    definition: CompleteNetwork,
+    { domain, name, driver, mac }: PortRequest,
+    link: string,
+    group: ReturnType<typeof groupOf>,
+  ): Promise<void> {
+    const addresses = await kept.of(definition, { name, mac })
+    const isolated = group?.isolated ?? definition.isolated ?? false
+    const port: Port = {
+      ...{
+        uuid: definition.uuid,
+        network: definition.name,
+        domain,
+        name,
+        driver,
+        link,
+        mac,
+        addresses,
+        isolated,
+      },
+      ...(group ? { portGroup: group.name } : {}),
+    }
+    await ports.put(port)
+    try {
+      if (definition.bridge !== undefined) {
+        if (isolated) await isolatePort(link)
+        if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
+        else if (definition.trustGuestRxFilters !== true)
+          await nft(formatPortRules(places.table, 'add', port))
+      }
+      await live.tellService(definition.uuid)
+    } catch (error) {
+      await ports.remove(link)
+      throw error
+    }
+    hub.emit({ kind: 'network', type: 'changed', uuid: definition.uuid, name: definition.name })
+  }
+
+  async function leave(port: Port): Promise<void> {
+    await ports.remove(port.link)
+    if (!live.get(port.uuid)) return
+    const change = published.has(port.domain)
+      ? live.applyRules()
+      : nft(formatPortRules(places.table, 'delete', port))
+    await change.catch((error: unknown) =>
+      log.warn(
+        { network: port.network, link: port.link, error: String(error) },
+        'Rules of a guest could not be removed.',
+      ),
+    )
+    await live.tellService(port.uuid)
+    hub.emit({ kind: 'network', type: 'changed', uuid: port.uuid, name: port.network })
+  }
+
+  return {
+    admit,
+    leave: (domain, mac) =>
+      alone(async () => {
+        for (const port of ports.all())
+          if (port.domain === domain && (mac === undefined || port.mac === mac)) await leave(port)
+      }).catch((error: unknown) =>
+        log.warn({ domain, error: String(error) }, 'A guest could not leave its networks.'),
+      ),
+    async addressesOf(domain) {
+      const own = ports.all().filter((port) => port.domain === domain)
+      const found = await Promise.all(
+        own.map(async (port) => {
+          const definition = live.get(port.uuid)?.definition
+          const leases = definition ? await readLeases(places.of(port.uuid).leases, definition, [port]) : []
+          return mergeAddresses(port, leases)
+        }),
+      )
+      return found.flat()
+    },
+  }
+}
+
+/** The port group that an interface names, or the one of who names none. */
+function groupOf({ name, portGroups }: CompleteNetwork, { portGroup }: PortRequest) {
+  const found = portGroups.find((group) =>
+    portGroup === undefined ? group.default : group.name === portGroup,
+  )
+  if (portGroup !== undefined && !found)
+    throw new VisorError('unsupported-config', `Network '${name}' has no port group '${portGroup}'.`, {
+      object: { kind: 'network', name },
+      remedy: `It has: ${portGroups.map((group) => group.name).join(', ') || 'none'}.`,
+    })
+  return found
+}
+
+function accessOf(definition: CompleteNetwork): Pick<NetworkAccess, 'bridge' | 'direct'> {
+  const { bridge, forward } = definition
+  if (bridge !== undefined) return { bridge }
+  const mode = networkMode(definition)
+  const dev = forward?.links[0]?.dev ?? forward?.dev
+  if (
+    dev !== undefined &&
+    (mode === 'bridge' || mode === 'private' || mode === 'vepa' || mode === 'passthrough')
+  )
+    return { direct: { dev, mode } }
+  throw new VisorError(
+    'unsupported-config',
+    `Guests cannot be put on network '${definition.name}' of mode '${mode}'.`,
+    {
+      object: { kind: 'network', name: definition.name },
+    },
+  )
+}
+
+function mergeAddresses(
+  port: Port,
+  leases: readonly { readonly address: string; readonly prefix: number; readonly mac?: string | undefined }[],
+): GuestInterfaceAddress[] {
+  const texts = new Set([
+    ...leases.filter(({ mac }) => mac === port.mac).map(({ address }) => address),
+    ...port.addresses,
+  ])
+  return [...texts].map((address) => {
+    const lease = leases.find((one) => one.address === address)
+    return {
+      interface: port.link,
+      mac: port.mac,
+      address,
+      family: parseIp(address)?.family ?? 'ipv4',
+      ...(lease ? { prefix: lease.prefix } : {}),
+      network: port.network,
+      sources: [
+        ...(lease ? (['lease'] as const) : []),
+        ...(port.addresses.includes(address) ? (['reservation'] as const) : []),
+      ],
+    }
+  })
+}

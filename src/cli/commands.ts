@@ -64,6 +64,13 @@ export const commands: readonly CommandEntry[] = [
   ),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
+  entry(
+    'publish',
+    'Make ports of this host lead to a machine',
+    machines,
+    () => import('./commands/publish.ts'),
+  ),
+  entry('unpublish', 'Take such ports back', machines, () => import('./commands/unpublish.ts')),
   entry('network', 'Make networks that machines are on', machines, () => import('./commands/network.ts')),
   entry(
     'snapshot',

@@ -6,7 +6,8 @@ import type * as s from './schema.ts'
 import { show } from './show.ts'
 
 /**
- * Fails with `unsupported-config` when `value` sets something that is not in `honoured`: each path, its place
+ * Fails with `unsupported-config` when `value` sets something that is not in `honoured`, which `who` ('driver qemu')
+ * cannot do: each path, its place
  * in the XML and its line where it came from a text. What has its default, and what changes nothing about
  * the machine (`inert` in the description), needs no entry.
  *
@@ -18,16 +19,16 @@ export function checkHonoured<S extends s.Schema>(
   schema: S,
   value: s.Output<S>,
   honoured: Iterable<string>,
-  driver: string,
+  who: string,
 ): void {
   const list = makeList(honoured)
-  const faults = walk(schema, value).flatMap((setting) => judge(list, setting, driver))
+  const faults = walk(schema, value).flatMap((setting) => judge(list, setting, who))
   if (faults.length > 0)
     throw faultError(faults, {
       code: 'unsupported-config',
       schema,
       positions: positionsOf(value),
-      remedy: 'Remove it, or run the domain with a driver that can do it.',
+      remedy: `Remove it${who.startsWith('driver ') ? ', or run the domain with a driver that can do it' : ''}.`,
     })
 }
 
@@ -105,7 +106,7 @@ function makeList(honoured: Iterable<string>): List {
   return { exact, below, around }
 }
 
-function judge(list: List, { path, value, unknown, isDefault }: Setting, driver: string): Fault[] {
+function judge(list: List, { path, value, unknown, isDefault }: Setting, who: string): Fault[] {
   // A list is honoured by the entry of its items as by its own.
   const general = generalPath(path)
   const entry = [general, general.replace(/\[\]$/u, '')].find((one) => list.exact.has(one))
@@ -113,13 +114,13 @@ function judge(list: List, { path, value, unknown, isDefault }: Setting, driver:
     const values = list.exact.get(entry)
     if (!values || values.includes(String(value))) return []
     const words = values.map((word) => `'${word}'`).join(' or ')
-    return [{ path, message: `can only be ${words} with driver ${driver}, not ${show(value)}` }]
+    return [{ path, message: `can only be ${words} with ${who}, not ${show(value)}` }]
   }
   if (isDefault) return []
-  if (unknown !== undefined) return [{ path, below: unknown, message: `is not known to driver ${driver}` }]
+  if (unknown !== undefined) return [{ path, below: unknown, message: `is not known to ${who}` }]
   if (list.below.some((outer) => isBelow(general, outer))) return []
-  if (!isPlainObject(value)) return [{ path, message: `cannot be set with driver ${driver}` }]
-  return list.around.has(general) ? [] : [{ path, message: `cannot be had with driver ${driver}` }]
+  if (!isPlainObject(value)) return [{ path, message: `cannot be set with ${who}` }]
+  return list.around.has(general) ? [] : [{ path, message: `cannot be had with ${who}` }]
 }
 
 const isBelow = (path: string, outer: string): boolean =>

@@ -2,17 +2,20 @@
 import { rm } from 'node:fs/promises'
 import { eventHub, type HostNetworks, type Log, type Networks, type Store } from '../driver/index.ts'
 import {
+  checkHonoured,
   formatSubnet,
   type Network,
   type NetworkDefinition,
   networkMode,
   notFound,
+  NetworkDefinition as Schema,
   subnetOfAddress,
   VisorError,
 } from '../model/index.ts'
 import { type CompleteNetwork, completeNetwork, defaultNetwork, offerSubnet } from './complete.ts'
 import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
+import { honouredNetwork } from './honoured.ts'
 import { openKeptAddresses } from './kept-addresses.ts'
 import { readLeases } from './leases.ts'
 import { linkNames } from './links.ts'
@@ -138,6 +141,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       return alone(async () => {
         // Checked and completed with its defaults by who calls.
         const definition = given as NetworkDefinition
+        checkHonoured(Schema, definition, honouredNetwork, 'networks of this host')
         const before = defined.find(definition.uuid ?? definition.name)
         refuseTaken(definition, defined.all(), before?.definition.uuid)
         const merged = before

@@ -27,7 +27,7 @@ export function completeDefinition(input: DomainDefinitionInput): DomainDefiniti
   const definition = parse(DomainDefinition, input)
   checkDefinition(definition)
   refuseForeign(definition)
-  checkHonoured(DomainDefinition, definition, honoured, 'test')
+  checkHonoured(DomainDefinition, definition, honoured, 'driver test')
   return definition
 }
 

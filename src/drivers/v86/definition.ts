@@ -74,7 +74,7 @@ export type IdentifiedDefinition = DomainDefinition & { readonly uuid: string }
 export function completeDefinition(input: DomainDefinitionInput): DomainDefinition {
   const definition = parse(DomainDefinition, input)
   checkDefinition(definition)
-  checkHonoured(DomainDefinition, definition, honoured, 'v86')
+  checkHonoured(DomainDefinition, definition, honoured, 'driver v86')
   for (const check of checks) check(definition)
   return definition
 }

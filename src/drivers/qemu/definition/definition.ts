@@ -53,7 +53,7 @@ export async function completeDefinition(
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `this driver runs no '${definition.type}'`, "Use type 'qemu' or 'kvm'.")
   refuseKinds(definition)
-  checkHonoured(DomainDefinition, definition, honoured, 'qemu')
+  checkHonoured(DomainDefinition, definition, honoured, 'driver qemu')
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `'${definition.type}' is of another driver`, "Use type 'qemu' or 'kvm'.")
   const arch = definition.os.arch ?? hostArchitecture()

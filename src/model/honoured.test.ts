@@ -29,7 +29,7 @@ const xml = `<domain type='qemu' id='3'>
 </domain>`
 const disk = ['memoryKiB', 'devices.disks[].file', 'devices.disks[].target', 'devices.disks[].bus']
 const check = (text: string, honoured: readonly string[]) => () =>
-  checkHonoured(DomainDefinition, parseDefinition(text), honoured, 'v86')
+  checkHonoured(DomainDefinition, parseDefinition(text), honoured, 'driver v86')
 const issuesOf = (run: () => void) => {
   try {
     run()
@@ -85,7 +85,7 @@ test('an entry can take all below it, or only some values', () => {
 test('definitions without a text are told by path alone', () => {
   const definition = parse(DomainDefinition, { type: 'v86', name: 'a', memory: '64MiB', cpu: {} })
   assert.deepEqual(pathsOf(DomainDefinition, definition), ['memoryKiB', 'cpu'])
-  assert.throws(() => checkHonoured(DomainDefinition, definition, ['memoryKiB'], 'v86'), {
+  assert.throws(() => checkHonoured(DomainDefinition, definition, ['memoryKiB'], 'driver v86'), {
     message: 'cpu: cannot be had with driver v86.',
   })
 })

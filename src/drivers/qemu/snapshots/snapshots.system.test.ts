@@ -268,6 +268,7 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     assert.deepEqual((await domains.get(uuid)).state, 'running')
     await domains.destroy(uuid)
     await domains.undefine(uuid, { snapshots: true })
+    for (const name of await ground.overlays()) await rm(join(ground.directory, name))
   })
 
   test('disks that others write to, that are transient or left out are passed over; named, they are refused', async () => {

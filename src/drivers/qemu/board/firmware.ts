@@ -2,7 +2,7 @@
  * Firmware as arguments of QEMU, and the files of its variables. These are of format qcow2, so that whatever
  * keeps a state of the machine can keep theirs in the same way. Source: qemu(1); docs/system/i386/pc.
  */
-import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { runChecked, unlessMissing } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
@@ -76,6 +76,8 @@ export async function ensureVariables(definition: CompleteDefinition, paths: Gue
     // All of it has its place from the start: what the guest writes then needs no other change of the file, and is
     // kept when QEMU is killed.
     await runChecked('qemu-img', ['convert', '-S', '0', '-f', 'raw', '-O', format, template, partial])
+    // Keys that the guest keeps in it are nobody else's; its own user gets at it by the access list.
+    await chmod(partial, 0o600)
     await rename(partial, file)
   } finally {
     await rm(partial, { force: true })

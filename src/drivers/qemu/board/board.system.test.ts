@@ -105,7 +105,7 @@ describe('Boards', { skip: noQemu }, () => {
     const skip = noImages || missing
     test(`Linux runs on a machine of ${arch}, with its disk and its screen`, {
       skip,
-      timeout: 240_000,
+      timeout: 400_000,
     }, async () => {
       const { uuid, terminal } = await booted(
         linux(arch, await image(arch), {
@@ -130,7 +130,7 @@ describe('Boards', { skip: noQemu }, () => {
   // That of a PC is in secure-boot.system.test.ts.
   test('a TPM has registers that count, and keeps its state', {
     skip: skipTpm,
-    timeout: 240_000,
+    timeout: 400_000,
   }, async () => {
     const { uuid, terminal } = await booted(
       linux('tpm', await image('aarch64'), { os: { arch: 'aarch64' }, devices: { tpms: [{}] } }),
@@ -167,7 +167,7 @@ describe('Boards', { skip: noQemu }, () => {
 
   test('UEFI starts Linux, with its variables in a qcow2 that goes with the domain', {
     skip: noImages || noFirmware,
-    timeout: 300_000,
+    timeout: 400_000,
   }, async () => {
     const { uuid, terminal } = await booted(
       linux('uefi', await packed(), { os: { firmware: 'efi' }, features: { acpi: true, apic: true } }),
@@ -184,7 +184,7 @@ describe('Boards', { skip: noQemu }, () => {
 
   test('Secure Boot comes with enrolled keys, and variables that only the firmware can write', {
     skip: noFirmware || noImages,
-    timeout: 240_000,
+    timeout: 400_000,
   }, async () => {
     const features = [{ name: 'secure-boot' as const, enabled: true }]
     const { kernel } = await image('x86_64')
@@ -226,7 +226,7 @@ describe('Boards', { skip: noQemu }, () => {
 
   test('cells, modules of memory, and what a machine says of itself reach the guest', {
     skip: noImages,
-    timeout: 240_000,
+    timeout: 400_000,
   }, async () => {
     const cell = { memoryKiB: 96 * 1024 }
     const { uuid, terminal } = await booted(
@@ -299,7 +299,7 @@ describe('Boards', { skip: noQemu }, () => {
 
   test('Linux runs on a microvm, with its disk and the right time', {
     skip: noImages,
-    timeout: 240_000,
+    timeout: 400_000,
   }, async () => {
     const { uuid, terminal } = await booted(
       linux('microvm', await image('x86_64'), {

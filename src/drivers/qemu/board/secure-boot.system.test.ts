@@ -59,7 +59,7 @@ const variable = (name: string) => `/sys/firmware/efi/efivars/${name}-5b446ed1-e
 const writeVariable = (name: string) => `printf '\\x07\\x00\\x00\\x00text' >${variable(name)}`
 const readVariables = `for v in ${variable('*')}; do echo "\${v##*/}" | cut -d- -f1; tail -c +5 $v; echo; done`
 
-describe('Secure Boot', { skip, timeout: 400_000 }, () => {
+describe('Secure Boot', { skip, timeout: 600_000 }, () => {
   let directory = ''
   let connection: CompleteConnection
   let uuid = ''

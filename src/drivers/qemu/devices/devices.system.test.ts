@@ -61,7 +61,7 @@ async function freePort(): Promise<number> {
 const namesOf = (list: unknown): string[] =>
   Array.isArray(list) ? list.filter(isRecord).map(({ name }) => String(name)) : []
 
-const options = { skip, timeout: 120_000 }
+const options = { skip, timeout: 300_000 }
 
 test('sound, watchdog, panic, cipher, shared memory, hub and unit of addresses are there', options, () =>
   withGuest(

@@ -17,7 +17,7 @@ const skip = !(await findProgram('qemu-system-x86_64'))
   : hasOpenssl
     ? false
     : 'openssl is not here, which makes the certificates'
-const options = { skip, timeout: 120_000 }
+const options = { skip, timeout: 300_000 }
 let directory: string
 let pki: string
 let connection: Awaited<ReturnType<typeof openTestDriver>>

@@ -12,7 +12,7 @@ import { openTestDriver } from '../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
 
 const skip = (await findProgram('qemu-system-x86_64')) ? false : 'QEMU is not here: install qemu-system-x86'
-const options = { skip, timeout: 120_000 }
+const options = { skip, timeout: 300_000 }
 let directory: string
 let connection: Awaited<ReturnType<typeof openTestDriver>>
 before(async () => {

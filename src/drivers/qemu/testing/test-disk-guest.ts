@@ -62,17 +62,20 @@ function reader(console: ByteStream) {
   let text = ''
   return {
     async until(pattern: RegExp): Promise<RegExpExecArray> {
-      const deadline = performance.now() + 60_000
-      for (;;) {
-        const found = pattern.exec(text)
-        if (found) {
-          text = text.slice(found.index + found[0].length)
-          return found
+      const patience = setTimeout(() => void console.close(), 240_000)
+      try {
+        for (;;) {
+          const found = pattern.exec(text)
+          if (found) {
+            text = text.slice(found.index + found[0].length)
+            return found
+          }
+          const { value, done } = await chunks.next()
+          if (done) throw new Error(`The guest said only ${JSON.stringify(text)}`)
+          text += Buffer.from(value).toString('latin1')
         }
-        const { value, done } = await chunks.next()
-        if (done || performance.now() > deadline)
-          throw new Error(`The guest said only ${JSON.stringify(text)}`)
-        text += Buffer.from(value).toString('latin1')
+      } finally {
+        clearTimeout(patience)
       }
     },
   }

@@ -26,7 +26,7 @@ export function openTerminal(stream: ByteStream): Terminal {
     }
   })()
   async function until(text: string): Promise<string> {
-    const deadline = performance.now() + 90_000
+    const deadline = performance.now() + 240_000
     while (!said.includes(text)) {
       assert.ok(
         performance.now() < deadline,

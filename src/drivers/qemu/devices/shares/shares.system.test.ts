@@ -39,7 +39,7 @@ const readonly = isRoot || virtiofsd?.readonly === true
 
 type Share = NonNullable<NonNullable<DomainDefinitionInput['devices']>['filesystems']>[number]
 
-describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_000 }, () => {
+describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 600_000 }, () => {
   let directory = ''
   let disk = ''
   let folder = ''
@@ -73,7 +73,7 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_0
   }
 
   async function eventually(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-    const deadline = performance.now() + 60_000
+    const deadline = performance.now() + 240_000
     while (!(await holds())) {
       assert.ok(performance.now() < deadline, `Waited in vain until ${what}`)
       await new Promise((resolve) => setTimeout(resolve, 50))
@@ -196,7 +196,7 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 300_0
       const device = { filesystems: [virtiofs('plugged')] }
       await connection.domains.attachDevice(uuid, { device, live: true, config: true })
       const mount =
-        'mkdir -p /p; for i in $(seq 20); do mount -t virtiofs plugged /p 2>/dev/null && break; sleep 1; done; cat /p/later'
+        'mkdir -p /p; for i in $(seq 200); do mount -t virtiofs plugged /p 2>/dev/null && break; sleep 1; done; cat /p/later'
       assert.match(await inGuest(mount), /and later/u)
       assert.equal((await readdir(served())).length, 3)
       await inGuest('umount /p')

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { applyLimits, limitSettings, passOnControllers, withoutLeaf } from './cgroup-limits.ts'
+import { cpuGroup, limitThreads } from './cgroup-threads.ts'
 
 const limits = {
   cpuShares: 512,
@@ -97,3 +98,35 @@ test('a limit that the kernel has no file for is refused with its name', () =>
       message: /^The weight 200 cannot be set here/u,
     })
   }))
+
+test('threads of a guest are held in groups of their own, in version 2 threaded ones', () =>
+  withTree({}, async (path) => {
+    const hierarchies = [{ controller: '2', parent: '/none' }]
+    assert.deepEqual(cpuGroup(hierarchies, [path]), { path, controller: '2' })
+    for (const name of ['vcpu0', 'emulator']) {
+      await mkdir(join(path, name))
+      for (const file of ['cgroup.type', 'cgroup.threads', 'cpu.max'])
+        await writeFile(join(path, name, file), '')
+    }
+    const groups = [
+      { name: 'vcpu0', threads: [11], cpuQuotaUs: 20_000, cpuPeriodUs: 50_000 },
+      { name: 'emulator', threads: [10], cpuQuotaUs: -1 },
+    ]
+    await limitThreads({ path, controller: '2' }, groups)
+    const said = (name: string, file: string) => readFile(join(path, name, file), 'utf8')
+    assert.equal(await said('vcpu0', 'cgroup.type'), 'threaded')
+    assert.equal(await said('vcpu0', 'cgroup.threads'), '11')
+    assert.equal(await said('vcpu0', 'cpu.max'), '20000 50000')
+    assert.equal(await said('emulator', 'cgroup.threads'), '10')
+    assert.equal(await said('emulator', 'cpu.max'), 'max 100000')
+    const vain = limitThreads({ path, controller: '2' }, [
+      { name: 'iothread1', threads: [12], cpuQuotaUs: 1 },
+    ])
+    await assert.rejects(vain, { code: 'unsupported-config', message: /^The threads of 'iothread1'/u })
+  }))
+
+test('where nothing limits processors, no thread is limited', () => {
+  assert.throws(() => cpuGroup([{ controller: 'memory', parent: '/m' }], ['/m/g']), {
+    code: 'unsupported-config',
+  })
+})

@@ -2,7 +2,7 @@
  * Control groups: one for each guest, below the one that this process is in, in every hierarchy that serves
  * (v2, v1, or both side by side). Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.
  */
-import { access, constants, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { access, constants, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type CgroupSetting, makeGroup, withoutLeaf } from './cgroup-limits.ts'
 import { errorNumber } from './files.ts'
@@ -96,6 +96,7 @@ async function removeCgroup(path: string): Promise<boolean> {
       const number = errorNumber(error)
       if (number === 'EBUSY') {
         await killCgroup(path)
+        await removeBelow(path)
         await new Promise((resolve) => setTimeout(resolve, 2 + attempt))
         continue
       }
@@ -106,6 +107,16 @@ async function removeCgroup(path: string): Promise<boolean> {
     return true
   }
   return false
+}
+
+/** Groups of single threads, which are empty as soon as their processes have ended. */
+async function removeBelow(path: string): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
+  for (const entry of entries.filter((one) => one.isDirectory())) {
+    const below = join(path, entry.name)
+    await killCgroup(below)
+    await rmdir(below).catch(() => {})
+  }
 }
 
 /** Kills every process of a group. */

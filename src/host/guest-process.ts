@@ -30,6 +30,7 @@ import {
   limitSettings,
   noGroups,
 } from './cgroup-limits.ts'
+import { cpuGroup, limitThreads, type ThreadGroup } from './cgroup-threads.ts'
 import { type FileAccess, type Grant, holdGrants, planAccess, revokeGrants } from './file-access.ts'
 import { errorNumber, listDirectory, readJsonFile, writeFileAtomic } from './files.ts'
 import { type ProcessLimits, withLimits } from './limits.ts'
@@ -92,6 +93,8 @@ export interface GuestProcess {
   revoke(paths: readonly string[]): Promise<void>
   /** Holds it to other limits from now on. Fails with `unsupported-config` for what its groups cannot limit. */
   limit(hierarchies: readonly CgroupHierarchy[], limits: CgroupLimits): Promise<void>
+  /** Holds some of its threads to less than all of it. Fails with `unsupported-config` as {@link limit} does. */
+  limitThreads(hierarchies: readonly CgroupHierarchy[], groups: readonly ThreadGroup[]): Promise<void>
   /** Looks at once whether it is gone, for adopted guests, which are otherwise looked at every second. */
   check(): void
   /** Ends it with SIGKILL; resolves when it is gone. */
@@ -309,6 +312,22 @@ function guestProcess(
     return written
   }
   const { user } = record
+  /** All hierarchies, with the group that it has there or could have. */
+  const groupsIn = async (hierarchies: readonly CgroupHierarchy[]) => {
+    await entering
+    const [known] = current.cgroups
+    if (known === undefined) throw noGroups()
+    const all = usualHierarchies(hierarchies, true)
+    return { all, paths: cgroupPaths(all, basename(known)) }
+  }
+  /** Records groups before they are made; gives those that are new. */
+  const noteGroups = async (paths: readonly string[]) => {
+    const more = [...new Set(paths)].filter((path) => !current.cgroups.includes(path))
+    added.push(...more)
+    current = { ...current, cgroups: [...current.cgroups, ...more] }
+    if (more.length > 0) await write()
+    return more
+  }
   return {
     directory,
     user,
@@ -359,20 +378,17 @@ function guestProcess(
       await write()
     },
     async limit(hierarchies, limits) {
-      await entering
-      const [known] = current.cgroups
-      if (known === undefined) throw noGroups()
-      const all = usualHierarchies(hierarchies, true)
-      const paths = cgroupPaths(all, basename(known))
+      const { all, paths } = await groupsIn(hierarchies)
       const settings = limitSettings(all, paths, limits)
-      const more = [...new Set(settings.map(({ path }) => path))].filter(
-        (path) => !current.cgroups.includes(path),
-      )
-      added.push(...more)
-      current = { ...current, cgroups: [...current.cgroups, ...more] }
-      if (more.length > 0) await write()
+      const more = await noteGroups(settings.map(({ path }) => path))
       await changeLimits(settings)
       await enterCgroups(more, identity.pid)
+    },
+    async limitThreads(hierarchies, groups) {
+      const { all, paths } = await groupsIn(hierarchies)
+      const own = cpuGroup(all, paths)
+      await enterCgroups(await noteGroups([own.path]), identity.pid)
+      await limitThreads(own, groups)
     },
     async kill() {
       hold()

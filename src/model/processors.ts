@@ -93,6 +93,16 @@ const IoThreadScheduler = s.object('IoThreadScheduler', 'How I/O threads are sch
 
 const list = { default: [], maxItems: 4096 } as const
 
+const period = (xml: string) =>
+  s.integer('period of the quota, microseconds', { xml, optional: true, min: 1000, max: 1_000_000 })
+const quota = (whose: string, xml: string) =>
+  s.integer(`processor time of ${whose} in each period, microseconds; -1 for all`, {
+    xml,
+    optional: true,
+    min: -1,
+    max: 2 ** 53 - 1,
+  })
+
 export const CpuTune = s.object(
   'CpuTune',
   'Where and how the threads of the guest run',
@@ -103,18 +113,14 @@ export const CpuTune = s.object(
       min: 1,
       max: 262_144,
     }),
-    globalPeriodUs: s.integer('period of the quota, microseconds', {
-      xml: 'global_period',
-      optional: true,
-      min: 1000,
-      max: 1_000_000,
-    }),
-    globalQuotaUs: s.integer('processor time of the whole machine in each period, microseconds; -1 for all', {
-      xml: 'global_quota',
-      optional: true,
-      min: -1,
-      max: 2 ** 53 - 1,
-    }),
+    vcpuPeriodUs: period('period'),
+    vcpuQuotaUs: quota('each virtual processor', 'quota'),
+    globalPeriodUs: period('global_period'),
+    globalQuotaUs: quota('the whole machine', 'global_quota'),
+    emulatorPeriodUs: period('emulator_period'),
+    emulatorQuotaUs: quota('the threads that are neither processors nor I/O threads', 'emulator_quota'),
+    iothreadPeriodUs: period('iothread_period'),
+    iothreadQuotaUs: quota('each I/O thread', 'iothread_quota'),
     vcpuPins: s.array('host processors of virtual processors', VcpuPin, {
       ...list,
       xml: 'vcpupin',

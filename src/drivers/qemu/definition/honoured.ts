@@ -12,8 +12,10 @@ const sourceFields = [
 export const honoured: readonly string[] = [
   ...honouredBoard,
   'cputune.shares',
-  'cputune.globalPeriodUs',
-  'cputune.globalQuotaUs',
+  ...['vcpu', 'global', 'emulator', 'iothread'].flatMap((whose) => [
+    `cputune.${whose}PeriodUs`,
+    `cputune.${whose}QuotaUs`,
+  ]),
   'memtune.*',
   'blkiotune.weight',
   'blkiotune.devices[].*',

@@ -6,6 +6,7 @@ import type { SetVcpusOptions } from '../../../driver/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { Machine } from '../machine/machine.ts'
+import { limitMachineThreads } from '../machine/thread-limits.ts'
 import { isRecord } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { affected, changeDomain, onlyInDefinition } from './affect.ts'
@@ -23,6 +24,8 @@ export function settingVcpus(context: Context, registry: Registry) {
       async apply(running) {
         try {
           await plugTo(running, count, signal)
+          const { guest, details, monitor } = running
+          await limitMachineThreads(context.cgroups, { guest, definition: details.definition, monitor })
         } finally {
           // As far as it came: what a guest was given it keeps.
           await noteProcessors(running)

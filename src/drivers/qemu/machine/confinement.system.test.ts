@@ -273,6 +273,65 @@ describe('confinement', { skip }, () => {
     assert.deepEqual(await groups(), [])
   })
 
+  test('its processors, I/O threads and the rest are limited each, over a new daemon', async (context) => {
+    const hierarchies = await findCgroupHierarchies()
+    const cpu = hierarchies.find(({ controller }) => controller.split(',').includes('cpu'))
+    if (!cpu) return context.skip('this host has no v1 controller cpu')
+    const { uuid } = await domains.define({
+      ...testDefinition('limited-threads', disk),
+      ...{ vcpus: 2, currentVcpus: 1, iothreads: 1 },
+      cputune: {
+        ...{ globalPeriodUs: 100_000, globalQuotaUs: 150_000, vcpuPeriodUs: 50_000, vcpuQuotaUs: 40_000 },
+        ...{ emulatorPeriodUs: 20_000, emulatorQuotaUs: 10_000, iothreadQuotaUs: 30_000 },
+      },
+    })
+    await domains.start(uuid)
+    await hear(uuid, 'ready')
+    const { pid } = await domains.get(uuid)
+    const all = join(cpu.parent, 'visor-guests')
+    const own = join(all, (await readdir(all)).find((name) => name.includes(uuid)) ?? '')
+    const read = async (file: string) => (await readFile(join(own, file), 'utf8')).trim()
+    const limits = async (name: string) => [
+      await read(`${name}/cpu.cfs_period_us`),
+      await read(`${name}/cpu.cfs_quota_us`),
+    ]
+    const names = async (name: string) =>
+      Promise.all(
+        (await read(`${name}/tasks`))
+          .split('\n')
+          .map(async (tid) => (await readFile(`/proc/${pid}/task/${tid}/comm`, 'utf8')).trim()),
+      )
+    assert.equal(await read('cpu.cfs_quota_us'), '150000')
+    assert.deepEqual(await limits('vcpu0'), ['50000', '40000'])
+    assert.deepEqual(await limits('emulator'), ['20000', '10000'])
+    assert.deepEqual(await limits('iothread1'), ['100000', '30000'])
+    assert.match((await names('vcpu0')).join(), /^CPU 0\/(?:TCG|KVM)$/u)
+    assert.match((await names('iothread1')).join(), /^IO iothread1$/u)
+    assert.ok((await read('emulator/tasks')).split('\n').includes(String(pid)))
+    assert.equal(await read('tasks'), '')
+    await domains.setVcpus(uuid, { count: 2, live: true })
+    assert.deepEqual(await limits('vcpu1'), ['50000', '40000'])
+    assert.match((await names('vcpu1')).join(), /^CPU 1\/(?:TCG|KVM)$/u)
+    await connection.close()
+    await open()
+    await domains.destroy(uuid)
+    await assert.rejects(readdir(own), { code: 'ENOENT' })
+  })
+
+  test('more for a processor than for the whole machine is refused with its reason', async (context) => {
+    const hierarchies = await findCgroupHierarchies()
+    const cpu = hierarchies.find(({ controller }) => controller.split(',').includes('cpu'))
+    if (!cpu) return context.skip('this host has no v1 controller cpu')
+    const { uuid } = await domains.define({
+      ...testDefinition('limited-too-wide', disk),
+      cputune: { globalQuotaUs: 10_000, vcpuQuotaUs: 20_000 },
+    })
+    await assert.rejects(domains.start(uuid), { code: 'unsupported-config', message: /quota 20000 cannot/u })
+    assert.equal((await domains.get(uuid)).state, 'shutoff')
+    const left = await readdir(join(cpu.parent, 'visor-guests')).catch(() => [])
+    assert.ok(!left.some((name) => name.includes(uuid)), left.join())
+  })
+
   test('a user of one’s own choice, and one that there is not', async () => {
     await connection.close()
     await assert.rejects(openTestDriver(directory, { guestUser: 'nosuchuser' }), { code: 'invalid-argument' })

@@ -36,6 +36,7 @@ import { type GuestDetails, type Machine, type MachineEnd, openMachine } from '.
 import type { MachineState, StateEvent } from './machine-state.ts'
 import { placeThreads, plugProcessors } from './place-threads.ts'
 import { preflight } from './preflight.ts'
+import { limitMachineThreads } from './thread-limits.ts'
 
 export interface LaunchOptions {
   readonly definition: CompleteDefinition
@@ -209,6 +210,7 @@ async function launchAs(
     recorded.catch(() => {})
     await plugProcessors(definition, monitor)
     await placeThreads(definition, guest.identity.pid, monitor)
+    await limitMachineThreads(context.cgroups, { guest, definition, monitor })
     await setPasswords(definition.devices.graphics, monitor)
     if (listen) {
       await recorded

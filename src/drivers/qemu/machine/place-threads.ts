@@ -11,10 +11,7 @@ export async function placeThreads(
   monitor: QmpClient,
 ): Promise<void> {
   if (vcpuCpuset === undefined && cputune === undefined) return
-  const [processors, threads] = await Promise.all([
-    threadIds(monitor, 'query-cpus-fast', ({ 'cpu-index': index }) => String(index)),
-    threadIds(monitor, 'query-iothreads', ({ id }) => String(id).replace(/^iothread/u, '')),
-  ])
+  const { processors, threads } = await namedThreads(monitor)
   const named = new Set([...processors.values(), ...threads.values()])
   const emulator = cputune?.emulatorPin ?? vcpuCpuset
   if (emulator !== undefined)
@@ -53,6 +50,15 @@ async function schedule(
     await all(iothreads, threads, scheduler, priority)
   if (cputune?.emulatorScheduler)
     await scheduleThread(pid, cputune.emulatorScheduler, cputune.emulatorPriority)
+}
+
+/** Threads of processors by their numbers, and I/O threads by theirs. */
+export async function namedThreads(monitor: QmpClient) {
+  const [processors, threads] = await Promise.all([
+    threadIds(monitor, 'query-cpus-fast', ({ 'cpu-index': index }) => String(index)),
+    threadIds(monitor, 'query-iothreads', ({ id }) => String(id).replace(/^iothread/u, '')),
+  ])
+  return { processors, threads }
 }
 
 async function threadIds(

@@ -4,6 +4,7 @@
  *
  *   guest ends --SHUTDOWN--> kept, off ---.--destroy--> gone
  *   guest panics --GUEST_PANICKED--> kept -|--restart--> runs anew in the same QEMU
+ *                                          |            (later each time, when it does so at once)
  *                                          |--preserve-> stays, to be looked at
  *                                          '--coredump-*: its memory is written first
  *
@@ -17,6 +18,7 @@ import { explainIoError, watchIoErrors } from '../disks/io-errors.ts'
 import type { QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { actionsOf, type LifecycleAction, policyOf, watchdogOf } from './actions.ts'
+import { noteCrash } from './crashes/crash-loop.ts'
 import { dumping } from './dump.ts'
 import type { Machine } from './machine.ts'
 import { isStartingAgain, setActions, startAgain } from './power.ts'
@@ -33,9 +35,11 @@ export function policies(context: Context, registry: Registry): Policies {
 
   async function follow(machine: Machine, action: LifecycleAction, ending: 'shutdown' | 'crashed') {
     const { uuid, name } = machine.details.definition
+    const restarts = action === 'restart' || action === 'coredump-restart'
+    const mayStart = restarts && ending === 'crashed' ? noteCrash(machine) : async () => true
     try {
       if (action.startsWith('coredump-')) await dumpCore(uuid, name)
-      if (action === 'restart' || action === 'coredump-restart') await startAgain(machine)
+      if (restarts) await ((await mayStart()) && startAgain(machine))
       else if (action !== 'preserve') await end(machine, ending)
     } catch (error) {
       context.log.warn(

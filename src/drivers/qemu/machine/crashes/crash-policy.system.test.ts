@@ -4,20 +4,20 @@ import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
-import { eventHub, memoryStore, openDefinedDomains, silentLog } from '../../../driver/index.ts'
-import { findCgroupHierarchies } from '../../../host/index.ts'
-import type { Context } from '../context.ts'
-import { completeDefinition } from '../definition/definition.ts'
-import { findProgram, inspectEmulator } from '../emulator/emulator.ts'
-import { bootDisk } from '../emulator/kvm.ts'
-import { driverPaths } from '../paths.ts'
-import { openRegistry, type Registry } from '../registry.ts'
-import { testDefinition } from '../testing/test-guest.ts'
-import { openConfinement } from './confinement.ts'
-import { openHooks } from './hooks.ts'
-import { launch } from './launch.ts'
-import type { Machine } from './machine.ts'
-import { policies } from './policies.ts'
+import { eventHub, memoryStore, openDefinedDomains, silentLog } from '../../../../driver/index.ts'
+import { findCgroupHierarchies } from '../../../../host/index.ts'
+import type { Context } from '../../context.ts'
+import { completeDefinition } from '../../definition/definition.ts'
+import { findProgram, inspectEmulator } from '../../emulator/emulator.ts'
+import { bootDisk } from '../../emulator/kvm.ts'
+import { driverPaths } from '../../paths.ts'
+import { openRegistry, type Registry } from '../../registry.ts'
+import { testDefinition } from '../../testing/test-guest.ts'
+import { openConfinement } from '../confinement.ts'
+import { openHooks } from '../hooks.ts'
+import { launch } from '../launch.ts'
+import type { Machine } from '../machine.ts'
+import { policies } from '../policies.ts'
 
 const path = await findProgram('qemu-system-x86_64')
 const skip = path ? false : 'qemu-system-x86_64 is not installed'
@@ -104,9 +104,18 @@ describe('crashes', { skip }, () => {
     assert.match(registry.domain(uuid).message ?? '', /panicked/u)
   })
 
-  test('restart: it runs anew, as often as it crashes', async () => {
-    const { machine } = await crash('restart')
+  test('restart: it runs anew, as often as it crashes, but later each time', async () => {
+    const begun = performance.now()
+    const { machine, uuid } = await crash('restart')
+    await until(async () => /2 times in a row.* after 2 s/u.test(registry.domain(uuid).message ?? ''))
+    assert.equal(registry.domain(uuid).state, 'crashed')
     await until(async () => (await starts(machine)) >= 3)
+    assert.ok(performance.now() - begun >= 3_000)
+    // One that waits ends at once when it is to.
+    await until(() => /3 times in a row.* after 4 s/u.test(registry.domain(uuid).message ?? ''))
+    await machine.kill('destroyed')
+    assert.equal((await machine.ended).reason, 'destroyed')
+    assert.deepEqual([registry.domain(uuid).state, registry.domain(uuid).reason], ['shutoff', 'destroyed'])
   })
 
   test('coredump: its memory is written first, then it ends, or runs anew', async () => {

@@ -42,7 +42,12 @@ export const commands: readonly CommandEntry[] = [
     machines,
     () => import('./commands/template.ts'),
   ),
-  entry('clone', 'Make running copies of a template', machines, () => import('./commands/clone.ts')),
+  entry(
+    'clone',
+    'Copy a machine, or make running copies of a template',
+    machines,
+    () => import('./commands/clone.ts'),
+  ),
   entry('undefine', 'Forget a machine', machines, () => import('./commands/undefine.ts')),
   entry(
     'autostart',

@@ -107,6 +107,12 @@ export interface UndefineOptions extends CallOptions {
   /** Also forget its snapshots and what they keep; without it, a domain that has some is refused with `invalid-state`. */
   readonly snapshots?: boolean
 }
+export interface CloneDomainOptions extends CallOptions {
+  /** Name of the copy. */
+  readonly name: string
+  /** With disks that are overlays on those of the domain, which must then stay as they are. */
+  readonly linked?: boolean
+}
 export interface StartOptions extends CallOptions {
   /** Leave the processors stopped. */
   readonly paused?: boolean
@@ -210,6 +216,8 @@ export interface Domains {
   migrate?(domain: string, options: MigrateOptions): Promise<MigrationSummary>
   /** Changes a migration under way. */
   adjustMigration?(domain: string, options: AdjustMigrationOptions): Promise<void>
+  /** Makes a copy of a domain that is off, with an identity and disks of its own. */
+  clone?(domain: string, options: CloneDomainOptions): Promise<Domain>
   /** Decides where a domain runs whose migration was cut off when it was handed over. */
   settleMigration?(domain: string, options?: SettleMigrationOptions): Promise<Domain>
 }

@@ -322,6 +322,19 @@ export const operations: Table = {
       options: AdjustMigration,
       lane: 'control',
     },
+    clone: {
+      access: 'admin',
+      doc: 'Makes a copy of a domain that is off.',
+      key: 'domain',
+      options: s.object('CloneDomain', 'How', {
+        name: s.string('name of the copy'),
+        linked: s.boolean("with overlays on the domain's disks, which must then stay as they are", {
+          optional: true,
+        }),
+      }),
+      result: Domain,
+      long: true,
+    },
     settleMigration: {
       access: 'admin',
       doc: 'Decides where a domain runs whose migration was cut off.',

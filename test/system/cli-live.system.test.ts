@@ -1,7 +1,7 @@
 /** The commands that change machines while they run, with a guest of QEMU that needs no kernel. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -80,6 +80,34 @@ devices:
     const { code, stderr } = await visor('attach-device', 'web', 'bad.xml')
     assert.equal(code, 2)
     assert.match(stderr, /bad\.xml:2:11:/u)
+  })
+
+  test('a machine that is off is copied; one that runs, or a copy without a name, is refused', async () => {
+    const file = join(directory, 'src.raw')
+    await writeFile(file, Buffer.alloc(2 ** 20, 'x'))
+    const disks = `disks: [{ target: vda, file: '${file}', format: raw }]`
+    const written = `type: qemu\nname: src\nmemoryKiB: 65536\ndevices:\n  ${disks}\n`
+    await writeFile(join(directory, 'src.yaml'), written)
+    await succeed('define', 'src.yaml')
+    assert.match((await succeed('clone', 'src', 'dst')).stderr, /dst is a copy of src/u)
+    const made = JSON.parse((await succeed('show', 'dst', '--json')).stdout)
+    assert.equal(made.state, 'shutoff')
+    assert.equal(made.definition.devices.disks[0].file, join(directory, 'dst.raw'))
+    assert.ok((await readFile(join(directory, 'dst.raw'))).equals(await readFile(file)))
+    const linked = await succeed('clone', 'src', '--name', 'thin', '--linked')
+    assert.match(linked.stderr, /thin is a linked copy of src.*\n.*src cannot be started/u)
+    const start = await visor('start', 'src')
+    assert.deepEqual([start.code, /visor block pull thin/u.test(start.stderr)], [4, true], start.stderr)
+    await succeed('undefine', 'thin', 'dst', 'src')
+    for (const [args, code, message] of [
+      [['clone', 'web', 'web2'], 4, /visor stop web/u],
+      [['clone', 'web'], 2, /needs a name/u],
+      [['clone', 'web', 'web2', '--paused'], 2, /--paused is for running copies/u],
+      [['clone', 'nothing', 'web2'], 3, /nothing/u],
+    ] as const) {
+      const refused = await visor(...args)
+      assert.deepEqual([refused.code, message.test(refused.stderr)], [code, true], refused.stderr)
+    }
   })
 
   test('snapshots and checkpoints as virsh has them, in and out as XML', async () => {

@@ -22,6 +22,7 @@ import { guestAgent, thawGuest } from './agent/index.ts'
 import { diskWork, settleAll } from './block/disk-work.ts'
 import { blockOperations } from './block/operations.ts'
 import { defaultMachine } from './board/machine-type.ts'
+import { cloning, settleClones } from './clone/index.ts'
 import type { Context } from './context.ts'
 import { liveDefinition } from './definition/live-definition.ts'
 import {
@@ -91,6 +92,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     ...{ context, registry, hub },
     hasSnapshots: (uuid) => trees.get(uuid).snapshots.length > 0,
   })
+  await settleClones(context, registry)
   const basics = lifecycle(context, registry)
   const powerParts = power(context, registry)
   for (const [, machine] of registry.machines()) {
@@ -123,6 +125,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     },
     domains: {
       ...keepingSnapshots(work, basics),
+      ...cloning(work),
       ...moves.domains,
       ...powerOperations,
       ...observation(context, registry),
@@ -186,6 +189,7 @@ async function openContext(options: OpenOptions): Promise<Context> {
     log,
     cgroups,
     frozen: new Map(),
+    linked: new Map(),
     confinement,
     hooks,
     networks: options.networks,

@@ -14,8 +14,10 @@ export interface Context {
   readonly store: Store
   readonly log: Log
   readonly cgroups: readonly CgroupHierarchy[]
-  /** Disks that templates keep as they are, with the name of the template. */
+  /** Disks that templates keep as they are, and what these are based on, with the name of the template. */
   readonly frozen: Map<string, string>
+  /** Files that linked copies are based on, by the uuid of the copy. */
+  readonly linked: Map<string, readonly string[]>
   readonly confinement: Confinement
   readonly hooks: Hooks
   readonly networks: OpenOptions['networks']

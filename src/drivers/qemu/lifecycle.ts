@@ -10,6 +10,7 @@ import type {
 } from '../../driver/index.ts'
 import type { Domain, DomainDefinitionInput } from '../../model/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { refuseLinkedBases } from './clone/linked.ts'
 import type { Context } from './context.ts'
 import { completeDefinition } from './definition/definition.ts'
 import { refuseUsedImages } from './disks/disk-locks.ts'
@@ -62,6 +63,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
         remedy: `Stop it first: 'visor destroy ${name}'.`,
       })
     refuseProtected(uuid, 'undefine')
+    await refuseLinkedBases(context, registry, registry.definition(uuid), 'undefined')
     if (registry.isSaved(uuid) && !savedState)
       throw new VisorError('invalid-state', `Domain '${name}' has a saved state.`, {
         remedy: 'Start it to use the state up, or undefine it together with its saved state.',
@@ -113,6 +115,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       registry.setSaved(uuid, false)
     }
     const definition = registry.definition(uuid)
+    await refuseLinkedBases(context, registry, definition, 'started')
     await refuseUsedImages(definition, registry.machines())
     const request = { definition, id: registry.nextId(), paused, signal, tell: registry.tellFrom(uuid) }
     const machine = await launch(context, request).catch((error: unknown) => {
@@ -129,6 +132,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
   ): Promise<void> {
     refuseRunning(uuid)
     refuseProtected(uuid, 'start')
+    await refuseLinkedBases(context, registry, registry.definition(uuid), 'started')
     const { name } = registry.definition(uuid)
     const own = paths.of(uuid).saved
     if (file === undefined && !registry.isSaved(uuid)) throw nothingSaved(name)

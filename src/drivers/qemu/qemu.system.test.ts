@@ -335,6 +335,7 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
       log: silentLog,
       cgroups: await findCgroupHierarchies(),
       frozen: new Map(),
+      linked: new Map(),
       networks: undefined,
       connect: undefined,
       migration: {},

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { runChecked } from '../../../host/index.ts'
@@ -74,6 +75,56 @@ describe('work on disks', { skip: await disksMissing() }, () => {
     assert.doesNotMatch(bytes, /Pattern verification failed/u)
   })
 
+  test('files below a template stay as they are, whatever is done to the machine it was made of', async () => {
+    const { snapshots, blocks, domains, templates } = ground.connection
+    const uuid = await ground.define('qcow2')
+    const [bottom = ''] = await ground.filesOf(uuid)
+    const guest = await ground.boot(uuid)
+    await guest.write(1, 'a', '1')
+    await snapshots.create(uuid, { name: 'one', diskOnly: true })
+    await guest.write(1, 'b', '2')
+    await snapshots.remove(uuid, 'one', { metadataOnly: true })
+    const [middle = ''] = await ground.filesOf(uuid)
+    await templates.create('still', { domain: uuid })
+    await guest.write(1, 'c', '3')
+    const contents = () => Promise.all([bottom, middle].map(async (path) => hashOf(await readFile(path))))
+    const before = await contents()
+    await snapshots.create(uuid, { name: 'two', diskOnly: true })
+    await guest.write(1, 'd', '4')
+    await snapshots.remove(uuid, 'two')
+    assert.deepEqual(await contents(), before)
+    for (const base of [bottom, middle])
+      await assert.rejects(blocks.commit(uuid, { disk: 'vdb', base }), {
+        code: 'invalid-state',
+        remedy: /visor template remove still/u,
+      })
+    await guest.close()
+    await domains.destroy(uuid)
+    await assert.rejects(blocks.commit(uuid, { disk: 'vdb' }), { code: 'invalid-state' })
+    const { devices } = await domains.describe(uuid)
+    const disks = [{ file: middle, format: 'qcow2' as const, target: 'vda' }]
+    const rival = { type: 'qemu' as const, name: 'rival', memoryKiB: 32 * 1024, devices: { disks } }
+    await domains.define(rival)
+    for (const work of [
+      () => snapshots.create('rival', { name: 'in', kind: 'internal' }),
+      () => blocks.resize('rival', { disk: 'vda', sizeBytes: 64 * 2 ** 20 }),
+      () => blocks.pull('rival', { disk: 'vda' }),
+    ])
+      await assert.rejects(work(), { code: 'invalid-state', message: /template 'still' is based on/u })
+    await domains.undefine('rival')
+    assert.deepEqual(await contents(), before)
+    await templates.remove('still')
+    const file = devices.disks[1]?.file ?? ''
+    await blocks.commit(uuid, { disk: 'vdb', base: middle })
+    assert.deepEqual(await ground.filesOf(uuid), [middle])
+    assert.notEqual(file, middle)
+    const again = await ground.boot(uuid)
+    for (const [place, what] of ['a1', 'b2', 'c3', 'd4'].map((word) => [...word] as [string, string]))
+      assert.equal(await again.read(1, place), what)
+    await again.close()
+    await domains.destroy(uuid)
+  })
+
   test('a copy that is cancelled leaves nothing', async () => {
     const { blocks, jobs, domains } = ground.connection
     const uuid = await ground.define('raw')
@@ -143,3 +194,5 @@ describe('work on disks', { skip: await disksMissing() }, () => {
     await domains.destroy(uuid)
   })
 })
+
+const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')

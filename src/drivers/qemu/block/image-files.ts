@@ -123,6 +123,22 @@ export async function inspectImage(
   }
 }
 
+/** Writes all that a guest sees of `from`, whatever that is based on, into a new file, sparse but for `whole`. */
+export async function convertFile(
+  { path, format }: Pick<DiskFile, 'path' | 'format'>,
+  target: string,
+  {
+    to = format,
+    whole = false,
+    ...cancel
+  }: Cancel & { readonly to?: DiskFormat; readonly whole?: boolean } = {},
+): Promise<void> {
+  await qemuImg(
+    ['convert', '-q', ...(whole ? ['-S', '0'] : []), '-f', format, '-O', to, path, target],
+    cancel,
+  )
+}
+
 /** Writes the data of `top` (and of what is between) down into `base`; `top` stays as it is. */
 export async function commitFile(top: DiskFile, base: DiskFile, cancel: Cancel): Promise<void> {
   await qemuImg(['commit', '-q', '-d', '-f', top.format, '-b', base.path, top.path], cancel)

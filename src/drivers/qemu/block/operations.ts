@@ -25,6 +25,7 @@ import { type DiskFile, fileOf, inspectImage, makeImage, pullFile, resizeFile } 
 import { completeJob, endJobs, followJobs, listJobs, newName } from './job.ts'
 import { imageNode } from './nodes.ts'
 import { readFileChain } from './read-chain.ts'
+import { refuseFrozenFiles } from './refuse-frozen.ts'
 
 export function blockOperations(work: DiskWork): Required<Blocks> {
   const { registry } = work
@@ -124,6 +125,7 @@ async function refuseNeeded(
   top: string,
 ): Promise<void> {
   const tree = work.trees.get(uuid)
+  refuseFrozenFiles(work.context, files)
   for (const { path } of files) {
     const [owner] = ownersOf(tree, path)
     if (owner !== undefined)
@@ -143,6 +145,7 @@ async function pull(work: DiskWork, uuid: string, options: PullBlockOptions): Pr
   const base = wanted === undefined ? undefined : pick(files.slice(1), wanted)
   if (files.length < 2) return
   if (!machine) {
+    refuseFrozenFiles(work.context, [file])
     progress?.({ phase: 'copying what is below' })
     return pullFile(file.path, base, { signal })
   }
@@ -191,6 +194,7 @@ async function copy(work: DiskWork, uuid: string, options: CopyBlockOptions): Pr
         remedy: 'Copy it with qemu-img while the domain is off.',
       },
     )
+  if (reuse) refuseFrozenFiles(work.context, [{ path }])
   const chain = await readChain(machine, target)
   const [, below] = shallow ? await readFileChain(from) : []
   if (below && format === 'raw')
@@ -272,6 +276,9 @@ async function resize(
       remedy: 'Make the device larger on the host; a start then sees it.',
     })
   if (image) await machine?.monitor.execute('block_resize', { 'node-name': image.node, size: sizeBytes })
-  else await resizeFile(file, sizeBytes)
+  else {
+    refuseFrozenFiles(work.context, [file])
+    await resizeFile(file, sizeBytes)
+  }
   work.registry.tell(uuid, { type: 'changed', reason: 'disks' })
 }

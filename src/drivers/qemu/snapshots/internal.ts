@@ -5,6 +5,7 @@ import type { DiskWork } from '../block/disk-work.ts'
 import { readChains } from '../block/graph.ts'
 import { inspectImage, snapshotFile } from '../block/image-files.ts'
 import { followJobs, newName } from '../block/job.ts'
+import { refuseFrozenFiles } from '../block/refuse-frozen.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { QmpEvent } from '../qmp/index.ts'
@@ -28,6 +29,10 @@ export async function takeInternal(
   const machine = registry.machine(uuid)
   const name = tagOf(kept.name)
   checkImages(disks)
+  refuseFrozenFiles(
+    work.context,
+    disks.map(({ file }) => file),
+  )
   const files = disks.map(({ file }) => file.path)
   for (const { file } of disks)
     if ((await inspectImage(file, { shared: true })).internalSnapshots.includes(name))

@@ -32,7 +32,8 @@ export function keepingSnapshots<D extends Pick<Domains, 'undefine' | 'destroy'>
       await trees.put(uuid, { snapshots: [], checkpoints: [], made: [], bases: [] })
       for (const { memoryFile } of snapshots)
         if (memoryFile !== undefined) await rm(memoryFile, { force: true })
-      for (const path of made) if (!kept.has(path)) await rm(path, { force: true })
+      for (const path of made)
+        if (!kept.has(path) && !work.context.frozen.has(path)) await rm(path, { force: true })
       await rm(snapshotDirectory(work, uuid), { recursive: true, force: true })
     },
     async destroy(uuid, options = {}) {

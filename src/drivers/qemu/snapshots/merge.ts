@@ -3,7 +3,8 @@
  *
  *     base <-- a <-- b (in use)     the snapshot that owned `a` is gone:   base <-- a' (in use, has b's data)
  *
- * A file that two go on from stays as it is, until one of them is gone. What is left undone, because it was cut
+ * A file that two go on from stays as it is, until one of them is gone; one that a template is based on, until that
+ * is gone. What is left undone, because it was cut
  * short or failed, is done the next time: it is found from the files themselves.
  */
 import { rm, stat } from 'node:fs/promises'
@@ -59,7 +60,7 @@ async function readKnown({ made, bases, snapshots }: SnapshotTree): Promise<Know
 
 /** An overlay of ours that is nobody's. */
 function findUseless(
-  { registry, trees }: DiskWork,
+  { context, registry, trees }: DiskWork,
   uuid: string,
   files: readonly KnownFile[],
 ): KnownFile | undefined {
@@ -68,6 +69,7 @@ function findUseless(
   return files.find(
     ({ path, made }) =>
       made &&
+      !context.frozen.has(path) &&
       !inUse.has(path) &&
       ownersOf(tree, path).length === 0 &&
       !files.some((one) => one.backing === path),
@@ -92,6 +94,7 @@ async function findPair(
     const [top, another] = files.filter(({ backing }) => backing === base.path)
     // What is kept within an image would go with it.
     if (!top?.made || another || hasInternal(tree, top.path)) continue
+    if (work.context.frozen.has(base.path) || work.context.frozen.has(top.path)) continue
     if (await isUsedElsewhere(work, uuid, base.path)) continue
     return { top, base }
   }

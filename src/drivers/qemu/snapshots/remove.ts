@@ -5,6 +5,7 @@ import { toVisorError, VisorError } from '../../../model/index.ts'
 import type { DiskWork } from '../block/disk-work.ts'
 import { readChains } from '../block/graph.ts'
 import { type DiskFile, inspectImage, snapshotFile } from '../block/image-files.ts'
+import { refuseFrozenFiles } from '../block/refuse-frozen.ts'
 import { runSnapshotJob, tagOf } from './internal.ts'
 import { collapse } from './merge.ts'
 import { descendantsOf, findSnapshot, type KeptSnapshot, keptFile, withoutSnapshot } from './tree.ts'
@@ -25,6 +26,10 @@ export function snapshotRemoval(work: DiskWork) {
         const before = trees.get(uuid)
         const after = withoutSnapshot(before, one.name)
         const files = metadataOnly ? [] : internalFiles(one).map(({ path }) => path)
+        refuseFrozenFiles(
+          work.context,
+          files.map((path) => ({ path })),
+        )
         if (files.length > 0) {
           // Forgotten first: a daemon that is killed here leaves to the next what is in the images still.
           await trees.put(uuid, {

@@ -8,6 +8,7 @@ import { VisorError } from '../../../model/index.ts'
 import { type DiskWork, filesInUse, settle } from '../block/disk-work.ts'
 import { readChains } from '../block/graph.ts'
 import { type DiskFile, freePath, inspectImage, makeImage, snapshotFile } from '../block/image-files.ts'
+import { refuseFrozenFiles } from '../block/refuse-frozen.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import { readDiskImage } from '../disks/disk-image.ts'
 import { launch } from '../machine/launch.ts'
@@ -17,7 +18,7 @@ import { dropCheckpoints } from './checkpoints.ts'
 import { restoreFirmware } from './firmware-state.ts'
 import { runSnapshotJob, tagOf } from './internal.ts'
 import { snapshotDirectory } from './keep.ts'
-import { collapse } from './merge.ts'
+import { collapse, isUsedElsewhere } from './merge.ts'
 import { findSnapshot, type KeptSnapshot, keptFile, replaceFile, withoutPending } from './tree.ts'
 
 export function snapshotReversion(work: DiskWork) {
@@ -70,6 +71,11 @@ async function prepare(work: DiskWork, uuid: string, kept: KeptSnapshot): Promis
     }
     await readDiskImage(file.path, file.format)
     if (snapshot === 'internal') {
+      refuseFrozenFiles(context, [file])
+      if (await isUsedElsewhere(work, uuid, file.path))
+        throw new VisorError('invalid-state', `Another domain has a disk that is based on '${file.path}'.`, {
+          remedy: "Make that whole first ('visor block pull'), or undefine it.",
+        })
       await checkInternal(work, uuid, kept, file)
       internal.push(file)
       continue
@@ -162,6 +168,7 @@ async function goBack(
   const replaced = trees
     .get(uuid)
     .made.filter((path) => filesInUse(registry, uuid).has(path) && !isOwned(work, uuid, path))
+    .filter((path) => !work.context.frozen.has(path))
   await trees.put(uuid, { ...trees.get(uuid), pending: { created, replaced, current: kept.name } })
   for (const { path, base, sizeBytes } of way.overlays)
     await makeImage(path, { format: 'qcow2', sizeBytes, backing: base })

@@ -6,6 +6,7 @@ import type { CallOptions, CloneTemplateOptions, EventHub, Templates } from '../
 import { listDirectory } from '../../../host/index.ts'
 import { type Domain, type Template, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
+import { readDiskImage } from '../disks/disk-image.ts'
 import { saveWhole } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
@@ -75,10 +76,17 @@ export async function openTemplates({
   }
 
   /** No machine writes to a disk that a template keeps still. */
-  function freeze(): void {
-    context.frozen.clear()
+  async function freeze(): Promise<void> {
+    const frozen = new Map<string, string>()
     for (const { name, disks, phase } of records.all())
-      if (phase === 'ready') for (const { file } of disks) context.frozen.set(file, name)
+      for (const { file, format } of phase === 'ready' ? disks : []) {
+        frozen.set(file, name)
+        // What it is based on in turn; one that cannot be read is refused when it is cloned.
+        let image = await readDiskImage(file, format).catch(() => undefined)
+        for (; image; image = image.backing) frozen.set(image.path, frozen.get(image.path) ?? name)
+      }
+    context.frozen.clear()
+    for (const [file, name] of frozen) context.frozen.set(file, name)
   }
 
   function clonesOf({ id }: TemplateRecord): string[] {
@@ -139,7 +147,7 @@ export async function openTemplates({
       if (!signal?.aborted) throw error
       throw new VisorError('cancelled', `Making the template '${name}' was cancelled.`, { cause: error })
     }
-    freeze()
+    await freeze()
     tell('created', name)
     return describe(records.get(name))
   }
@@ -279,7 +287,7 @@ export async function openTemplates({
         { ...{ object, remedy: 'Undefine them first; their disks are based on those of the template.' } },
       )
     await records.remove(record.id)
-    freeze()
+    await freeze()
     await pools.drain(record.id)
     await removeTemplateFiles(filesOf(record))
     tell('removed', name)
@@ -311,7 +319,7 @@ export async function openTemplates({
     }
     for (const [, machine] of registry.machines())
       if (machine.details.template?.pending) await finish(machine)
-    freeze()
+    await freeze()
     pools.fill()
   }
 

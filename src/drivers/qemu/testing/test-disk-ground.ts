@@ -12,8 +12,8 @@ import { type DiskGuest, talkTo, writeDiskGuest } from './test-disk-guest.ts'
 export interface DiskGround {
   readonly directory: string
   readonly connection: CompleteConnection
-  /** Opens the driver again, as a later daemon. */
-  reopen(): Promise<void>
+  /** Opens the driver again, as a later daemon, after something that was done while there was none. */
+  reopen(between?: (directory: string) => Promise<void>): Promise<void>
   define(...formats: ('raw' | 'qcow2')[]): Promise<string>
   boot(uuid: string): Promise<DiskGuest>
   talk(uuid: string): Promise<DiskGuest>
@@ -42,8 +42,9 @@ export async function openDiskGround(): Promise<DiskGround> {
     get connection() {
       return connection
     },
-    async reopen() {
+    async reopen(between) {
       await connection.close()
+      await between?.(directory)
       connection = await openTestDriver(directory)
     },
     async define(...formats) {

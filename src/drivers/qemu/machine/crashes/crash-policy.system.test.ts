@@ -42,6 +42,7 @@ describe('crashes', { skip }, () => {
       log: silentLog,
       cgroups: await findCgroupHierarchies(),
       frozen: new Map(),
+      linked: new Map(),
       networks: undefined,
       connect: undefined,
       migration: {},

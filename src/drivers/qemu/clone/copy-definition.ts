@@ -1,0 +1,47 @@
+/** The definition of a copy of a machine: that of its source, less all that only one machine can have. */
+import { withFile } from '../block/image-files.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { cloneDefinition } from '../templates/clone-definition.ts'
+import type { CopyIdentity, DiskCopy } from './clone-disks.ts'
+
+/**
+ * With its own uuid, name, generation id, addresses of cards and disks. Names of sockets, of host sides of cards,
+ * and ports of screens are chosen anew; ports of the host stay with the source.
+ */
+export function copyDefinition(
+  source: CompleteDefinition,
+  { uuid, name }: Pick<CopyIdentity, 'uuid' | 'name'>,
+  copies: readonly DiskCopy[],
+): CompleteDefinition {
+  const { os, devices, ...rest } = cloneDefinition(source, [], { uuid, name, directory: '/' })
+  const { nvram: _nvram, nvramFormat: _format, ...boot } = os
+  return {
+    ...rest,
+    os: boot,
+    // The guest reads that of its own.
+    sysinfo: rest.sysinfo.map((one) => ({
+      ...one,
+      system: one.system.filter(({ name }) => name !== 'uuid'),
+    })),
+    devices: {
+      ...devices,
+      disks: devices.disks.map((disk) => {
+        const copy = copies.find(({ target }) => target === disk.target)
+        return copy ? withFile(disk, copy.to) : disk
+      }),
+      interfaces: devices.interfaces.map((one) => {
+        // A host side that is there already is found by its name only.
+        if (one.type === 'ethernet' && one.managedTarget === false) return one
+        const { target: _target, ...card } = one
+        return card
+      }),
+      serials: devices.serials.map(withoutLog),
+      consoles: devices.consoles.map(withoutLog),
+    },
+  }
+}
+
+function withoutLog<T extends { logFile?: string | undefined }>(port: T): T {
+  const { logFile: _, ...rest } = port
+  return rest as T
+}

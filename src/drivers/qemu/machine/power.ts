@@ -129,18 +129,21 @@ export async function startAgain(machine: Machine): Promise<void> {
 
 /** SeaBIOS resets the machine once more when its memory is that of a run before. */
 const firmwareMs = 5_000
+/** It asks for that in several ways one after another, of which a busy host follows more than one. */
+const quietMs = 300
 
 /** A reset by the guest ends the machine again, once its firmware has passed. */
 async function restoreActions(machine: Machine): Promise<void> {
-  const reset = Promise.withResolvers<void>()
+  const passed = Promise.withResolvers<void>()
+  let timer = setTimeout(passed.resolve, firmwareMs).unref()
   const intercept = ({ event, data }: QmpEvent) => {
-    if (event === 'RESET' && data.guest === true) reset.resolve()
+    if (event !== 'RESET' || data.guest !== true) return false
+    clearTimeout(timer)
+    timer = setTimeout(passed.resolve, quietMs).unref()
     return false
   }
   machine.interceptors.add(intercept)
-  const timer = setTimeout(reset.resolve, firmwareMs).unref()
-  await reset.promise
-  clearTimeout(timer)
+  await passed.promise
   machine.interceptors.delete(intercept)
   await setActions(machine).catch(() => {})
 }

@@ -56,7 +56,12 @@ export async function ourArguments(xml: string): Promise<string[]> {
       const path = disk.file ?? disk.block
       return path === undefined
         ? []
-        : [[disk.alias ?? disk.target, { path, format: disk.format as DiskImage['format'] }]]
+        : [
+            [
+              disk.alias ?? disk.target,
+              { path, format: disk.format as DiskImage['format'], ...(disk.block && { isDevice: true }) },
+            ],
+          ]
     }),
   )
   return buildCommandLine({ definition, emulator, paths, images })

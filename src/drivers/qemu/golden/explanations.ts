@@ -68,6 +68,16 @@ export const explanations: readonly Explanation[] = [
     why: 'libvirt adds one to every machine, and a bridge for old PCI cards. We add one where a device needs it, which spares a guest its driver.',
   },
   {
+    what: 'Ports of SATA drives that have none in the definition',
+    difference: /^-device ide-(?:hd|cd) bus: 'ide\.\d' is 'ide\.\d'/u,
+    why: 'libvirt counts from the letter of the target, also where drives of another bus have the letters before it. Ours take the next port that is free, and keep it.',
+  },
+  {
+    what: 'Places of parallel ports',
+    difference: /^-device isa-parallel index: '\d' more/u,
+    why: 'Said always, so that the place in the definition is the one that the guest finds.',
+  },
+  {
     what: 'Ports of USB devices that have none in the definition',
     difference: /^-device usb-\S+ (?:port|bus): '[\w.]+' is not there/u,
     why: 'QEMU takes the next port that is free, on the only bus.',

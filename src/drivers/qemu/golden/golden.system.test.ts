@@ -41,7 +41,7 @@ const hasArm = (await findProgram('qemu-system-aarch64')) !== undefined
 for (const one of goldenCases())
   test(`libvirt says what is recorded: ${one.name}`, {
     skip: skip || missingFor(one.xml),
-    timeout: 120_000,
+    timeout: 300_000,
   }, async (t) => {
     const said = (await printer?.print(one.xml).catch(noKvm)) ?? []
     if (typeof said === 'string') return t.skip(said)

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const nobody = 65_534
-const timeoutMs = 60_000
+const timeoutMs = 240_000
 
 /** Why it cannot be asked here; false when it can. */
 export function missingLibvirt(): string | false {

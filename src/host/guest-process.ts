@@ -436,9 +436,13 @@ export async function connectGuestSocket(path: string, { pid }: ProcessIdentity)
 
 /**
  * Finds the guests below `parent`, one directory each. Those that run are given back; what is left of those
- * that have ended, or that nobody confirmed, is ended and removed. Those of another `owner` are left alone.
+ * that have ended, or that nobody confirmed, is ended and removed, and told to `gone`. Those of another `owner` are left alone.
  */
-export async function adoptGuests(parent: string, owner?: string): Promise<GuestProcess[]> {
+export async function adoptGuests(
+  parent: string,
+  owner?: string,
+  gone: (record: GuestRecord) => void = () => {},
+): Promise<GuestProcess[]> {
   const found: GuestProcess[] = []
   const unfinished: { directory: string; record: GuestRecord | undefined }[] = []
   for (const name of await listDirectory(parent)) {
@@ -451,6 +455,7 @@ export async function adoptGuests(parent: string, owner?: string): Promise<Guest
     else unfinished.push({ directory, record })
   }
   if (unfinished.length > 0) await endUnfinished(unfinished)
+  for (const { record } of unfinished) if (record) gone(record)
   return found
 }
 

@@ -17,7 +17,13 @@ import {
   readHostInfo,
   readProcessor,
 } from '../../host/index.ts'
-import { type Capabilities, type Domain, notFound, VisorError } from '../../model/index.ts'
+import {
+  type Capabilities,
+  type Domain,
+  type DomainDefinition,
+  notFound,
+  VisorError,
+} from '../../model/index.ts'
 import { guestAgent, thawGuest } from './agent/index.ts'
 import { diskWork, settleAll } from './block/disk-work.ts'
 import { blockOperations } from './block/operations.ts'
@@ -70,11 +76,12 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   const registry = openRegistry(context, await openDefinedDomains(options.store, 'qemu'), hub)
   const { watch, settle } = policies(context, registry)
   registry.watchers.add(watch)
+  const tellEnd = async (definition: DomainDefinition, reason: string) => {
+    await context.hooks.tell('stopped', definition, reason)
+    await context.hooks.tell('release', definition, reason)
+  }
   registry.watchers.add(({ ended, details }) => {
-    void ended.then(async ({ reason }) => {
-      await context.hooks.tell('stopped', details.definition, reason)
-      await context.hooks.tell('release', details.definition, reason)
-    })
+    void ended.then(({ reason }) => tellEnd(details.definition, reason))
   })
   registry.watchers.add(({ ended, details }) => {
     void ended.then(() => context.networks?.leave(details.definition.uuid))
@@ -82,6 +89,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   registry.watchers.add(followChanges(context, registry))
   registry.watchers.add(followUnplugs(context, registry))
   await registry.adopt()
+  for (const { definition, reason, halfStarted } of registry.takeGone())
+    void (halfStarted ? context.hooks.tell('release', definition, reason) : tellEnd(definition, reason))
   await Promise.all([...registry.machines()].map(([, machine]) => settleChanges(context, machine)))
   for (const [, machine] of registry.machines())
     await settleDevices(context, registry, machine).catch((error: unknown) =>

@@ -3,7 +3,13 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DefinedDomains, EventHub } from '../../driver/index.ts'
 import { adoptGuests, type GuestProcess, listDirectory } from '../../host/index.ts'
-import { type Domain, type DomainState, notFound, VisorError } from '../../model/index.ts'
+import {
+  type Domain,
+  type DomainState,
+  type DomainStateReason,
+  notFound,
+  VisorError,
+} from '../../model/index.ts'
 import type { Context } from './context.ts'
 import type { CompleteDefinition } from './definition/definition.ts'
 import { adoptShares, lostShares } from './devices/shares/serve.ts'
@@ -43,6 +49,8 @@ export interface Registry {
   takeSpares(): Machine[]
   /** Machines that were found on their way from another host; whoever takes them sees to them. */
   takeArrivals(): Machine[]
+  /** Machines that ended while no visord ran, or by {@link adopt}; whoever takes them tells of it. */
+  takeGone(): GoneMachine[]
   /** Keeps the place of a machine that arrives: nothing else is started in it. */
   hold(uuid: string, machine: Machine): void
   /** Takes in a machine that was started, and tells. */
@@ -58,6 +66,13 @@ export interface Registry {
   close(): Promise<void>
 }
 
+export interface GoneMachine {
+  readonly definition: CompleteDefinition
+  readonly reason: DomainStateReason
+  /** Nobody was told yet that it had started. */
+  readonly halfStarted: boolean
+}
+
 export function openRegistry(context: Context, defined: DefinedDomains, hub: EventHub): Registry {
   const machines = new Map<string, Machine>()
   const ends = new Map<string, MachineEnd>()
@@ -66,6 +81,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
   const clones = new Map<string, string>()
   const spares: Machine[] = []
   const arrivals: Machine[] = []
+  const gone: GoneMachine[] = []
   const { paths, log } = context
   let lastId = 0
   let closed = false
@@ -152,6 +168,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     clones,
     takeSpares: () => spares.splice(0),
     takeArrivals: () => arrivals.splice(0),
+    takeGone: () => gone.splice(0),
     hold(uuid, machine) {
       machines.set(uuid, machine)
       void machine.ended.then(() => {
@@ -180,7 +197,9 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
           mkdir(paths.saved, { recursive: true, mode: 0o700 }),
         ],
       )
-      const guests = await adoptGuests(paths.guests, context.owner)
+      const guests = await adoptGuests(paths.guests, context.owner, ({ phase, details }) =>
+        noteGone(parseDetails(details), phase === 'running' ? 'unknown' : 'failed'),
+      )
       await removeStaleOverlays(
         paths.transient,
         new Set(guests.flatMap(({ details }) => parseDetails(details)?.definition.uuid ?? [])),
@@ -215,6 +234,13 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       closed = true
       await Promise.all([...machines.values()].map((machine) => machine.forget()))
     },
+  }
+
+  function noteGone(details: GuestDetails | undefined, reason: DomainStateReason): void {
+    const { definition: was, template, arriving } = details ?? {}
+    // What is no domain, such as the process that makes a template, is nobody's business.
+    if (!was || arriving || (template && template.role !== 'clone')) return
+    gone.push({ definition: was, reason, halfStarted: reason === 'failed' })
   }
 
   async function adoptOne(guest: GuestProcess): Promise<void> {
@@ -257,6 +283,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       const neverRan = prelaunch || (details.restoring !== undefined && state.state === 'paused')
       if (neverRan && !details.paused && !details.restarting) {
         log.warn({ domain: live.name }, 'A guest was found half started, and ended.')
+        noteGone(details, 'failed')
         return machine.kill('failed')
       }
       if (!(await settle(machine))) return
@@ -295,6 +322,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       if ((await identifySavedState(saving.file)) === saving.id) {
         if (saving.file === file) saved.add(live.uuid)
         await machine.kill('saved')
+        noteGone(machine.details, 'saved')
         ends.set(live.uuid, { reason: 'saved' })
         return false
       }

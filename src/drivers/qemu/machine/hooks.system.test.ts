@@ -1,5 +1,6 @@
 /** Hooks and protection: who may say no to a start. */
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,6 +76,23 @@ describe('hooks and protection', { skip }, () => {
     assert.equal(passed, uuid)
     const environment = (await readFile(`${seen}.env`, 'utf8')).split('\n').map((line) => line.split('=')[0])
     assert.ok(!environment.includes('HOME') && !environment.includes('VISOR_STATE_DIR'), String(environment))
+  })
+
+  test('of a guest that ended while no daemon ran, the next daemon tells', async () => {
+    const { uuid } = await domains.define(testDefinition('unseen', disk))
+    await domains.start(uuid)
+    const { pid = 0 } = await domains.get(uuid)
+    await connection.close()
+    process.kill(pid, 'SIGKILL')
+    const deadline = performance.now() + 60_000
+    while (existsSync(`/proc/${pid}`)) {
+      assert.ok(performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    connection = await openTestDriver(directory, { hooks })
+    domains = connection.domains
+    assert.equal((await domains.get(uuid)).state, 'shutoff')
+    await hear(['unseen stopped end unknown', 'unseen release end unknown'])
   })
 
   test('a hook that refuses stops the start, with its words, and nothing is left', async () => {

@@ -127,6 +127,11 @@ export function holdGrants(user: FileUser, grants: readonly Grant[]): void {
   }
 }
 
+/** The guest that has these entries goes on, but is nobody's business here any more. */
+export function forgetGrants(user: FileUser, grants: readonly Grant[]): void {
+  for (const { path } of grants) letGo(user, path)
+}
+
 /**
  * Takes entries back, last first; those that another guest of the same user still holds stay. Files that are
  * gone are passed over. Resolves with what could not be done.

@@ -31,7 +31,14 @@ import {
   noGroups,
 } from './cgroup-limits.ts'
 import { cpuGroup, limitThreads, type ThreadGroup } from './cgroup-threads.ts'
-import { type FileAccess, type Grant, holdGrants, planAccess, revokeGrants } from './file-access.ts'
+import {
+  type FileAccess,
+  forgetGrants,
+  type Grant,
+  holdGrants,
+  planAccess,
+  revokeGrants,
+} from './file-access.ts'
 import { errorNumber, listDirectory, readJsonFile, writeFileAtomic } from './files.ts'
 import { type ProcessLimits, withLimits } from './limits.ts'
 import type { FileUser } from './posix-acl.ts'
@@ -338,6 +345,7 @@ function guestProcess(
     async forget() {
       unwatch()
       // Who finds it next may remove the folder at once.
+      if (user && !isOver) forgetGrants(user, current.grants ?? [])
       isOver = true
       await written.catch(() => {})
     },

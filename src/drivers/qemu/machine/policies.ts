@@ -72,10 +72,28 @@ export function policies(context: Context, registry: Registry): Policies {
     })
   }
 
+  /** QEMU 7.2 can hang on its way out, with its images closed, when it is asked something in that moment. */
+  function seeToEnd(machine: Machine): void {
+    const timer = setTimeout(() => {
+      context.log.warn(
+        { domain: machine.details.definition.name },
+        'A QEMU that was to end by itself did not.',
+      )
+      void machine.kill(machine.state.ending ?? 'shutdown')
+    }, exitMs).unref()
+    void machine.ended.then(() => clearTimeout(timer))
+  }
+
   return {
     watch(machine) {
       watchIoErrors(machine, registry)
       watchClock(machine, registry)
+      machine.interceptors.add(({ event }) => {
+        const { definition, rebooting } = machine.details
+        const endsByItself = actionsOf(definition).shutdown === 'poweroff' && !rebooting
+        if (event === 'SHUTDOWN' && endsByItself && !isStartingAgain(machine)) seeToEnd(machine)
+        return false
+      })
       machine.interceptors.add((event: QmpEvent) => {
         const { definition, rebooting } = machine.details
         if (rebooting) return false
@@ -113,6 +131,8 @@ export function policies(context: Context, registry: Registry): Policies {
   }
 }
 
+/** Longer than images take to be closed. */
+const exitMs = 60_000
 const quitTimeoutMs = 10_000
 
 /** Lets QEMU close its images; whether it did or not, it is gone afterwards. */

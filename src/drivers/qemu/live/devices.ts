@@ -19,6 +19,7 @@ import { type CompleteDefinition, completeDefinition } from '../definition/defin
 import { isVirtiofs } from '../devices/shares/filesystems.ts'
 import { checkPluggedShare, plugShare } from '../devices/shares/plugged.ts'
 import { endShare, type Shares } from '../devices/shares/serve.ts'
+import { limitDisks } from '../disks/disk-throttle.ts'
 import { isWritten } from '../disks/disks.ts'
 import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
@@ -86,6 +87,12 @@ async function attach(context: Context, machine: Machine, given: OneDevice): Pro
       throw error
     }
     side.close()
+    if (given.kind === 'disks')
+      await limitDisks(
+        machine.monitor,
+        after.devices.disks.filter(({ alias }) => alias === added.alias),
+        {},
+      )
     await machine.record({ definition: side.definition, plugging: undefined })
   } catch (error) {
     const cause = shares ? await shares.explain(error) : error

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import { openTerminal, prompt, type Terminal } from '../../src/drivers/qemu/testing/test-terminal.ts'
 import { type Image, kernelCommandLine } from '../../src/model/index.ts'
 import { openImages } from '../../src/storage/index.ts'
 import { openDriver } from '../conformance/open-driver.ts'
@@ -40,15 +41,8 @@ describe('a guest that boots', { skip }, () => {
   })
 
   /** How many the guest's kernel counted. */
-  async function interrupts(): Promise<{ NMI: number; keyboard: number }> {
-    const console = await connection.domains.openConsole(uuid)
-    await console.write(Buffer.from("cat /proc/interrupts; echo do''ne\n"))
-    let seen = ''
-    for await (const chunk of console) {
-      seen += Buffer.from(chunk).toString('latin1')
-      if (/^done/mu.test(seen)) break
-    }
-    await console.close()
+  async function interrupts(terminal: Terminal): Promise<{ NMI: number; keyboard: number }> {
+    const seen = await terminal.ask('cat /proc/interrupts')
     const count = (pattern: RegExp) => Number(pattern.exec(seen)?.[1])
     return { NMI: count(/NMI: +(\d+)/u), keyboard: count(/ 1: +(\d+).*i8042/u) }
   }
@@ -77,15 +71,19 @@ describe('a guest that boots', { skip }, () => {
   })
 
   test('hears its keyboard and its interrupts', async () => {
-    const before = await interrupts()
+    const terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback: true }))
+    // What is typed before the shell listens is lost in part.
+    await terminal.until(prompt)
+    const before = await interrupts(terminal)
     await connection.domains.injectNmi(uuid)
     await connection.domains.sendKey(uuid, { keys: ['KEY_LEFTSHIFT', 'KEY_H'] })
     await assert.rejects(connection.domains.sendKey(uuid, { keys: ['KEY_NOSUCH'] }), {
       code: 'invalid-argument',
     })
-    let after = await interrupts()
+    let after = await interrupts(terminal)
     for (let tries = 0; tries < 100 && after.keyboard < before.keyboard + 4; tries++)
-      after = await interrupts()
+      after = await interrupts(terminal)
+    await terminal.close()
     assert.equal(after.NMI - before.NMI, 1)
     // Each key is an interrupt when it goes down and one when it comes up, and some have a prefix.
     assert.ok(after.keyboard - before.keyboard >= 4, JSON.stringify({ before, after }))

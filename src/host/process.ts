@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { VisorError } from '../model/index.ts'
+import type { FileUser } from './posix-acl.ts'
 
 /** A process beyond doubt: ids are reused, an id with its start time is not (proc(5), stat field 22). */
 export interface ProcessIdentity {
@@ -66,6 +67,8 @@ export interface RunOptions {
   readonly maxBytes?: number
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Who runs it, with no further groups; who we are without it. */
+  readonly user?: FileUser
   /** Bytes or an open file for its standard input; nothing without it. */
   readonly input?: Uint8Array | string | { readonly fd: number }
 }
@@ -81,7 +84,7 @@ export interface RunResult {
  * missing, `timeout`, `cancelled`, or `failed` when its output is too much; it and its children are then gone.
  */
 export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { signal, timeoutMs = 30_000, maxBytes = 16 * 2 ** 20, cwd, env, input } = options
+  const { signal, timeoutMs = 30_000, maxBytes = 16 * 2 ** 20, cwd, env, input, user } = options
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new VisorError('cancelled', `${program} was not started: cancelled.`))
     const fd = typeof input === 'object' && 'fd' in input ? input.fd : undefined
@@ -91,6 +94,7 @@ export function run(program: string, args: readonly string[], options: RunOption
       detached: true,
       cwd,
       env: env as NodeJS.ProcessEnv,
+      ...(user ? { uid: user.uid, gid: user.gid } : {}),
     })
     const output: Buffer[][] = [[], []]
     let bytes = 0

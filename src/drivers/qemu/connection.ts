@@ -218,7 +218,7 @@ async function openContext(options: OpenOptions): Promise<Context> {
       if (!(await findProgram(program, ''))) return undefined
       return remember(emulators, `${arch} ${program}`, () => loadEmulator(store, log, arch, program))
     },
-    kvm: (emulator) => remember(kvm, emulator.path, () => loadKvm(store, emulator.path)),
+    kvm: (emulator) => remember(kvm, emulator.path, () => loadKvm(store, log, emulator.path)),
   }
 }
 

@@ -7,9 +7,11 @@ import { access, constants, realpath, stat } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Log, Store } from '../../../driver/index.ts'
+import type { FileUser } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { findMissingBlockDrivers } from '../disks/block-drivers.ts'
 import { isRecord, qmpClient } from '../qmp/index.ts'
+import { asProbeUser } from './probe-user.ts'
 
 /** A QEMU program and what it can do. */
 export interface Emulator {
@@ -25,6 +27,8 @@ export interface Emulator {
   readonly missingBlockDrivers?: readonly string[]
   /** Whether it can give up system calls it does not need (seccomp). */
   readonly sandbox: boolean
+  /** Why it was asked as root, where it did not run as anybody else. */
+  readonly asRoot?: string
 }
 
 export interface MachineType {
@@ -85,7 +89,7 @@ export function installEmulator(arch: string): string {
 
 /** The oldest QEMU whose monitor and options are used here. */
 export const oldestVersion = '6.0'
-const format = 4
+const format = 5
 const timeoutMs = 20_000
 
 /** The program in PATH; undefined when there is none. */
@@ -135,23 +139,43 @@ export async function loadEmulator(store: Store, log: Log, arch: string, path: s
   if (known?.print === print) return known.emulator
   const emulator = await inspectEmulator(arch, path)
   log.info({ emulator: path, version: emulator.version }, 'Asked a QEMU what it can do.')
+  if (emulator.asRoot !== undefined)
+    log.warn({ emulator: path, reason: emulator.asRoot }, 'A QEMU was asked as root: it runs as nobody else.')
   await store.write([{ key, value: { print, emulator } }])
   return emulator
 }
 
-/** Asks a QEMU what it can do, by running it without a machine. */
+/** Asks a QEMU what it can do, by running it without a machine, as a user who may nothing. */
 export async function inspectEmulator(arch: string, path: string): Promise<Emulator> {
-  try {
-    return { ...(await ask(arch, path, ['-sandbox', 'on'])), sandbox: true }
-  } catch {
-    return { ...(await ask(arch, path, [])), sandbox: false }
-  }
+  const program = path.startsWith('/') ? [{ path, execute: true, what: 'program' }] : []
+  const { result, asRoot } = await asProbeUser(program, async (user) => {
+    try {
+      return { ...(await ask(arch, path, { user, sandbox: true })), sandbox: true }
+    } catch {
+      return { ...(await ask(arch, path, { user, sandbox: false })), sandbox: false }
+    }
+  })
+  return asRoot === undefined ? result : { ...result, asRoot }
 }
 
-async function ask(arch: string, path: string, more: string[]): Promise<Omit<Emulator, 'sandbox'>> {
-  const args = ['-M', 'none', '-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none', ...more]
+interface AskOptions {
+  readonly user: FileUser | undefined
+  readonly sandbox: boolean
+}
+
+async function ask(
+  arch: string,
+  path: string,
+  { user, sandbox }: AskOptions,
+): Promise<Omit<Emulator, 'sandbox'>> {
+  const args = ['-M', 'none', '-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none']
+  if (sandbox) args.push('-sandbox', 'on')
   args.push('-chardev', 'socket,id=monitor,fd=3', '-mon', 'chardev=monitor,mode=control')
-  const child = spawn(path, args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
+  const child = spawn(path, args, {
+    cwd: '/',
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    ...(user ? { uid: user.uid, gid: user.gid } : {}),
+  })
   const failed = new Promise<never>((_, reject) => {
     child.once('error', (cause) =>
       reject(new VisorError('unavailable', `'${path}' could not be run: ${cause.message}.`, { cause })),

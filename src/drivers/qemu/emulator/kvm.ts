@@ -5,16 +5,19 @@
 import { access, constants, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Store } from '../../../driver/index.ts'
-import { hostFiles, readProcessor, run } from '../../../host/index.ts'
-import { toVisorError } from '../../../model/index.ts'
+import type { Log, Store } from '../../../driver/index.ts'
+import { type FileUser, hostFiles, readProcessor, run } from '../../../host/index.ts'
+import { toVisorError, VisorError } from '../../../model/index.ts'
 import { fingerprint } from './emulator.ts'
+import { asProbeUser } from './probe-user.ts'
 
 export interface KvmState {
   readonly works: boolean
   /** A sentence: what was seen. */
   readonly detail: string
   readonly remedy?: string
+  /** Why the tiny guest was run as root: as anybody else it did not start. */
+  readonly asRoot?: string
 }
 
 /** Time for 20 million instructions and the boot: a processor needs about a tenth of it. */
@@ -46,51 +49,76 @@ export async function runTinyGuest(
   emulator: string,
   accelerator: readonly string[],
   signal?: AbortSignal,
-): Promise<{ letters: string; failure: string }> {
+): Promise<TinyRun> {
   const directory = await mkdtemp(join(tmpdir(), 'visor-kvm-'))
   try {
-    const [disk, serial] = [join(directory, 'disk'), join(directory, 'serial')]
-    await Promise.all([writeFile(disk, bootDisk(bootSector)), writeFile(serial, '')])
-    const args = [
-      ...accelerator,
-      '-M',
-      'pc',
-      '-m',
-      '16',
-      '-nodefaults',
-      '-no-user-config',
-      '-display',
-      'none',
+    const disk = join(directory, 'disk')
+    await writeFile(disk, bootDisk(bootSector), { mode: 0o600 })
+    const files = [
+      { path: disk, write: true },
+      ...(emulator.startsWith('/') ? [{ path: emulator, execute: true, what: 'program' }] : []),
+      ...(accelerator.includes('kvm') ? [{ path: '/dev/kvm', write: true, what: 'device' }] : []),
     ]
-    args.push(
-      '-blockdev',
-      JSON.stringify({ driver: 'raw', 'node-name': 'd', file: { driver: 'file', filename: disk } }),
-    )
-    args.push('-device', 'ide-hd,drive=d,bootindex=1', '-device', 'isa-debug-exit,iobase=0xf4')
-    args.push('-chardev', 'stdio,id=serial,signal=off', '-device', 'isa-serial,chardev=serial')
-    // The program `timeout` keeps what was printed until then; ours is for a QEMU that cannot be ended.
-    const bounded = ['-k', '1', String(deadlineMs / 1000), emulator, ...args]
-    const limits = { timeoutMs: deadlineMs + 5_000, ...(signal ? { signal } : {}) }
-    const { code, stdout, stderr } = await run('timeout', bounded, limits)
-    const givenUp = code === 124 || code === 137
-    const ended = stdout.includes('S')
-    const said = stderr.trim().split('\n').at(-1) || `exit code ${code}.`
-    return { letters: stdout.replace(/[^RPLS]/gu, ''), failure: givenUp || ended ? '' : said }
+    const runAs = (user?: FileUser) => runWithDisk(emulator, accelerator, disk, { user, signal })
+    const { result, asRoot } = await asProbeUser(files, async (user) => {
+      const seen = await runAs(user)
+      // Whether that is for want of rights shows when root does it.
+      if (user && seen.failure !== '') throw new VisorError('failed', seen.failure)
+      return seen
+    })
+    return asRoot === undefined ? result : { ...result, asRoot }
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+interface TinyRun {
+  readonly letters: string
+  readonly failure: string
+  /** Why it was run as root. */
+  readonly asRoot?: string
+}
+
+async function runWithDisk(
+  emulator: string,
+  accelerator: readonly string[],
+  disk: string,
+  { user, signal }: { readonly user: FileUser | undefined; readonly signal: AbortSignal | undefined },
+): Promise<TinyRun> {
+  const args = [...accelerator, '-M', 'pc', '-m', '16', '-nodefaults', '-no-user-config', '-display', 'none']
+  args.push(
+    '-blockdev',
+    JSON.stringify({ driver: 'raw', 'node-name': 'd', file: { driver: 'file', filename: disk } }),
+  )
+  args.push('-device', 'ide-hd,drive=d,bootindex=1', '-device', 'isa-debug-exit,iobase=0xf4')
+  args.push('-chardev', 'stdio,id=serial,signal=off', '-device', 'isa-serial,chardev=serial')
+  // The program `timeout` keeps what was printed until then; ours is for a QEMU that cannot be ended.
+  const bounded = ['-k', '1', String(deadlineMs / 1000), emulator, ...args]
+  const limits = {
+    cwd: '/',
+    timeoutMs: deadlineMs + 5_000,
+    ...(user ? { user } : {}),
+    ...(signal ? { signal } : {}),
+  }
+  const { code, stdout, stderr } = await run('timeout', bounded, limits)
+  const givenUp = code === 124 || code === 137
+  const ended = stdout.includes('S')
+  const said = stderr.trim().split('\n').at(-1) || `exit code ${code}.`
+  return { letters: stdout.replace(/[^RPLS]/gu, ''), failure: givenUp || ended ? '' : said }
 }
 
 /** Whether KVM works with this emulator; tries it, in at most some seconds. */
 export async function tryKvm(emulator: string, signal?: AbortSignal): Promise<KvmState> {
   const missing = await checkDevice()
   if (missing) return missing
-  const { letters, failure } = await runTinyGuest(
+  const { letters, failure, asRoot } = await runTinyGuest(
     emulator,
     ['-accel', 'kvm', '-cpu', 'qemu64'],
     signal,
-  ).catch((error: unknown) => ({ letters: '', failure: toVisorError(error).message }))
-  return judge(letters, failure, hasExtension())
+  ).catch((error: unknown) => ({ letters: '', failure: toVisorError(error).message, asRoot: undefined }))
+  const state = judge(letters, failure, hasExtension())
+  // One that fails for root too says so itself.
+  return asRoot === undefined || failure !== '' ? state : { ...state, asRoot }
 }
 
 /** What the letters mean. `failure` is empty when the guest ended by itself or was given up. */
@@ -123,7 +151,7 @@ const places: Readonly<Record<string, string>> = {
 }
 
 /** As {@link tryKvm}, remembered until the emulator, the kernel or the device changes. */
-export async function loadKvm(store: Store, emulator: string): Promise<KvmState> {
+export async function loadKvm(store: Store, log: Log, emulator: string): Promise<KvmState> {
   const missing = await checkDevice()
   if (missing) return missing
   // No outcome of a try would change what is decided, and it takes seconds.
@@ -133,6 +161,8 @@ export async function loadKvm(store: Store, emulator: string): Promise<KvmState>
   const known = (await store.get(key))?.value as { print: string; state: KvmState } | undefined
   if (known?.print === print) return known.state
   const state = await tryKvm(emulator)
+  if (state.asRoot !== undefined)
+    log.warn({ emulator, reason: state.asRoot }, 'KVM was tried as root: it was not had as anybody else.')
   await store.write([{ key, value: { print, state } }])
   return state
 }

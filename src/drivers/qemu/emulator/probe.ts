@@ -56,7 +56,7 @@ export async function probe({ signal }: { readonly signal?: AbortSignal } = {}):
 }
 
 function emulatorChecks(emulator: Emulator, recent: boolean): Check[] {
-  const { path, version, machines, cpuModels, sandbox } = emulator
+  const { path, version, machines, cpuModels, sandbox, asRoot } = emulator
   return [
     {
       id: 'qemu-binary',
@@ -80,5 +80,16 @@ function emulatorChecks(emulator: Emulator, recent: boolean): Check[] {
         : 'This QEMU was built without seccomp: a guest that breaks out of it finds more open doors.',
       ...(sandbox ? {} : { remedy: "Use the distribution's own QEMU." }),
     },
+    ...(asRoot === undefined
+      ? []
+      : [
+          {
+            id: 'qemu-user',
+            title: 'Unprivileged QEMU',
+            status: 'warn' as const,
+            detail: `${path} does not run as a user of its own, only as root: ${asRoot}`,
+            remedy: 'Let all users run it (mode 0755, and folders above that can be entered).',
+          },
+        ]),
   ]
 }

@@ -3,10 +3,11 @@
  * entry in /etc/passwd: what breaks out of a guest has that guest's files and nothing more.
  */
 import { createHash } from 'node:crypto'
-import { statSync } from 'node:fs'
 import type { GuestUserOptions } from '../../../driver/index.ts'
 import { findUser, type GuestUser } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import { kvmGroup } from '../emulator/kvm-group.ts'
+import { probeUid } from '../emulator/probe-user.ts'
 
 export interface Confinement {
   /** The user of a guest while it runs; undefined: who we are. Fails with `unavailable` when none is left. */
@@ -36,8 +37,9 @@ export function openConfinement(
     claim(uuid) {
       // From the uuid, so that a guest finds the files of its own again that it had the last time.
       const start = createHash('sha256').update(uuid).digest().readUInt32BE(0) % count
-      for (let tried = 0; tried < Math.min(count, claimed.size + 1); tried++) {
+      for (let tried = 0; tried < Math.min(count, claimed.size + 2); tried++) {
         const uid = first + ((start + tried) % count)
+        if (uid === probeUid) continue
         const holder = claimed.get(uid)
         if (holder !== undefined && holder !== uuid) continue
         claimed.set(uid, uuid)
@@ -67,14 +69,4 @@ function fixedUser(name: string): Confinement {
     })
   if (user.uid === 0) return unconfined
   return { ...unconfined, claim: () => ({ ...user, own: false }) }
-}
-
-/** The group that may use KVM; none where the device is root's alone, or open to all. */
-function kvmGroup(): number | undefined {
-  try {
-    const { gid, mode } = statSync('/dev/kvm')
-    return gid !== 0 && (mode & 0o060) === 0o060 && (mode & 0o006) !== 0o006 ? gid : undefined
-  } catch {
-    return undefined
-  }
 }

@@ -29,6 +29,7 @@ const packages = [
   { name: 'dnsmasq-base', program: 'dnsmasq', for: ['start', 'test'], peer: true },
   { name: 'nftables', program: 'nft', for: ['start', 'test'], peer: true },
   { name: 'udhcpc', program: 'udhcpc', for: ['test'], peer: true },
+  { name: 'isc-dhcp-client', program: 'dhclient', for: ['test'], peer: true },
   { name: 'iputils-ping', program: 'ping', for: ['test'], peer: true },
   { name: 'ipxe-qemu', file: '/usr/lib/ipxe/qemu/pxe-e1000e.rom', for: ['test'], peer: true },
   { name: 'passt', program: 'passt', for: ['test'], peer: true },

@@ -8,10 +8,19 @@ const timeoutMs = 20_000
  * Runs lines of ip(8), each a command, until one fails: on this host, or in a network namespace of it. Fails with
  * `failed` and what ip said of it.
  */
-export async function ipBatch(lines: readonly string[], namespace?: string): Promise<void> {
+export const ipBatch = (lines: readonly string[], namespace?: string): Promise<void> =>
+  batch('ip', lines, namespace === undefined ? [] : ['-netns', namespace])
+
+/** Runs lines of bridge(8) as {@link ipBatch} does those of ip(8). */
+export const bridgeBatch = (lines: readonly string[]): Promise<void> => batch('bridge', lines, [])
+
+async function batch(
+  program: 'ip' | 'bridge',
+  lines: readonly string[],
+  where: readonly string[],
+): Promise<void> {
   if (lines.length === 0) return
-  const where = namespace === undefined ? [] : ['-netns', namespace]
-  const { code, stderr } = await run('ip', [...where, '-batch', '-'], {
+  const { code, stderr } = await run(program, [...where, '-batch', '-'], {
     input: `${lines.join('\n')}\n`,
     timeoutMs,
   })
@@ -20,7 +29,7 @@ export async function ipBatch(lines: readonly string[], namespace?: string): Pro
   const failed = lines[Number(/Command failed -:(\d+)/u.exec(stderr)?.[1] ?? 0) - 1]
   throw new VisorError(
     'failed',
-    `A link of this host could not be set up: ${said.replace(/\.?$/u, '')}${failed ? ` (ip ${failed})` : ''}.`,
+    `A link of this host could not be set up: ${said.replace(/\.?$/u, '')}${failed ? ` (${program} ${failed})` : ''}.`,
     { remedy: /not permitted/u.test(stderr) ? 'Run visord as root: networks need it.' : undefined },
   )
 }

@@ -13,6 +13,10 @@ import type { NetworkPlaces } from './places.ts'
 
 type Places = ReturnType<NetworkPlaces['of']>
 
+/** Whether packets of its guests go nowhere else. */
+const isAlone = (definition: CompleteNetwork) =>
+  ['isolated', 'internal', 'vxlan'].includes(networkMode(definition))
+
 /** Whether anything is answered at all. */
 export function wantsService({ dns, addresses }: CompleteNetwork): boolean {
   const serves = addresses.some(({ dhcp, tftp }) => dhcp !== undefined || tftp !== undefined)
@@ -36,6 +40,8 @@ export function formatConfig(
     'log-facility=-',
     ...namesLines(definition, places),
     ...definition.addresses.flatMap((address) => addressLines(definition, address)),
+    // Nor is anything behind the host by IPv6.
+    ...(isAlone(definition) ? [`ra-param=${link},0,0`] : []),
     ...dhcpLines(definition, places),
   ]
   return `${lines.join('\n')}\n`
@@ -45,8 +51,7 @@ function namesLines(definition: CompleteNetwork, { names }: Places): string[] {
   const { dns } = definition
   if (dns?.enabled === false) return ['port=0']
   const domain = domainOf(definition)
-  const mode = networkMode(definition)
-  const asks = !['isolated', 'internal', 'vxlan'].includes(mode)
+  const asks = !isAlone(definition)
   const all = dns?.forwarders.filter((one) => one.domain === undefined && one.address !== undefined) ?? []
   const local = definition.domainLocalOnly ?? definition.domain === undefined
   return [
@@ -88,10 +93,8 @@ function addressLines(definition: CompleteNetwork, one: NetworkAddress): string[
     lines.push(...(dhcp ? ['enable-ra'] : own ? [`dhcp-range=${one.address},ra-only`] : []))
   for (const { file, server } of dhcp?.bootServers ?? [])
     lines.push(`dhcp-boot=${file}${server === undefined ? '' : `,,${server}`}`)
-  const mode = networkMode(definition)
   // Nothing is behind the host: a guest that thought so would wait for what never answers.
-  if (subnet.family === 'ipv4' && ['isolated', 'internal', 'vxlan'].includes(mode))
-    lines.push('dhcp-option=3')
+  if (subnet.family === 'ipv4' && isAlone(definition)) lines.push('dhcp-option=3')
   return lines
 }
 

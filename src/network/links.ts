@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { type IpFamily, networkMode, prefixOf, subnetOfAddress, VisorError } from '../model/index.ts'
-import { ipBatch, ipList } from './commands.ts'
+import { bridgeBatch, ipBatch, ipList } from './commands.ts'
 import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
 
 /** The name of another link of a network; links have at most 15 characters. */
@@ -43,6 +43,7 @@ export async function makeLinks(definition: CompleteNetwork): Promise<MadeLinks>
     )
   try {
     await ipBatch(bridgeLines(definition))
+    await bridgeBatch(peerLines(definition))
     await setIpv6(bridge, definition, namespace === undefined)
     await ipBatch([
       ...(namespace === undefined ? addressLines(definition, bridge) : apartLines(links)),
@@ -113,6 +114,12 @@ function bridgeLines({ bridge = '', mac, stp, forwardDelaySeconds, mtu, vxlan }:
     `link set dev ${name} mtu ${size} master ${bridge} up`,
   ]
 }
+
+/** What is for everybody, or for who was not heard of yet, goes to each of the other hosts. */
+const peerLines = ({ bridge = '', vxlan }: CompleteNetwork): string[] =>
+  (vxlan?.peers ?? []).map(
+    ({ address }) => `fdb append 00:00:00:00:00:00 dev ${beside('vx', bridge)} dst ${address}`,
+  )
 
 function addressLines({ addresses }: CompleteNetwork, link: string): string[] {
   return addresses.map((one) => {

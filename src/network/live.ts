@@ -23,7 +23,7 @@ import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.
 import { allowForwarding, allowLoopback, checkHostLinks, linksOf, makeLinks, removeLinks } from './links.ts'
 import type { Ports } from './ports.ts'
 import type { PublishedPort } from './publications.ts'
-import { formatRules, removeRules } from './rules.ts'
+import { formatRules, guardedPort, removeRules } from './rules.ts'
 import {
   endService,
   mostRestarts,
@@ -75,7 +75,9 @@ export function liveNetworks(
     const ruled = [...networks.values()].map(({ definition }) => ({
       definition,
       // Who trusts its guests lets them send as whom they like.
-      ports: definition.trustGuestRxFilters ? [] : portsOf(definition.uuid),
+      ports: definition.trustGuestRxFilters
+        ? []
+        : portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
     }))
     await nft(ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled, published()))
   }

@@ -11,7 +11,7 @@ import { type LiveNetworks, notActive } from './live.ts'
 import type { NetworkPlaces } from './places.ts'
 import type { Port, Ports } from './ports.ts'
 import type { KeptPublications } from './publications.ts'
-import { formatPortRules } from './rules.ts'
+import { formatPortRules, guardedPort } from './rules.ts'
 
 export interface MembershipContext {
   readonly places: NetworkPlaces
@@ -76,7 +76,7 @@ export function membership(context: MembershipContext): GuestNetworks {
         if (isolated) await isolatePort(link)
         if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
         else if (definition.trustGuestRxFilters !== true)
-          await nft(formatPortRules(places.table, 'add', port))
+          await nft(formatPortRules(places.table, 'add', guardedPort(definition, port)))
       }
       await live.tellService(definition.uuid)
     } catch (error) {
@@ -88,10 +88,13 @@ export function membership(context: MembershipContext): GuestNetworks {
 
   async function leave(port: Port): Promise<void> {
     await ports.remove(port.link)
-    if (!live.get(port.uuid)) return
+    const definition = live.get(port.uuid)?.definition
+    if (!definition) return
     const change = published.has(port.domain)
       ? live.applyRules()
-      : nft(formatPortRules(places.table, 'delete', port))
+      : definition.trustGuestRxFilters !== true && definition.bridge !== undefined
+        ? nft(formatPortRules(places.table, 'delete', guardedPort(definition, port)))
+        : Promise.resolve()
     await change.catch((error: unknown) =>
       log.warn(
         { network: port.network, link: port.link, error: String(error) },

@@ -9,6 +9,7 @@ import {
   askForAddress,
   inside,
   isOnTestHost,
+  listHost,
   makeGuest,
   missingForTestHost,
   onTestHost,
@@ -41,11 +42,6 @@ async function runOnTestHost(): Promise<void> {
     assert.ok(opened)
     return opened
   }
-  const listing = () => [
-    inside('host', 'ip', '-j', 'address').replace(/"(?:valid|preferred)_life_time":\d+,?/gu, ''),
-    inside('host', 'ip', '-j', 'route', 'show', 'table', 'all'),
-    inside('host', 'nft', '-j', 'list', 'ruleset'),
-  ]
   const children: ChildProcess[] = []
   const serve = async (where: string) => {
     const [program = '', ...args] =
@@ -56,7 +52,7 @@ async function runOnTestHost(): Promise<void> {
   }
   let host: HostNetworks = await open()
   const { networks } = host
-  const before = listing()
+  const before = listHost()
   try {
     await Promise.all([serve('world'), serve('host')])
 
@@ -75,8 +71,8 @@ async function runOnTestHost(): Promise<void> {
     }
     await join1('web', 'default', 1)
     await join1('db', 'default', 2)
-    const web = askForAddress('web', folder)
-    const db = askForAddress('db', folder)
+    const web = await askForAddress('web', folder)
+    const db = await askForAddress('db', folder)
     assert.deepEqual([web, db], ['192.168.122.2', '192.168.122.3'])
     await Promise.all([serve('web'), serve('db')])
     const table = async (rows: readonly (readonly [string, string, boolean])[]) => {
@@ -164,7 +160,7 @@ async function runOnTestHost(): Promise<void> {
     )
     assert.match(asks('world', '203.0.113.1', 8080), /hello/u)
     await join1('db', 'default', 2)
-    assert.equal(askForAddress('db', folder), db)
+    assert.equal(await askForAddress('db', folder), db)
 
     // DHCP and DNS end though nobody asked them to.
     const pid = Number(
@@ -191,7 +187,7 @@ async function runOnTestHost(): Promise<void> {
     removeGuest('db')
     await host.networks.destroy?.('default')
     inside('world', 'ip', 'route', 'delete', '192.168.122.0/24')
-    assert.deepEqual(listing(), before)
+    assert.deepEqual(listHost(), before)
 
     // One that the host is on, and one that it is not.
     const subnet = (n: number) => ({
@@ -214,7 +210,8 @@ async function runOnTestHost(): Promise<void> {
       await host.networks.start?.(network)
       await join1('one', network, 3)
       await join1('two', network, 4)
-      const [one, two] = [askForAddress('one', folder), askForAddress('two', folder)]
+      const one = await askForAddress('one', folder)
+      const two = await askForAddress('two', folder)
       await Promise.all([serve('one'), serve('two')])
       const via = network === 'alone' ? '10.9.1.1' : '10.9.2.1'
       inside('one', 'ip', 'route', 'add', 'default', 'via', via)
@@ -230,7 +227,7 @@ async function runOnTestHost(): Promise<void> {
       removeGuest('two')
       await host.networks.destroy?.(network)
     }
-    assert.deepEqual(listing(), before)
+    assert.deepEqual(listHost(), before)
 
     // What is in the way is told before anything is made.
     await defineNow({ name: 'taken', forward: {}, addresses: [{ address: '203.0.113.129', prefix: 25 }] })
@@ -238,7 +235,7 @@ async function runOnTestHost(): Promise<void> {
       code: 'invalid-state',
       message: /203\.0\.113\.0\/24 through 'uplink'/u,
     })
-    assert.deepEqual(listing(), before)
+    assert.deepEqual(listHost(), before)
   } finally {
     for (const child of children) child.kill('SIGKILL')
     for (const { name, active } of await host.networks.list())

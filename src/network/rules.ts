@@ -4,7 +4,15 @@
  * What each packet meets does not grow with the number of networks and guests: it is looked up in maps and sets
  * by its link. Source: nft(8), libvirt's rules as its "Virtual networking" page gives them.
  */
-import { formatSubnet, type IpSubnet, networkMode, subnetOfAddress } from '../model/index.ts'
+import {
+  contains,
+  formatSubnet,
+  type IpFamily,
+  type IpSubnet,
+  networkMode,
+  parseIp,
+  subnetOfAddress,
+} from '../model/index.ts'
 import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
 import type { PublishedPort } from './publications.ts'
 
@@ -12,8 +20,30 @@ import type { PublishedPort } from './publications.ts'
 export interface GuardedPort {
   readonly link: string
   readonly mac: string
-  /** Addresses that it may send from; any without them. */
+  /** Addresses that are kept for it. */
   readonly addresses: readonly string[]
+  /** Families of which it sends from none but these. */
+  readonly guards: readonly IpFamily[]
+}
+
+/**
+ * An interface with what it may send: of a family, no more than its addresses where each subnet has kept one for it,
+ * else anything, as who gives itself an address is not known by it.
+ */
+export function guardedPort<P extends Omit<GuardedPort, 'guards'>>(
+  definition: CompleteNetwork,
+  port: P,
+): P & GuardedPort {
+  const { addresses } = port
+  const guards = (['ipv4', 'ipv6'] as const).filter((family) => {
+    const own = subnets(definition).filter((subnet) => subnet.family === family)
+    const isKept = (subnet: IpSubnet) =>
+      addresses.map(parseIp).some((address) => address && contains(subnet, address))
+    if (own.length > 0) return own.every(isKept)
+    // The network does not know the family: its guests need not either, unless it is asked for.
+    return addresses.length > 0 && !(family === 'ipv6' && definition.ipv6 === true)
+  })
+  return { ...port, guards }
 }
 
 export interface RuledNetwork {
@@ -240,31 +270,31 @@ function guardTable(table: string, networks: readonly RuledNetwork[]): string {
   return `table bridge ${table} {
 ${[
   set('guarded', 'ifname'),
-  set('addressed', 'ifname'),
+  set('guarded4', 'ifname'),
+  set('guarded6', 'ifname'),
   set('macs', 'ifname . ether_addr'),
   set('ipv4', 'ifname . ipv4_addr'),
   set('ipv6', 'ifname . ipv6_addr'),
   chain('guard', 'type filter hook prerouting priority -300; policy accept;', [
     'iifname @guarded iifname . ether saddr != @macs drop',
-    'iifname != @addressed accept',
     // Who has no address yet asks for one, and whether it is free.
-    'ether type arp arp saddr ip != 0.0.0.0 iifname . arp saddr ip != @ipv4 drop',
+    'ether type arp arp saddr ip != 0.0.0.0 iifname @guarded4 iifname . arp saddr ip != @ipv4 drop',
     'ip saddr 0.0.0.0 udp dport 67 accept',
-    'ether type ip iifname . ip saddr != @ipv4 drop',
+    'ether type ip iifname @guarded4 iifname . ip saddr != @ipv4 drop',
     'ip6 saddr { ::, fe80::/10 } accept',
-    'ether type ip6 iifname . ip6 saddr != @ipv6 drop',
+    'ether type ip6 iifname @guarded6 iifname . ip6 saddr != @ipv6 drop',
   ]),
 ].join('\n')}
 }
 `
 }
 
-function guardElements({ link, mac, addresses }: GuardedPort): (readonly [string, string])[] {
+function guardElements({ link, mac, addresses, guards }: GuardedPort): (readonly [string, string])[] {
   const of = quoted(link)
   return [
     ['guarded', of],
     ['macs', `${of} . ${mac}`],
-    ...(addresses.length > 0 ? [['addressed', of] as const] : []),
+    ...guards.map((family) => [family === 'ipv4' ? 'guarded4' : 'guarded6', of] as const),
     ...addresses.map((address) => [address.includes(':') ? 'ipv6' : 'ipv4', `${of} . ${address}`] as const),
   ]
 }

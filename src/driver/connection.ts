@@ -6,6 +6,7 @@
  * accepts a name there. Verbs are virsh's. All failures are `VisorError`.
  */
 import type {
+  BlockDeviceLimits,
   Capabilities,
   DevicesInput,
   Domain,
@@ -254,6 +255,15 @@ export interface SetLimitsOptions extends AffectOptions {
   readonly swapHardLimitKiB?: number
   /** Share of the host's disks against others. */
   readonly ioWeight?: number
+  /** Of each virtual processor, of what is neither processor nor I/O thread, and of each I/O thread; -1 for all. */
+  readonly vcpuPeriodUs?: number
+  readonly vcpuQuotaUs?: number
+  readonly emulatorPeriodUs?: number
+  readonly emulatorQuotaUs?: number
+  readonly iothreadPeriodUs?: number
+  readonly iothreadQuotaUs?: number
+  /** Of single block devices of the host, by path; 0 takes a limit away, what is not named stays. */
+  readonly ioDevices?: readonly BlockDeviceLimits[]
 }
 export interface SendKeyOptions extends CallOptions {
   /** Names such as `KEY_LEFTCTRL`, or numbers in the codeset. */

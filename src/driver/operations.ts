@@ -5,6 +5,7 @@
  * To add an operation: its method in `connection.ts`, its row here, and the drivers that can do it.
  */
 import {
+  BlockDeviceLimits,
   Capabilities,
   Devices,
   Domain,
@@ -61,6 +62,7 @@ const live = s.boolean('of the running machine; what runs without either', { opt
 const config = s.boolean('of the definition for the next start', { optional: true })
 const limit = <const D extends string>(doc: D, min: number, max: number) =>
   s.integer(doc, { optional: true, min, max })
+const mostUs = 2 ** 53 - 1
 const oneDevice = s.field(Devices, {})
 
 // Named, not inferred: the whole of it is more than a compiler writes into declarations.
@@ -254,12 +256,23 @@ export const operations: Table = {
       key: 'domain',
       options: s.object('SetLimits', 'Which', {
         cpuShares: limit('weight against others', 1, 262_144),
-        cpuQuotaUs: limit('processor time in each period, microseconds; -1 for all', -1, 2 ** 53 - 1),
+        cpuQuotaUs: limit('processor time in each period, microseconds; -1 for all', -1, mostUs),
         cpuPeriodUs: limit('period of the quota, microseconds', 1000, 1_000_000),
         hardLimitKiB: limit('the most memory; -1 for all', -1, 2 ** 43),
         softLimitKiB: limit('memory when the host is short; -1 for all', -1, 2 ** 43),
         swapHardLimitKiB: limit('the most memory and swap together; -1 for all', -1, 2 ** 43),
         ioWeight: limit("share of the host's disks against others", 10, 1000),
+        vcpuPeriodUs: limit('period of the quota of each virtual processor, microseconds', 1000, 1_000_000),
+        vcpuQuotaUs: limit('processor time of each virtual processor in its period; -1 for all', -1, mostUs),
+        emulatorPeriodUs: limit('period of the quota of the emulator, microseconds', 1000, 1_000_000),
+        emulatorQuotaUs: limit('processor time of the emulator in its period; -1 for all', -1, mostUs),
+        iothreadPeriodUs: limit('period of the quota of each I/O thread, microseconds', 1000, 1_000_000),
+        iothreadQuotaUs: limit('processor time of each I/O thread in its period; -1 for all', -1, mostUs),
+        ioDevices: s.array('use of single block devices of the host; 0 is no limit', BlockDeviceLimits, {
+          optional: true,
+          maxItems: 64,
+          key: ['path'],
+        }),
         live,
         config,
       }),

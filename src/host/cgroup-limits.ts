@@ -172,7 +172,16 @@ function deviceSettingsV2(device: IoDeviceLimits): Setting[] {
   const what = `limit of '${device.path}'`
   return [
     ...(rates.length === 0 ? [] : [{ what, file: 'io.max', value: `${number} ${rates.join(' ')}` }]),
-    ...(weight === undefined ? [] : [{ what, file: 'io.weight', value: `${number} ${weight}` }]),
+    ...(weight === undefined
+      ? []
+      : [
+          {
+            what,
+            file: 'io.weight',
+            otherFile: 'io.bfq.weight',
+            value: `${number} ${weight === 0 ? 'default' : weight}`,
+          },
+        ]),
   ]
 }
 

@@ -1,6 +1,6 @@
 export * from './bridge-port.ts'
 export * from './cgroup.ts'
-export { type CgroupLimits, passOnControllers } from './cgroup-limits.ts'
+export { type CgroupLimits, type IoDeviceLimits, passOnControllers } from './cgroup-limits.ts'
 export type { ThreadGroup } from './cgroup-threads.ts'
 export * from './console-log.ts'
 export * from './console-viewer.ts'

@@ -25,18 +25,26 @@ const weight = s.integer('share of the device against others', {
   max: 1000,
 })
 
+const deviceLimits = {
+  path: path('block device', { xml: 'path' }),
+  weight,
+  readRequests: rate('reads a second', 'read_iops_sec', 2 ** 32 - 1),
+  writeRequests: rate('writes a second', 'write_iops_sec', 2 ** 32 - 1),
+  readBytes: rate('bytes read a second', 'read_bytes_sec', 2 ** 53 - 1),
+  writeBytes: rate('bytes written a second', 'write_bytes_sec', 2 ** 53 - 1),
+} as const
+const ofDevice = 'Bounds on the use of one block device of the host; 0 is none'
+
+/** As one is set while the machine runs. */
+export const BlockDeviceLimits = s.object('BlockDeviceLimits', ofDevice, {
+  ...deviceLimits,
+  weight: s.integer('share of the device against others, from 10', { optional: true, min: 0, max: 1000 }),
+})
+
 const BlockTuneDevice = s.object(
   'BlockTuneDevice',
-  'Bounds on the use of one block device of the host; 0 is none',
-  {
-    path: path('block device', { xml: 'path' }),
-    weight,
-    readRequests: rate('reads a second', 'read_iops_sec', 2 ** 32 - 1),
-    writeRequests: rate('writes a second', 'write_iops_sec', 2 ** 32 - 1),
-    readBytes: rate('bytes read a second', 'read_bytes_sec', 2 ** 53 - 1),
-    writeBytes: rate('bytes written a second', 'write_bytes_sec', 2 ** 53 - 1),
-    unknown,
-  },
+  ofDevice,
+  { ...deviceLimits, unknown },
   { order: { '.': words('path weight read_iops_sec write_iops_sec read_bytes_sec write_bytes_sec') } },
 )
 
@@ -55,3 +63,5 @@ export const BlockTune = s.object(
   },
   { order: { '.': words('weight device') } },
 )
+
+export type BlockDeviceLimits = s.Output<typeof BlockDeviceLimits>

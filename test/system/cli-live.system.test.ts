@@ -49,6 +49,17 @@ devices:
   }
   const xml = async (...flags: string[]) => (await succeed('show', 'web', '--xml', ...flags)).stdout
 
+  test('limits of threads and of disks of the host', async () => {
+    await succeed('schedinfo', 'web', '--vcpu-quota', '50000', '--emulator-quota', '-1', '--config')
+    const limits = '/dev/vda,1048576,/dev/vdb,0'
+    await succeed('limits', 'web', '--device-write-bytes-sec', limits, '--config')
+    const shown = await xml('--inactive')
+    assert.match(shown, /<quota>50000<.*<emulator_quota>-1</su)
+    assert.match(shown, /<device>\s*<path>\/dev\/vda<.*<write_bytes_sec>1048576<(?!.*vdb)/su)
+    const wrong = await visor('limits', 'web', '--device-read-iops-sec', '/dev/vda', '--config')
+    assert.deepEqual([wrong.code, /limit of '\/dev\/vda' ''/u.test(wrong.stderr)], [2, true])
+  })
+
   test('processors and memory, now, at the next start, or both', async () => {
     assert.match((await succeed('setvcpus', 'web', '2')).stderr, /web has 2 processors\n/u)
     assert.match((await succeed('setmem', 'web', '40000', '--config')).stderr, /from the next start on/u)

@@ -311,11 +311,55 @@ describe('confinement', { skip }, () => {
     assert.equal(await read('tasks'), '')
     await domains.setVcpus(uuid, { count: 2, live: true })
     assert.deepEqual(await limits('vcpu1'), ['50000', '40000'])
+    // More for each processor than there was for the whole machine, then less for it than each had.
+    await domains.setLimits(uuid, { cpuQuotaUs: 400_000, vcpuQuotaUs: 90_000, emulatorQuotaUs: -1 })
+    for (const name of ['vcpu0', 'vcpu1']) assert.deepEqual(await limits(name), ['50000', '90000'])
+    assert.deepEqual(await limits('emulator'), ['20000', '-1'])
+    await domains.setLimits(uuid, { cpuQuotaUs: 50_000, vcpuQuotaUs: 20_000, iothreadQuotaUs: 20_000 })
+    assert.deepEqual([await limits('vcpu0'), await read('cpu.cfs_quota_us')], [['50000', '20000'], '50000'])
+    const { cputune } = await domains.describe(uuid)
+    assert.deepEqual([cputune?.vcpuQuotaUs, cputune?.vcpuPeriodUs], [20_000, 50_000])
+    assert.equal((await domains.describe(uuid, { inactive: true })).cputune?.vcpuQuotaUs, 40_000)
+    // What cannot be had leaves all as it was.
+    const tooMuch = domains.setLimits(uuid, { vcpuQuotaUs: 60_000 })
+    await assert.rejects(tooMuch, { code: 'unsupported-config' })
+    assert.deepEqual(await limits('vcpu0'), ['50000', '20000'])
+    assert.equal((await domains.describe(uuid)).cputune?.vcpuQuotaUs, 20_000)
     assert.match((await names('vcpu1')).join(), /^CPU 1\/(?:TCG|KVM)$/u)
     await connection.close()
     await open()
     await domains.destroy(uuid)
     await assert.rejects(readdir(own), { code: 'ENOENT' })
+  })
+
+  test('the use of a disk of the host is limited while the guest runs, and let go', async (context) => {
+    const hierarchies = await findCgroupHierarchies()
+    const blkio = hierarchies.find(({ controller }) => controller.split(',').includes('blkio'))
+    const names = await readdir('/sys/block').catch(() => [])
+    const isThere = async (path: string) => (await stat(path).catch(() => undefined))?.isBlockDevice()
+    const found = await Promise.all(names.map(async (name) => ((await isThere(`/dev/${name}`)) ? name : '')))
+    const device = found.find((name) => name !== '')
+    if (!blkio || device === undefined)
+      return context.skip('this host has no v1 controller blkio, or no disk')
+    const number = (await readFile(`/sys/block/${device}/dev`, 'utf8')).trim()
+    const uuid = await started('limited-disk')
+    const path = `/dev/${device}`
+    const group = async () => {
+      const all = join(blkio.parent, 'visor-guests')
+      return join(all, (await readdir(all)).find((name) => name.includes(uuid)) ?? '')
+    }
+    const read = async (rate: string) =>
+      (await readFile(join(await group(), `blkio.throttle.${rate}_device`), 'utf8')).trim()
+    await domains.setLimits(uuid, { ioDevices: [{ path, writeBytes: 2 ** 20, readRequests: 100 }] })
+    assert.equal(await read('write_bps'), `${number} ${2 ** 20}`)
+    assert.equal(await read('read_iops'), `${number} 100`)
+    await domains.setLimits(uuid, { ioDevices: [{ path, writeBytes: 0, readBytes: 4096 }] })
+    assert.deepEqual([await read('write_bps'), await read('read_bps')], ['', `${number} 4096`])
+    const { blkiotune } = await domains.describe(uuid)
+    assert.deepEqual(blkiotune?.devices, [{ path, readRequests: 100, readBytes: 4096 }])
+    const none = { ioDevices: [{ path: '/dev/null', readBytes: 1 }] }
+    await assert.rejects(domains.setLimits(uuid, none), { code: 'unsupported-config' })
+    await domains.destroy(uuid)
   })
 
   test('more for a processor than for the whole machine is refused with its reason', async (context) => {

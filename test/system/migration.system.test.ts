@@ -166,6 +166,8 @@ describe('migration', { skip }, () => {
   /** Disks with something on them, of 32 MiB. */
   async function makeDisks(name: string): Promise<{ files: string[]; disks: object[]; content: Buffer }> {
     const content = randomBytes(32 << 20)
+    // It looks like an image, and is none.
+    content.write('QFI\xfb\0\0\0\x03', 'latin1')
     const raw = join(directory, `${name}.raw`)
     const qcow = join(directory, `${name}.qcow2`)
     await writeFile(raw, content)
@@ -192,7 +194,15 @@ describe('migration', { skip }, () => {
     )
     await there.domains.destroy(uuid)
     assert.ok((await readFile(copied('along.raw'))).equals(content))
-    execFileSync('qemu-img', ['compare', copied('along.qcow2'), copied('along.raw')])
+    execFileSync('qemu-img', [
+      'compare',
+      '-f',
+      'qcow2',
+      '-F',
+      'raw',
+      copied('along.qcow2'),
+      copied('along.raw'),
+    ])
     await Promise.all(files.map((file) => rm(copied(file))))
   })
 

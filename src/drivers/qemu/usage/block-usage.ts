@@ -61,7 +61,8 @@ const fields = {
 async function readCounters(machine: Machine) {
   const found = new Map<string, { node: string; counters: Partial<BlockStats> }>()
   for (const one of await ask(machine, 'query-blockstats')) {
-    const alias = /^\/machine\/peripheral\/([^/]+)/u.exec(String(one.qdev))?.[1]
+    // One without an id of its own, such as that within a virtio disk, is told by its path.
+    const alias = /^(?:\/machine\/peripheral\/)?([^/]+)/u.exec(String(one.qdev))?.[1]
     const { stats } = one
     if (alias === undefined || !isRecord(stats)) continue
     const counters = Object.entries(fields).flatMap(([name, key]) => {

@@ -49,13 +49,13 @@ export function configure(command: Command, context: Context): void {
     .option('--iothread-quota <microseconds>', 'that of each I/O thread; -1 for all')
     .option('--iothread-period <microseconds>', 'its period')
     .option(
-      '--device-weights <device,weight...>',
+      '--device-weights <device,weight>',
       'share of one disk of the host, as /dev/sda,500; 0 for none',
     )
-    .option('--device-read-bytes-sec <device,rate...>', 'bytes read from it a second; 0 for all')
-    .option('--device-write-bytes-sec <device,rate...>', 'bytes written to it a second; 0 for all')
-    .option('--device-read-iops-sec <device,rate...>', 'reads from it a second; 0 for all')
-    .option('--device-write-iops-sec <device,rate...>', 'writes to it a second; 0 for all')
+    .option('--device-read-bytes-sec <device,rate>', 'bytes read from it a second; 0 for all')
+    .option('--device-write-bytes-sec <device,rate>', 'bytes written to it a second; 0 for all')
+    .option('--device-read-iops-sec <device,rate>', 'reads from it a second; 0 for all')
+    .option('--device-write-iops-sec <device,rate>', 'writes to it a second; 0 for all')
     .option('--live', 'of what runs; also what is meant for what runs, without either')
     .option('--config', 'of the definition, for the next start')
     .action(async (domains: string[], flags: Flags) => {

@@ -34,6 +34,63 @@ const NumaDistance = s.object('NumaDistance', 'How far another cell is', {
   unknown,
 })
 
+const NumaCache = s.object(
+  'NumaCache',
+  'A cache beside the memory of a cell',
+  {
+    level: s.integer('which of its caches, from 1', { xml: '@level', min: 1, max: 255 }),
+    associativity: s.choice('where a line can be', ['none', 'direct', 'full'], { xml: '@associativity' }),
+    policy: s.choice('when memory is written', ['none', 'writeback', 'writethrough'], { xml: '@policy' }),
+    sizeKiB: s.size('size', { xml: 'size/@value', unit: 'KiB', min: 1, max: 2 ** 40, unitAttribute: true }),
+    lineBytes: s.size('size of a line', {
+      xml: 'line/@value',
+      unit: 'bytes',
+      min: 1,
+      max: 65_535,
+      unitAttribute: true,
+    }),
+    unknown,
+  },
+  { order: { '.': words('@level @associativity @policy size line') } },
+)
+
+const cellNumber = (doc: string, xml: string) => s.integer(doc, { xml, min: 0, max: 127 })
+const way = {
+  initiator: cellNumber('cell of the processors that ask', '@initiator'),
+  target: cellNumber('cell of the memory', '@target'),
+  cache: s.integer('level of the cache that answers; the memory without', {
+    xml: '@cache',
+    optional: true,
+    min: 1,
+    max: 3,
+  }),
+  access: s.choice('kind of access', ['access', 'read', 'write'], { xml: '@type' }),
+} as const
+
+const NumaLatency = s.object(
+  'NumaLatency',
+  'Time that memory takes to answer',
+  { ...way, nanoseconds: s.integer('nanoseconds', { xml: '@value', min: 1, max: 65_535 }), unknown },
+  { order: { '.': words('@initiator @target @cache @type @value') } },
+)
+
+const NumaBandwidth = s.object(
+  'NumaBandwidth',
+  'How much memory gives in a second',
+  {
+    ...way,
+    kibPerSecond: s.size('KiB a second', {
+      xml: '@value',
+      unit: 'KiB',
+      min: 1,
+      max: 2 ** 43,
+      unitAttribute: true,
+    }),
+    unknown,
+  },
+  { order: { '.': words('@initiator @target @cache @type @value @unit') } },
+)
+
 export const NumaCell = s.object(
   'NumaCell',
   'Processors and memory that are near each other',
@@ -66,6 +123,12 @@ export const NumaCell = s.object(
       default: [],
       maxItems: 128,
       key: ['cell'],
+    }),
+    caches: s.array('caches beside its memory', NumaCache, {
+      xml: 'cache',
+      default: [],
+      maxItems: 3,
+      key: ['level'],
     }),
     unknown,
   },
@@ -146,6 +209,16 @@ export const Cpu = s.object(
       maxItems: 128,
       key: ['id'],
     }),
+    numaLatencies: s.array('times that memory takes to answer', NumaLatency, {
+      xml: 'numa/interconnects/latency',
+      default: [],
+      maxItems: 4096,
+    }),
+    numaBandwidths: s.array('rates of memory', NumaBandwidth, {
+      xml: 'numa/interconnects/bandwidth',
+      default: [],
+      maxItems: 4096,
+    }),
     unknown,
   },
   {
@@ -155,6 +228,7 @@ export const Cpu = s.object(
       cache: ['@level', '@mode'],
       maxphysaddr: ['@mode', '@bits', '@limit'],
       numa: ['cell', 'interconnects'],
+      'numa/interconnects': ['latency', 'bandwidth'],
     },
   },
 )

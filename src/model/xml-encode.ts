@@ -70,7 +70,11 @@ function writeField(node: XmlNode, known: ReturnType<typeof described>, value: u
   if (attribute !== undefined) place.attributes.set(attribute, text)
   else if (text !== '') place.text = text
   if (known.kind === 'size' && (attribute === undefined || known.options.unitAttribute))
-    place.attributes.set('unit', known.options.unit)
+    // As libvirt spells it: bytes of an attribute are B.
+    place.attributes.set(
+      'unit',
+      attribute !== undefined && known.options.unit === 'bytes' ? 'B' : known.options.unit,
+    )
 }
 
 /** A number of KiB in the largest unit in which it is whole. Source: libvirt's virFormatIntPretty. */

@@ -48,10 +48,7 @@ export function configure(command: Command, context: Context): void {
     .option('--emulator-period <microseconds>', 'its period')
     .option('--iothread-quota <microseconds>', 'that of each I/O thread; -1 for all')
     .option('--iothread-period <microseconds>', 'its period')
-    .option(
-      '--device-weights <device,weight>',
-      'share of one disk of the host, as /dev/sda,500; 0 for none',
-    )
+    .option('--device-weights <device,weight>', 'share of one disk of the host, as /dev/sda,500; 0 for none')
     .option('--device-read-bytes-sec <device,rate>', 'bytes read from it a second; 0 for all')
     .option('--device-write-bytes-sec <device,rate>', 'bytes written to it a second; 0 for all')
     .option('--device-read-iops-sec <device,rate>', 'reads from it a second; 0 for all')

@@ -238,9 +238,24 @@ describe('Boards', { skip: noQemu }, () => {
         memorySlots: 2,
         memoryBacking: { source: 'memfd', access: 'shared' },
         cpu: {
+          model: 'qemu64',
+          topology: { sockets: 1, dies: 2, cores: 1, threads: 1 },
+          features: [
+            { name: 'aes' },
+            { name: 'avx512f', policy: 'optional' },
+            { name: 'smep', policy: 'force' },
+            { name: 'hle', policy: 'force' },
+            { name: 'svm', policy: 'disable' },
+          ],
           numa: [
-            { ...cell, cpus: '0' },
-            { ...cell, cpus: '1' },
+            { ...cell, cpus: '0', distances: [{ cell: 1, value: 31 }] },
+            { ...cell, cpus: '1', distances: [{ cell: 0, value: 31 }] },
+          ],
+          numaLatencies: [
+            { initiator: 0, target: 0, access: 'access', nanoseconds: 10 },
+            { initiator: 0, target: 1, access: 'access', nanoseconds: 200 },
+            { initiator: 1, target: 0, access: 'access', nanoseconds: 200 },
+            { initiator: 1, target: 1, access: 'access', nanoseconds: 10 },
           ],
         },
         features: { acpi: true, apic: true },
@@ -252,6 +267,15 @@ describe('Boards', { skip: noQemu }, () => {
     )
     assert.match(await terminal.ask('cat /sys/devices/system/node/online'), /0-1/u)
     assert.match(await terminal.ask('cat /sys/class/dmi/id/product_serial'), /A,1/u)
+    assert.match(await terminal.ask('cat /sys/devices/system/node/node0/distance'), /10 31/u)
+    const latency = '/sys/devices/system/node/node1/access0/initiators/read_latency'
+    assert.match(await terminal.ask(`cat ${latency}; ls /sys/firmware/acpi/tables`), /\b10\b.*HMAT/su)
+    assert.match(await terminal.ask('cat /sys/devices/system/cpu/cpu1/topology/die_id'), /\b1\b/u)
+    const flags = await terminal.ask(
+      "grep -m1 flags /proc/cpuinfo | tr ' ' '\\n' | grep -xE 'aes|avx512f|smep|hle|svm'",
+    )
+    for (const name of ['aes', 'smep', 'hle']) assert.match(flags, new RegExp(`^${name}\\s*$`, 'mu'))
+    for (const name of ['avx512f', 'svm']) assert.doesNotMatch(flags, new RegExp(`^${name}\\s*$`, 'mu'))
     // It sets its clock an hour back: the definitions, of now and of the next start, follow.
     const said = await terminal.ask(
       'date +%s; date -s @$(($(date +%s) - 3600)); hwclock -u -w; hwclock -u -r',

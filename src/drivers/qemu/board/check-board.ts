@@ -5,10 +5,12 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import type { Emulator, MachineType } from '../emulator/emulator.ts'
 import { checkEffects } from './check-effects.ts'
+import { checkFeatures } from './cpu-features.ts'
 import { readHostIdentity } from './host-identity.ts'
 import { misnamedEntry } from './identity.ts'
 import { familyOf } from './machine-type.ts'
 import { bootMemoryKiB } from './memory.ts'
+import { checkPerformance } from './memory-performance.ts'
 import { bootProcessors } from './processors.ts'
 
 /** Fails with `unsupported-config` that names the element. */
@@ -19,6 +21,7 @@ export function checkBoard(definition: CompleteDefinition, emulator: Emulator): 
   checkChips(definition)
   checkTimers(definition)
   checkMemory(definition)
+  checkPerformance(definition)
   checkPlacement(definition)
   checkIdentity(definition, emulator)
   checkEffects(definition)
@@ -34,6 +37,7 @@ function checkProcessors(
     throw unsupported('vcpus', `'${machine.name}' takes at most ${machine.maxCpus} processors, not ${vcpus}`)
   if (cpu?.mode === 'custom' && cpu.model !== undefined && !emulator.cpuModels.includes(cpu.model))
     throw unsupported('cpu.model', `${emulator.path} does not know the processor '${cpu.model}'`)
+  checkFeatures(definition, emulator)
   const first = bootProcessors(definition)
   for (const [index, { id, enabled, hotpluggable }] of vcpuStates.entries()) {
     const path = `vcpuStates[${index}]`

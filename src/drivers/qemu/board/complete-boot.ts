@@ -51,7 +51,7 @@ const needsSmm = async ({ os }: DomainDefinition) =>
 function completeProcessor({ cpu, type }: DomainDefinition, arch: string, isArm: boolean): Pick<Boot, 'cpu'> {
   const isOpen = cpu === undefined || (cpu.mode === 'custom' && cpu.model === undefined)
   if (!isArm || !isOpen || arch !== 'aarch64') return cpu ? { cpu } : {}
-  const rest = cpu ?? { features: [], numa: [] }
+  const rest = cpu ?? { features: [], numa: [], numaLatencies: [], numaBandwidths: [] }
   return {
     cpu:
       type === 'kvm'

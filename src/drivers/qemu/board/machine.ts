@@ -5,6 +5,7 @@ import { isAtLeast } from '../emulator/emulator.ts'
 import { firmwareFields } from './firmware.ts'
 import { familyOf, hasAcpi } from './machine-type.ts'
 import { type MemoryOptions, mainMemory } from './memory.ts'
+import { tellsPerformance } from './memory-performance.ts'
 
 export function machineArguments(options: MemoryOptions): string[] {
   const { definition, emulator } = options
@@ -28,6 +29,7 @@ export function machineArguments(options: MemoryOptions): string[] {
     kernel_irqchip: features.ioapic === 'qemu' ? 'split' : features.ioapic === 'kvm' ? true : undefined,
     'gic-version': features.gic?.version,
     nvdimm: definition.devices.memories.some(({ model }) => model === 'nvdimm') ? true : undefined,
+    hmat: tellsPerformance(definition) ? 'on' : undefined,
     graphics: os.biosSerial ? 'off' : undefined,
     // What is in a crash dump is nobody's business but the guest's.
     'dump-guest-core': definition.dumpCore ? true : 'off',

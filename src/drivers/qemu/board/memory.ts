@@ -9,6 +9,7 @@ import { unsupported } from '../definition/unsupported.ts'
 import { needsSharedMemory } from '../devices/shares/filesystems.ts'
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import type { GuestPaths } from '../paths.ts'
+import { initiatorOf, performanceParts } from './memory-performance.ts'
 import { cpuRanges } from './processors.ts'
 
 export interface MemoryOptions {
@@ -56,6 +57,7 @@ export function memoryParts(options: MemoryOptions): Part[] {
             : backend(options, { id, sizeKiB: bootMemoryKiB(definition) }),
         ]),
     ...cells.flatMap((cell, index) => cellParts(cell, index, options)),
+    ...performanceParts(definition),
     ...cells.flatMap(({ id: from, distances }, index) =>
       distances.map(({ cell, value }) =>
         atStart('-numa', keyValue('dist', { src: from ?? index, dst: cell, val: value })),
@@ -100,10 +102,12 @@ function memoryFile({ file, share }: MemoryFile, id: string, sizeKiB: number, em
 function cellParts(cell: NumaCell, index: number, options: MemoryOptions): Part[] {
   const { id = index, cpus, memoryKiB, access, discard } = cell
   const memdev = `ram-node${id}`
+  const near = initiatorOf(options.definition, id)
+  const initiator = near === undefined ? [] : [`initiator=${near}`]
   const ranges = cpus === undefined ? [] : cpuRanges(cpus).map((range) => `cpus=${range}`)
   return [
     backend(options, { id: memdev, sizeKiB: memoryKiB, cell: id, access, discard }),
-    atStart('-numa', [`node,nodeid=${id}`, ...ranges, `memdev=${memdev}`].join(',')),
+    atStart('-numa', [`node,nodeid=${id}`, ...ranges, ...initiator, `memdev=${memdev}`].join(',')),
   ]
 }
 

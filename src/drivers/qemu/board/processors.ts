@@ -3,6 +3,8 @@ import { type HyperV, parseCpuSet } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { type Fields, keyValue } from '../definition/key-value.ts'
 import { object, type Part } from '../definition/parts.ts'
+import type { Emulator } from '../emulator/emulator.ts'
+import { featureFields } from './cpu-features.ts'
 
 export const onOff = (value: boolean): string => (value ? 'on' : 'off')
 const onOffMaybe = (value: boolean | undefined) => (value === undefined ? undefined : onOff(value))
@@ -13,57 +15,51 @@ export function bootProcessors({ vcpus, currentVcpus, vcpuStates }: CompleteDefi
   return vcpuStates.filter(({ enabled, hotpluggable }) => enabled && hotpluggable !== true).length
 }
 
-export function processorArguments(definition: CompleteDefinition): string[] {
+export function processorArguments(definition: CompleteDefinition, emulator: Emulator): string[] {
   const { sockets, dies, clusters, cores, threads } = definition.cpu?.topology ?? {}
   const layout = { sockets, dies: dies === 1 ? undefined : dies, clusters, cores, threads }
   return [
     '-smp',
     keyValue('', { cpus: bootProcessors(definition), maxcpus: definition.vcpus, ...layout }),
-    ...processorModel(definition),
+    ...processorModel(definition, emulator),
   ]
 }
 
-function processorModel(definition: CompleteDefinition): string[] {
-  const { type, cpu, features, clock } = definition
+function processorModel(definition: CompleteDefinition, emulator: Emulator): string[] {
+  const { type, cpu, features: board, clock } = definition
   const most = type === 'kvm' ? 'host' : 'max'
   const models = { custom: cpu?.model, 'host-model': most, 'host-passthrough': 'host', maximum: 'max' }
   const timer = (name: string) => clock.timers.find((one) => one.name === name)
   const flags: Fields = {
-    ...(features.hyperv ? hyperV(features.hyperv) : {}),
+    ...(board.hyperv ? hyperV(board.hyperv) : {}),
     'hv-time': onOffMaybe(timer('hypervclock')?.present),
     kvmclock: onOffMaybe(timer('kvmclock')?.present),
     'tsc-frequency': timer('tsc')?.frequencyHz,
-    kvm: features.kvm?.hidden ? 'off' : undefined,
-    'kvm-hint-dedicated': onOffMaybe(features.kvm?.dedicated),
-    'kvm-poll-control': onOffMaybe(features.kvm?.pollControl),
-    'kvm-pv-ipi': onOffMaybe(features.kvm?.pvIpi),
-    'kvm-pv-unhalt': onOffMaybe(features.pvspinlock),
-    pmu: onOffMaybe(features.pmu),
+    kvm: board.kvm?.hidden ? 'off' : undefined,
+    'kvm-hint-dedicated': onOffMaybe(board.kvm?.dedicated),
+    'kvm-poll-control': onOffMaybe(board.kvm?.pollControl),
+    'kvm-pv-ipi': onOffMaybe(board.kvm?.pvIpi),
+    'kvm-pv-unhalt': onOffMaybe(board.pvspinlock),
+    pmu: onOffMaybe(board.pmu),
   }
   const isSet = Object.values(flags).some((value) => value !== undefined)
   const model = models[cpu?.mode ?? 'custom'] ?? (isSet || cpu ? defaultModel(definition) : undefined)
   if (model === undefined) return []
-  const required = cpu?.check === 'full' || cpu?.features.some(({ policy }) => policy === 'require')
-  const wanted = cpu?.features.map(({ name, policy }) => {
-    const on = policy === 'force' || policy === 'require' || policy === 'optional'
-    return [name, onOff(on)] as const
-  })
+  const { enforce, ...features } = featureFields(definition, emulator)
   return [
     '-cpu',
     keyValue(model, {
-      ...Object.fromEntries(wanted ?? []),
+      ...features,
       ...flags,
       vendor: cpu?.vendorId,
       ...cacheFields(definition),
       ...addressFields(definition),
       migratable: model === 'host' ? onOffMaybe(cpu?.migratable) : undefined,
       // What was required and cannot be had stops the start, instead of being left out with a warning.
-      enforce: required && isX86(definition) && cpu?.check !== 'none' ? 'on' : undefined,
+      enforce,
     }),
   ]
 }
-
-const isX86 = ({ os }: CompleteDefinition) => os.arch === 'x86_64' || os.arch === 'i686'
 
 function defaultModel({ os }: CompleteDefinition): string {
   const models: Readonly<Record<string, string>> = { x86_64: 'qemu64', i686: 'qemu32', riscv64: 'rv64' }

@@ -64,7 +64,7 @@ export function buildCommandLine({
     ...['-uuid', uuid],
     ...machineArguments(board),
     ...memoryParts(board).flatMap(partArguments),
-    ...processorArguments(definition),
+    ...processorArguments(definition, emulator),
     ...clockArguments(definition),
     ...['-action', keyValue('', { ...actionsOf(definition) })],
     ...bootArguments(definition, kernelParameter),

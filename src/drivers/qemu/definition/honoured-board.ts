@@ -108,6 +108,15 @@ export const honouredBoard: readonly string[] = [
   'cpu.features[].name',
   'cpu.features[].policy',
   ...['id', 'cpus', 'memoryKiB', 'access', 'discard'].map((field) => `cpu.numa[].${field}`),
+  ...['level', 'associativity', 'policy', 'sizeKiB', 'lineBytes'].map(
+    (field) => `cpu.numa[].caches[].${field}`,
+  ),
+  ...['initiator', 'target', 'cache', 'access'].flatMap((field) => [
+    `cpu.numaLatencies[].${field}`,
+    `cpu.numaBandwidths[].${field}`,
+  ]),
+  'cpu.numaLatencies[].nanoseconds',
+  'cpu.numaBandwidths[].kibPerSecond',
   'cpu.numa[].distances[].cell',
   'cpu.numa[].distances[].value',
   'clock.offset',

@@ -21,6 +21,10 @@ export interface Emulator {
   readonly version: string
   readonly machines: readonly MachineType[]
   readonly cpuModels: readonly string[]
+  /** Features of processors it knows, and whether an emulated one can have them; only of x86. */
+  readonly features?: Readonly<Record<string, boolean>>
+  /** What models have that cannot be emulated. */
+  readonly unavailable?: Readonly<Record<string, readonly string[]>>
   /** All devices it has. */
   readonly devices: readonly string[]
   /** Drivers of storage that are not there, of those that are programs of their own or can be left out. */
@@ -89,7 +93,7 @@ export function installEmulator(arch: string): string {
 
 /** The oldest QEMU whose monitor and options are used here. */
 export const oldestVersion = '6.0'
-const format = 5
+const format = 6
 const timeoutMs = 20_000
 
 /** The program in PATH; undefined when there is none. */
@@ -197,6 +201,8 @@ async function ask(
     answers.catch(() => {})
     const [{ version }, machines, cpus, devices] = await Promise.race([answers, failed])
     const missingBlockDrivers = await findMissingBlockDrivers(monitor)
+    const isX86 = arch === 'x86_64' || arch === 'i686'
+    const most = isX86 ? await monitor.execute('query-cpu-model-expansion', largest, options) : undefined
     return {
       arch,
       path,
@@ -205,6 +211,7 @@ async function ask(
       cpuModels: names(cpus)
         .map((name) => name.replace(/-[a-z0-9_]+-cpu$/u, ''))
         .sort(),
+      ...(isX86 ? { features: readFeatures(most), unavailable: readUnavailable(cpus) } : {}),
       missingBlockDrivers,
       devices: names(devices),
     }
@@ -212,6 +219,25 @@ async function ask(
     monitor.close()
     child.kill('SIGKILL')
   }
+}
+
+const largest = { type: 'full', model: { name: 'max' } }
+
+function readFeatures(expansion: unknown): Record<string, boolean> {
+  const model = isRecord(expansion) && isRecord(expansion.model) ? expansion.model : {}
+  const entries = Object.entries(isRecord(model.props) ? model.props : {})
+  return Object.fromEntries(
+    entries.flatMap(([name, value]) => (typeof value === 'boolean' ? [[name, value]] : [])),
+  )
+}
+
+function readUnavailable(models: unknown): Record<string, readonly string[]> {
+  const entries = records(models).flatMap(({ name, 'unavailable-features': missing }) =>
+    typeof name === 'string' && Array.isArray(missing) && missing.length > 0
+      ? [[name, missing.filter((one) => typeof one === 'string')] as const]
+      : [],
+  )
+  return Object.fromEntries(entries)
 }
 
 function readMachineType(machine: Record<string, unknown>): MachineType[] {

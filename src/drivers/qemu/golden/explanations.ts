@@ -169,6 +169,11 @@ export const explanations: readonly Explanation[] = [
     why: 'A card that is not booted from does not need one, and loading it takes time.',
   },
   {
+    what: 'Memory of cells stays out of core dumps',
+    difference: /^-object memory-backend-ram dump: 'off' more/u,
+    why: 'Said of the memory itself too, not only of the machine.',
+  },
+  {
     what: 'Memory that others share',
     difference:
       /^-object memory-backend-memfd (?:dump: 'off' more|x-use-canonical-path-for-ramblock-id: 'off' is not there)/u,

@@ -17,7 +17,7 @@ if (isRecording)
     test(`the emulator of ${arch} is recorded`, { skip }, async () => {
       const path = await findProgram(`qemu-system-${arch}`)
       assert.ok(path)
-      const { machines, ...emulator } = await inspectEmulator(arch, path)
+      const { machines, features: _, unavailable: _u, ...emulator } = await inspectEmulator(arch, path)
       const some = machines.filter(
         ({ name, alias }) => alias !== undefined || /-7\.[02]$|^microvm$/u.test(name),
       )

@@ -12,7 +12,7 @@ import {
   silentLog,
 } from '../driver/index.ts'
 import { loadDriver } from '../drivers/index.ts'
-import { openStore, readHostInfo } from '../host/index.ts'
+import { knock, openStore, readHostInfo } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { openNetworks } from '../network/index.ts'
 import { openImages, openVolumes } from '../storage/index.ts'
@@ -56,7 +56,7 @@ async function open(
   const volumes = openVolumes({ stateDirectory: state, log: silentLog })
   const info = async () => readHostInfo(manifest.version)
   const all = combine([{ scheme, domainTypes, connection }], {
-    ...{ uri: uri.href, info, images, volumes },
+    ...{ uri: uri.href, info, images, volumes, knock },
     ...(networks && { networks }),
   })
   return guard(all)

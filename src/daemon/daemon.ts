@@ -19,6 +19,7 @@ import {
 import {
   findCgroupHierarchies,
   identifyProcess,
+  knock,
   openStore,
   type Presence,
   passOnControllers,
@@ -229,6 +230,7 @@ function combineDrivers(
       info: async () => readHostInfo(version),
       images: openImages(place),
       volumes: openVolumes(place),
+      knock,
       ...(networks && { networks }),
       log,
     },

@@ -14,6 +14,7 @@ import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
 import type { HostNetworks } from './parts/networks.ts'
 import type { Publications } from './parts/publications.ts'
+import { type Knock, openReach } from './reach.ts'
 import { findMethod, supports, unsupported } from './supports.ts'
 
 /** One of the drivers that {@link combine} makes one of. */
@@ -30,6 +31,8 @@ export interface CombineOptions {
   readonly images?: Images
   readonly volumes?: Volumes
   readonly networks?: HostNetworks
+  /** Tries connections from this host. */
+  readonly knock?: Knock
   readonly log?: Log
 }
 
@@ -39,7 +42,7 @@ export interface CombineOptions {
  * there when any member has it; for a domain of a member without it, it fails with `unsupported`.
  */
 export function combine(members: readonly Member[], options: CombineOptions): Connection {
-  const { uri, info, images, volumes, networks, log = silentLog } = options
+  const { uri, info, images, volumes, networks, knock, log = silentLog } = options
   const connections = members.map(({ connection }) => connection)
   const owners = new Map<string, Member>()
 
@@ -154,6 +157,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     ...(parts as unknown as Pick<Connection, 'domains'>),
     ...(images && { images }),
     ...(networks && { networks: networks.networks, publications: named(networks.publications) }),
+    reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),
     ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
     events: ({ signal } = {}) =>
       merge<Event>(

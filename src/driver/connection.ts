@@ -34,6 +34,7 @@ import type {
 } from './parts/migrations.ts'
 import type { Networks } from './parts/networks.ts'
 import type { Publications } from './parts/publications.ts'
+import type { Reach } from './parts/reach.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
 
@@ -63,6 +64,8 @@ export interface Connection {
   readonly networks?: Networks
   /** Ports of the host that lead to guests. */
   readonly publications?: Publications
+  /** How guests are reached. */
+  readonly reach?: Reach
   readonly images?: Images
   readonly volumes?: Volumes
   /** Operations under way and recently ended; {@link guard} provides it. */

@@ -28,6 +28,7 @@ import { blockOperations } from './parts/blocks.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
 import { publicationOperations } from './parts/publications.ts'
+import { reachOperations } from './parts/reach.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
 
@@ -42,6 +43,7 @@ type Part =
   | 'migrations'
   | 'networks'
   | 'publications'
+  | 'reach'
   | 'images'
   | 'volumes'
   | 'jobs'
@@ -364,6 +366,7 @@ export const operations: Table = {
   migrations: migrationOperations,
   networks: networkOperations,
   publications: publicationOperations,
+  reach: reachOperations,
   images: {
     list: { access: 'read', doc: 'All images, by name.', result: s.array('images', Image) },
     get: { access: 'read', doc: 'An image.', key: 'image', result: Image },

@@ -1,13 +1,15 @@
 /** Guests on networks: who is let on, what is kept for whom, what each may send. */
 import type { EventHub, GuestNetworks, Log, NetworkAccess, PortRequest } from '../driver/index.ts'
-import { type GuestInterfaceAddress, networkMode, parseIp, VisorError } from '../model/index.ts'
+import { networkMode, VisorError } from '../model/index.ts'
 import { nft } from './commands.ts'
 import type { CompleteNetwork } from './complete.ts'
 import type { DefinedNetwork } from './defined.ts'
+import { heardAddresses, knownAddresses } from './guest-addresses.ts'
 import type { KeptAddresses } from './kept-addresses.ts'
 import { readLeases } from './leases.ts'
 import { isolatePort, reflectPort } from './links.ts'
 import { type LiveNetworks, notActive } from './live.ts'
+import { readNeighbours } from './neighbours.ts'
 import type { NetworkPlaces } from './places.ts'
 import type { Port, Ports } from './ports.ts'
 import type { KeptPublications } from './publications.ts'
@@ -114,16 +116,18 @@ export function membership(context: MembershipContext): GuestNetworks {
       }).catch((error: unknown) =>
         log.warn({ domain, error: String(error) }, 'A guest could not leave its networks.'),
       ),
-    async addressesOf(domain) {
+    async addressesOf(domain, cards = []) {
       const own = ports.all().filter((port) => port.domain === domain)
+      const neighbours = await readNeighbours()
       const found = await Promise.all(
         own.map(async (port) => {
           const definition = live.get(port.uuid)?.definition
           const leases = definition ? await readLeases(places.of(port.uuid).leases, definition, [port]) : []
-          return mergeAddresses(port, leases)
+          return knownAddresses(port, leases, neighbours)
         }),
       )
-      return found.flat()
+      const others = cards.filter(({ mac }) => own.every((port) => port.mac !== mac))
+      return [...found.flat(), ...others.flatMap((card) => heardAddresses(card, neighbours))]
     },
   }
 }
@@ -158,29 +162,4 @@ function accessOf(definition: CompleteNetwork): Pick<NetworkAccess, 'bridge' | '
       object: { kind: 'network', name: definition.name },
     },
   )
-}
-
-function mergeAddresses(
-  port: Port,
-  leases: readonly { readonly address: string; readonly prefix: number; readonly mac?: string | undefined }[],
-): GuestInterfaceAddress[] {
-  const texts = new Set([
-    ...leases.filter(({ mac }) => mac === port.mac).map(({ address }) => address),
-    ...port.addresses,
-  ])
-  return [...texts].map((address) => {
-    const lease = leases.find((one) => one.address === address)
-    return {
-      interface: port.link,
-      mac: port.mac,
-      address,
-      family: parseIp(address)?.family ?? 'ipv4',
-      ...(lease ? { prefix: lease.prefix } : {}),
-      network: port.network,
-      sources: [
-        ...(lease ? (['lease'] as const) : []),
-        ...(port.addresses.includes(address) ? (['reservation'] as const) : []),
-      ],
-    }
-  })
 }

@@ -1,5 +1,5 @@
 /** The networks of this host: what is defined, what is there, and who is on it. */
-import { rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { eventHub, type HostNetworks, type Log, type Networks, type Store } from '../driver/index.ts'
 import {
   checkHonoured,
@@ -17,6 +17,7 @@ import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
 import { honouredNetwork } from './honoured.ts'
 import { openKeptAddresses } from './kept-addresses.ts'
+import { watchLeases } from './lease-events.ts'
 import { readLeases } from './leases.ts'
 import { linkNames } from './links.ts'
 import { liveNetworks, notActive } from './live.ts'
@@ -67,6 +68,11 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     apply: live.applyRules,
   })
   await live.adopt()
+  await mkdir(places.leases, { recursive: true, mode: 0o755 })
+  const leaseWatch = await watchLeases(
+    { places, hub, log, find: (uuid) => live.get(uuid)?.definition, portsOf: ports.of },
+    live.all(),
+  )
 
   let defaultMade: Promise<void> | undefined
   /** The network `default` is there without being made, until somebody removes it. */
@@ -245,6 +251,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     },
     async close() {
       await queue
+      leaseWatch.close()
       await live.close()
       hub.close()
     },

@@ -20,7 +20,13 @@ export function configure(command: Command, context: Context): void {
     .argument('[domains...]', 'only about these: names or uuids')
     .option('--after <id>', 'begin just after this event, with what was missed since')
     .addOption(
-      new Option('--kind <kinds...>', 'only about these').choices(['domain', 'job', 'image', 'daemon']),
+      new Option('--kind <kinds...>', 'only about these').choices([
+        'domain',
+        'job',
+        'image',
+        'network',
+        'daemon',
+      ]),
     )
     .option('-n, --count <n>', 'end after so many')
     .option('-t, --timeout <time>', 'end after this time: 90, 5m')

@@ -132,14 +132,23 @@ export interface NetworkAccess {
   join(link: string): Promise<void>
 }
 
+/** A network card of a guest, with the link of the host that leads to it. */
+export interface GuestCard {
+  readonly mac?: string | undefined
+  readonly link?: string | undefined
+}
+
 /** What drivers ask of the networks of this host. */
 export interface GuestNetworks {
   /** Readies the network, starting it where it starts by itself. Fails with `not-found`, `invalid-state`. */
   admit(request: PortRequest): Promise<NetworkAccess>
   /** The guest has ended, or this interface of it is gone. Never fails. */
   leave(domain: string, mac?: string): Promise<void>
-  /** What is known of the addresses of a guest. */
-  addressesOf(domain: string): Promise<GuestInterfaceAddress[]>
+  /**
+   * What is known here of the addresses of a guest: of its cards on networks, and of `cards` of which nothing else
+   * is known by who was heard on the links of the host.
+   */
+  addressesOf(domain: string, cards?: readonly GuestCard[]): Promise<GuestInterfaceAddress[]>
 }
 
 /** The networks of a host. */

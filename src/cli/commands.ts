@@ -107,6 +107,13 @@ export const commands: readonly CommandEntry[] = [
   entry('change-media', 'Change the medium of a drive', running, () => import('./commands/change-media.ts')),
   entry('setvcpus', 'Set the number of processors', running, () => import('./commands/setvcpus.ts')),
   entry('setmem', 'Give the guest more or less memory', running, () => import('./commands/setmem.ts')),
+  entry(
+    'iothread',
+    'Add, change or remove a thread that serves disks',
+    running,
+    () => import('./commands/iothread.ts'),
+  ),
+  entry('pin', 'Say where threads of a machine run', running, () => import('./commands/pin.ts')),
   hidden('setmaxmem', 'Set the most memory', running, () => import('./commands/setmaxmem.ts')),
   hidden(
     'attach-device',

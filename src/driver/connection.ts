@@ -202,6 +202,10 @@ export interface Domains {
   setMemory?(domain: string, options: SetMemoryOptions): Promise<void>
   /** Holds it to other limits on what it takes of its host; what is not named stays as it is. */
   setLimits?(domain: string, options: SetLimitsOptions): Promise<void>
+  /** Adds an I/O thread, changes one that is there, or removes one; `invalid-state` while a disk is served by it. */
+  setIoThread?(domain: string, options: SetIoThreadOptions): Promise<void>
+  /** Lets one virtual processor, one I/O thread or the emulator run on these processors of the host only. */
+  setPin?(domain: string, options: SetPinOptions): Promise<void>
   /** Presses keys together, and lets them go. */
   sendKey?(domain: string, options: SendKeyOptions): Promise<void>
   injectNmi?(domain: string, options?: CallOptions): Promise<void>
@@ -267,6 +271,25 @@ export interface SetLimitsOptions extends AffectOptions {
   readonly iothreadQuotaUs?: number
   /** Of single block devices of the host, by path; 0 takes a limit away, what is not named stays. */
   readonly ioDevices?: readonly BlockDeviceLimits[]
+}
+export interface SetIoThreadOptions extends AffectOptions {
+  /** Its number, from 1. */
+  readonly id: number
+  readonly remove?: boolean
+  /** Longest time it polls before it sleeps; 0 for never. */
+  readonly pollMaximumNs?: number
+  readonly pollGrow?: number
+  readonly pollShrink?: number
+  /** Worker threads beside it. */
+  readonly minimumWorkers?: number
+  readonly maximumWorkers?: number
+}
+export interface SetPinOptions extends AffectOptions {
+  readonly vcpu?: number
+  readonly iothread?: number
+  readonly emulator?: boolean
+  /** As `0-3,^2`; all that the machine may run on without it. */
+  readonly cpuset?: string
 }
 export interface SendKeyOptions extends CallOptions {
   /** Names such as `KEY_LEFTCTRL`, or numbers in the codeset. */

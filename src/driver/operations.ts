@@ -5,6 +5,7 @@
  * To add an operation: its method in `connection.ts`, its row here, and the drivers that can do it.
  */
 import {
+  aCpuSet,
   BlockDeviceLimits,
   Capabilities,
   Devices,
@@ -275,6 +276,35 @@ export const operations: Table = {
           maxItems: 64,
           key: ['path'],
         }),
+        live,
+        config,
+      }),
+    },
+    setIoThread: {
+      access: 'admin',
+      doc: 'Adds, changes or removes a thread that serves disks.',
+      key: 'domain',
+      options: s.object('SetIoThread', 'Which, and how', {
+        id: s.integer('number, from 1', { min: 1, max: 4095 }),
+        remove: s.boolean('remove it', { optional: true }),
+        pollMaximumNs: limit('longest time it polls; 0 for never', 0, 2 ** 40),
+        pollGrow: limit('factor by which polling grows', 0, 1024),
+        pollShrink: limit('divisor by which polling shrinks', 0, 1024),
+        minimumWorkers: limit('fewest worker threads', 0, 4096),
+        maximumWorkers: limit('most worker threads', 1, 4096),
+        live,
+        config,
+      }),
+    },
+    setPin: {
+      access: 'admin',
+      doc: 'Says on which processors of the host a thread runs.',
+      key: 'domain',
+      options: s.object('SetPin', 'What, and where', {
+        vcpu: limit('virtual processor', 0, 4095),
+        iothread: limit('I/O thread', 1, 4095),
+        emulator: s.boolean('the threads that are neither', { optional: true }),
+        cpuset: s.string('processors of the host; all without', { ...aCpuSet, optional: true }),
         live,
         config,
       }),

@@ -56,6 +56,14 @@ devices:
     const shown = await xml('--inactive')
     assert.match(shown, /<quota>50000<.*<emulator_quota>-1</su)
     assert.match(shown, /<device>\s*<path>\/dev\/vda<.*<write_bytes_sec>1048576<(?!.*vdb)/su)
+    assert.match(
+      (await succeed('iothread', 'web', '2', '--poll-max-ns', '0')).stderr,
+      /web has I\/O thread 2\n/u,
+    )
+    assert.match((await succeed('pin', 'web', 'iothread2', '0')).stderr, /web runs iothread2 on 0\n/u)
+    assert.match(await xml(), /<iothread id='2'>\s*<poll max='0'.*<iothreadpin iothread='2' cpuset='0'/su)
+    await succeed('iothreaddel', 'web', '2')
+    assert.equal((await visor('pin', 'web', 'cpu0', '0')).code, 2)
     const wrong = await visor('limits', 'web', '--device-read-iops-sec', '/dev/vda', '--config')
     assert.deepEqual([wrong.code, /limit of '\/dev\/vda' ''/u.test(wrong.stderr)], [2, true])
   })

@@ -139,29 +139,38 @@ function checkMemory(definition: CompleteDefinition): void {
       throw unsupported(`cpu.numa[${index}].discard`, "means something for memory of source 'file' only")
 }
 
+/** Fails with `unsupported-config` for processors that this host does not have. */
+export function checkHostProcessors(path: string, set: string | undefined): void {
+  if (set === undefined) return
+  const online = new Set(readSet('/sys/devices/system/cpu/online'))
+  const wanted = parseCpuSet(set)
+  const missing = wanted.filter((one) => !online.has(one))
+  if (missing.length > 0) throw unsupported(path, `this host has no processor ${missing.join(', ')}`)
+  if (wanted.length === 0) throw unsupported(path, 'names no processor at all')
+}
+
+const readSet = (path: string) => parseCpuSet((hostFiles().read(path) ?? '0').trim() || '0')
+
 /** Host processors and nodes that are named must be there. */
 function checkPlacement({ vcpuCpuset, cputune, numatune, vcpus }: CompleteDefinition): void {
-  const files = hostFiles()
-  const read = (path: string) => parseCpuSet((files.read(path) ?? '0').trim() || '0')
-  const online = new Set(read('/sys/devices/system/cpu/online'))
-  const nodes = new Set(read('/sys/devices/system/node/online'))
-  const check = (path: string, set: string | undefined, there: ReadonlySet<number>, what: string) => {
-    const missing = set === undefined ? [] : parseCpuSet(set).filter((one) => !there.has(one))
-    if (missing.length > 0) throw unsupported(path, `this host has no ${what} ${missing.join(', ')}`)
-    if (set !== undefined && parseCpuSet(set).length === 0) throw unsupported(path, `names no ${what} at all`)
+  const nodes = new Set(readSet('/sys/devices/system/node/online'))
+  const checkNodes = (path: string, set: string | undefined) => {
+    const missing = set === undefined ? [] : parseCpuSet(set).filter((one) => !nodes.has(one))
+    if (missing.length > 0) throw unsupported(path, `this host has no node ${missing.join(', ')}`)
+    if (set !== undefined && parseCpuSet(set).length === 0) throw unsupported(path, 'names no node at all')
   }
-  check('vcpuCpuset', vcpuCpuset, online, 'processor')
-  check('cputune.emulatorPin', cputune?.emulatorPin, online, 'processor')
+  checkHostProcessors('vcpuCpuset', vcpuCpuset)
+  checkHostProcessors('cputune.emulatorPin', cputune?.emulatorPin)
   for (const [index, pin] of (cputune?.vcpuPins ?? []).entries()) {
-    check(`cputune.vcpuPins[${index}].cpuset`, pin.cpuset, online, 'processor')
+    checkHostProcessors(`cputune.vcpuPins[${index}].cpuset`, pin.cpuset)
     if (pin.vcpu >= vcpus)
       throw unsupported(`cputune.vcpuPins[${index}].vcpu`, `there is no virtual processor ${pin.vcpu}`)
   }
   for (const [index, pin] of (cputune?.iothreadPins ?? []).entries())
-    check(`cputune.iothreadPins[${index}].cpuset`, pin.cpuset, online, 'processor')
-  check('numatune.nodeset', numatune?.nodeset, nodes, 'node')
+    checkHostProcessors(`cputune.iothreadPins[${index}].cpuset`, pin.cpuset)
+  checkNodes('numatune.nodeset', numatune?.nodeset)
   for (const [index, cell] of (numatune?.cells ?? []).entries())
-    check(`numatune.cells[${index}].nodeset`, cell.nodeset, nodes, 'node')
+    checkNodes(`numatune.cells[${index}].nodeset`, cell.nodeset)
 }
 
 function checkIdentity(definition: CompleteDefinition, { devices, path }: Emulator): void {

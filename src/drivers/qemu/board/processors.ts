@@ -1,5 +1,5 @@
 /** Processors as arguments of QEMU. Source: qemu(1), "-smp" and "-cpu"; docs/system/i386/hyperv. */
-import { type HyperV, parseCpuSet } from '../../../model/index.ts'
+import { type DomainDefinition, type HyperV, parseCpuSet } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { type Fields, keyValue } from '../definition/key-value.ts'
 import { object, type Part } from '../definition/parts.ts'
@@ -106,24 +106,30 @@ function hyperV(features: HyperV): Fields {
   }
 }
 
-/** Threads that serve disks: numbered from 1, and those that are named. */
-export function ioThreadParts({ iothreads = 0, iothreadIds, ...more }: CompleteDefinition): Part[] {
+type IoThreads = Pick<DomainDefinition, 'iothreads' | 'iothreadIds'>
+
+/** Numbers of the threads that serve disks: those that are named, and as many more from 1 as there shall be. */
+export function ioThreadIds({ iothreads = 0, iothreadIds }: IoThreads): number[] {
+  const ids = new Set(iothreadIds.map(({ id }) => id))
+  for (let id = 1; ids.size < iothreads; id++) ids.add(id)
+  return [...ids].sort((a, b) => a - b)
+}
+
+export function ioThreadProperties(one: IoThreads['iothreadIds'][number] | undefined) {
+  return {
+    'poll-max-ns': one?.pollMaximumNs,
+    'poll-grow': one?.pollGrow,
+    'poll-shrink': one?.pollShrink,
+    'thread-pool-min': one?.minimumWorkers,
+    'thread-pool-max': one?.maximumWorkers,
+  }
+}
+
+export function ioThreadParts({ iothreads, iothreadIds, ...more }: CompleteDefinition): Part[] {
   const given = new Map(iothreadIds.map((one) => [one.id, one]))
-  const ids = [...given.keys()]
-  for (let id = 1; ids.length < iothreads; id++) if (!given.has(id)) ids.push(id)
-  const threads = ids
-    .sort((a, b) => a - b)
-    .map((id) => {
-      const { pollMaximumNs, pollGrow, pollShrink, minimumWorkers, maximumWorkers } = given.get(id) ?? {}
-      return object('iothread', {
-        id: `iothread${id}`,
-        'poll-max-ns': pollMaximumNs,
-        'poll-grow': pollGrow,
-        'poll-shrink': pollShrink,
-        'thread-pool-min': minimumWorkers,
-        'thread-pool-max': maximumWorkers,
-      })
-    })
+  const threads = ioThreadIds({ iothreads, iothreadIds }).map((id) =>
+    object('iothread', { id: `iothread${id}`, ...ioThreadProperties(given.get(id)) }),
+  )
   const { defaultWorkersMinimum: least, defaultWorkersMaximum: most } = more
   if (least === undefined && most === undefined) return threads
   return [

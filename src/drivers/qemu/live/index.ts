@@ -5,9 +5,10 @@ import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { settingLimits } from './limits.ts'
 import { noteMemory, settingMemory } from './memory.ts'
+import { settingIoThread, settingPin } from './threads.ts'
 import { noteProcessors, settingVcpus } from './vcpus.ts'
 
-type Changes = Required<Pick<Domains, 'setVcpus' | 'setMemory' | 'setLimits'>>
+type Changes = Required<Pick<Domains, 'setVcpus' | 'setMemory' | 'setLimits' | 'setIoThread' | 'setPin'>>
 
 /** What a monitor that works needs to answer. */
 const answerMs = 2_000
@@ -17,6 +18,8 @@ export function liveChanges(context: Context, registry: Registry): Changes {
     setVcpus: settingVcpus(context, registry),
     setMemory: settingMemory(context, registry),
     setLimits: settingLimits(context, registry),
+    setIoThread: settingIoThread(context, registry),
+    setPin: settingPin(context, registry),
   }
 }
 

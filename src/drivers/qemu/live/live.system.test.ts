@@ -1,6 +1,6 @@
 /** Changes of guests that run: their processors and their memory. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -101,6 +101,57 @@ describe('Live changes', { skip: missing }, () => {
     await connection.domains.setVcpus(uuid, { count: 8, maximum: true, config: true })
     assert.deepEqual(await processors(true), [3, 8])
     assert.deepEqual(await processors(false), [4, 4])
+  })
+
+  test('threads that serve disks come, change and go; threads are pinned', async () => {
+    const { domains } = connection
+    const { pid } = await domains.get(uuid)
+    const threads = async () => {
+      const tids = await readdir(`/proc/${pid}/task`)
+      const entries = await Promise.all(
+        tids.map(async (tid) => {
+          const read = (file: string) => readFile(`/proc/${pid}/task/${tid}/${file}`, 'utf8')
+          const allowed = /^Cpus_allowed_list:\s+(\S+)/mu.exec(await read('status'))?.[1] ?? ''
+          return [(await read('comm')).trim(), allowed] as const
+        }),
+      )
+      return new Map(entries)
+    }
+    const anywhere = (await threads()).get('CPU 0/TCG')
+    await domains.setIoThread(uuid, { id: 2, pollMaximumNs: 0, live: true, config: true })
+    assert.ok((await threads()).has('IO iothread2'))
+    await domains.setIoThread(uuid, { id: 2, pollMaximumNs: 1000 })
+    const both = await Promise.all([false, true].map((inactive) => domains.describe(uuid, { inactive })))
+    assert.deepEqual(
+      both.map(({ iothreads, iothreadIds }) => [iothreads, iothreadIds]),
+      [
+        [1, [{ id: 2, pollMaximumNs: 1000 }]],
+        [1, [{ id: 2, pollMaximumNs: 0 }]],
+      ],
+    )
+    await domains.setPin(uuid, { iothread: 2, cpuset: '0' })
+    await domains.setPin(uuid, { vcpu: 0, cpuset: '0' })
+    const pinned = await threads()
+    assert.deepEqual([pinned.get('IO iothread2'), pinned.get('CPU 0/TCG')], ['0', '0'])
+    await domains.setPin(uuid, { vcpu: 0 })
+    assert.equal((await threads()).get('CPU 0/TCG'), anywhere)
+    await assert.rejects(domains.setPin(uuid, { vcpu: 0, cpuset: '4000' }), { code: 'unsupported-config' })
+    await assert.rejects(domains.setPin(uuid, { vcpu: 9, cpuset: '0' }), { code: 'not-found' })
+    await assert.rejects(domains.setPin(uuid, {}), { code: 'invalid-argument' })
+    // One that serves a disk stays.
+    const file = join(directory, 'served.raw')
+    await writeFile(file, Buffer.alloc(2 ** 20))
+    const device = { disks: [{ file, format: 'raw' as const, target: 'vdx', ioThread: 2 }] }
+    await domains.attachDevice(uuid, { device, config: true })
+    await assert.rejects(domains.setIoThread(uuid, { id: 2, remove: true, config: true }), {
+      code: 'invalid-state',
+      message: /serves vdx/u,
+    })
+    await domains.detachDevice(uuid, { device, config: true })
+    await domains.setIoThread(uuid, { id: 2, remove: true, live: true, config: true })
+    assert.equal((await threads()).has('IO iothread2'), false)
+    await assert.rejects(domains.setIoThread(uuid, { id: 2, remove: true }), { code: 'not-found' })
+    assert.deepEqual((await domains.describe(uuid)).cputune?.iothreadPins, [])
   })
 
   test('the balloon takes memory from the guest and gives it back', async () => {

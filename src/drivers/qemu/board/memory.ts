@@ -122,6 +122,8 @@ interface Wanted {
   readonly file?: string | undefined
   readonly pmem?: boolean
   readonly alignKiB?: number | undefined
+  /** Its file is to have all of its room from the start: a full disk later would end the machine. */
+  readonly whole?: boolean
   /** Memory that is given bit by bit must not be provided, or reserved, as a whole. */
   readonly sparse?: boolean
 }
@@ -139,7 +141,10 @@ function backend({ definition, paths }: MemoryOptions, wanted: Wanted): Part {
     size: `${sizeKiB}k`,
     share: access === undefined ? undefined : access === 'shared',
     // A huge page that is not there when it is touched would end the machine.
-    prealloc: (backing?.allocation === 'immediate' || pageKiB !== undefined) && !sparse ? true : undefined,
+    prealloc:
+      (wanted.whole || backing?.allocation === 'immediate' || pageKiB !== undefined) && !sparse
+        ? true
+        : undefined,
     'prealloc-threads':
       backing?.allocation === 'immediate' && !sparse ? backing.allocationThreads : undefined,
     merge: backing?.noSharePages ? false : undefined,
@@ -226,6 +231,8 @@ export function memoryDeviceParts(one: MemoryDevice, options: MemoryOptions, pla
   const cell = node ?? ((options.definition.cpu?.numa.length ?? 0) > 0 ? 0 : undefined)
   const module = backend(options, {
     ...{ id: memdev, sizeKiB, cell, access, discard, pageKiB, nodes, file, pmem, alignKiB, sparse },
+    // As libvirt has it: its file has all of its room.
+    whole: model === 'nvdimm',
   })
   const common: Fields = { id: alias, memdev, node: cell }
   switch (model) {

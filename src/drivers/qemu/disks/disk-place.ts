@@ -46,7 +46,9 @@ function spotsOn(devices: Devices, bus: DriveBus): Map<Disk, Spot> {
   const disks = devices.disks.filter((disk) => disk.bus === bus)
   const isNamed = (disk: Disk) => disk.address?.type === 'drive'
   for (const disk of [...disks.filter(isNamed), ...disks.filter((one) => !isNamed(one))]) {
-    const spot = isNamed(disk) ? namedSpot(disk, bus) : nextSpot(devices, bus, taken)
+    const spot = isNamed(disk)
+      ? namedSpot(disk, bus)
+      : (letterSpot(disk, taken) ?? nextSpot(devices, bus, taken))
     const key = `${spot.controller}/${spot.number}`
     const path = `devices.disks[${devices.disks.indexOf(disk)}]`
     if (taken.has(key)) throw unsupported(`${path}.address`, `is where '${taken.get(key)?.target}' is`)
@@ -67,6 +69,12 @@ function namedSpot({ address }: Disk, bus: DriveBus): Spot {
   const numbers = { sata: 0, fdc: 0, ide: Number(channel) * 2, scsi: Number(channel) * 2 ** 24 }
   const inner = bus === 'scsi' ? Number(target) * 2 ** 14 : 0
   return { controller: Number(controller), number: numbers[bus] + inner + Number(unit) }
+}
+
+/** A cable of IDE has two drives: as in libvirt, hdc is the first of the second. */
+function letterSpot({ bus, target }: Disk, taken: ReadonlyMap<string, Disk>): Spot | undefined {
+  const number = bus === 'ide' ? ['hda', 'hdb', 'hdc', 'hdd'].indexOf(target) : -1
+  return number < 0 || taken.has(`0/${number}`) ? undefined : { controller: 0, number }
 }
 
 function nextSpot(devices: Devices, bus: DriveBus, taken: ReadonlyMap<string, Disk>): Spot {

@@ -43,7 +43,7 @@ export const explanations: readonly Explanation[] = [
   },
   {
     what: '`-audiodev none`, `audiodev` of VNC',
-    difference: /^-audiodev none: not there|^-vnc audiodev: 'audio1' is not there/u,
+    difference: /^-audiodev (?:none|spice): not there|^-vnc audiodev: 'audio1' is not there/u,
     why: 'libvirt makes a sound system for every guest and connects it to VNC. We make one where a sound device wants it.',
   },
   {
@@ -160,7 +160,7 @@ export const explanations: readonly Explanation[] = [
   },
   {
     what: 'Slots of modules of memory',
-    difference: /^-device pc-dimm slot: '\d+' is not there/u,
+    difference: /^-device (?:pc-dimm|nvdimm) slot: '\d+' is not there/u,
     why: 'QEMU takes the next one that is free.',
   },
   {
@@ -169,8 +169,8 @@ export const explanations: readonly Explanation[] = [
     why: 'A card that is not booted from does not need one, and loading it takes time.',
   },
   {
-    what: 'Memory of cells stays out of core dumps',
-    difference: /^-object memory-backend-ram dump: 'off' more/u,
+    what: 'Memory of cells and modules stays out of core dumps',
+    difference: /^-object memory-backend-(?:ram|file) dump: 'off' more/u,
     why: 'Said of the memory itself too, not only of the machine.',
   },
   {
@@ -178,6 +178,32 @@ export const explanations: readonly Explanation[] = [
     difference:
       /^-object memory-backend-memfd (?:dump: 'off' more|x-use-canonical-path-for-ramblock-id: 'off' is not there)/u,
     why: 'The other processes of a virtiofs share see the memory of the guest: where a definition has such a share and leaves memory open, ours is shared by itself (memfd), while libvirt wants it said. That it stays out of core dumps is said of the memory itself too; how its blocks are called has been the default since the machine types of 4.0.',
+  },
+  {
+    what: 'Modules of memory that are shared',
+    difference: /^-object memory-backend-file: not there|^-object memory-backend-memfd: more/u,
+    why: 'libvirt puts them into files of its own folder. Ours are memfd: nothing is written to a disk, and the descriptor goes to whom it is shared with.',
+  },
+  {
+    what: 'Sizes in another unit',
+    difference:
+      /^-device nvdimm label-size: '131072' is '128k'|^-device virtio-mem-pci (?:block|requested)-size: '\d+' is '\d+k'/u,
+    why: 'The same sizes.',
+  },
+  {
+    what: 'How I/O threads poll',
+    difference: /^-object iothread poll-\S+: '\d+' more/u,
+    why: 'Libvirt 9.0.0, which is compared with, reads over it; later ones know it.',
+  },
+  {
+    what: 'A name of SCSI disks that have no serial number',
+    difference: /^-device scsi-(?:hd|cd) device-id: 'drive-\S+' is not there/u,
+    why: 'libvirt shows the guest its own name of the drive. What nobody has named has no name with us: it would change with the place of the disk.',
+  },
+  {
+    what: 'The folder of certificates',
+    difference: /^-spice x509-dir: 'ROOT\/etc' is '\/etc\/pki\/qemu'/u,
+    why: 'libvirt has one for all machines in its configuration, ours one for each screen (tlsDirectory), else that of QEMU.',
   },
   {
     what: 'Sockets of virtiofs',

@@ -51,7 +51,17 @@ export interface LibvirtPrinter {
 export function openLibvirtPrinter(): LibvirtPrinter {
   const folder = mkdtempSync(join(tmpdir(), 'visor-golden-'))
   chownSync(folder, nobody, nobody)
-  execFileSync('install', ['-d', '-o', String(nobody), join(folder, 'root'), join(folder, 'dev')])
+  execFileSync('install', [
+    '-d',
+    '-o',
+    String(nobody),
+    ...['root', 'root/etc', 'dev'].map((name) => join(folder, name)),
+  ])
+  // Without it libvirt refuses screens with TLS; the certificates are not looked at.
+  writeFileSync(
+    join(folder, 'root', 'etc', 'qemu.conf'),
+    `spice_tls = 1\nspice_tls_x509_cert_dir = "${join(folder, 'root', 'etc')}"\n`,
+  )
   writeFileSync(join(folder, 'passwd'), 'root:x:0:0::/:\nlibvirt-qemu:x:0:0::/:\n')
   writeFileSync(join(folder, 'group'), 'root:x:0:\nlibvirt-qemu:x:0:\nkvm:x:0:\n')
   return {

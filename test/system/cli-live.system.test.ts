@@ -83,6 +83,15 @@ devices:
     assert.match(await xml(), /more\.raw/u)
     assert.match((await visor('attach-disk', 'web', 'more.raw', 'vdb')).stderr, /'vdb'/u)
     assert.equal((await visor('attach-disk', 'web', 'none.raw', 'vdc')).code, 3)
+    await succeed('blkdeviotune', 'web', 'vdb', '--total-bytes-sec', '1MiB', '--live', '--config')
+    await succeed('blkdeviotune', 'web', 'vdb', '--read-bytes-sec', '2MiB', '--live')
+    assert.match(
+      (await succeed('blkdeviotune', 'web', 'vdb')).stdout,
+      /^total_bytes_sec +: 0\nread_bytes_sec +: 2097152$/mu,
+    )
+    assert.match(await xml('--inactive'), /<total_bytes_sec>1048576</u)
+    await succeed('blkdeviotune', 'web', 'vdb', '--read-bytes-sec', '0', '--live')
+    assert.doesNotMatch(await xml(), /<iotune>/u)
     await succeed('detach', 'web', 'vdb', '--config')
     await succeed('change-media', 'web', 'sda', 'one.iso')
     assert.match(await xml(), /one\.iso/u)

@@ -34,7 +34,7 @@ export function configure(command: Command, context: Context): void {
           flags,
           async run({ connection, call, definition }) {
             const found = findDevice(await definition(), target, ['disks'])
-            const throttle = { ...found.device.throttle, ...changes }
+            const throttle = { ...withoutRivals(found.device.throttle, changes), ...changes }
             await connection.domains.updateDevice(domain, { ...call, device: oneDevice(found, { throttle }) })
             return `has other limits on ${found.device.target}`
           },
@@ -54,6 +54,18 @@ function readLimits(flags: Flags): Record<string, number | string> {
       return [[field, field === 'groupName' ? text : parseLimit(text, `The limit ${flag}`)]]
     }),
   )
+}
+
+/** A limit of all excludes those of reads and writes, and the other way round: what is set anew is what counts. */
+function withoutRivals(throttle: DiskType['throttle'], changes: Readonly<Record<string, unknown>>) {
+  const family = (field: string) => /^(?:total|read|write)(.*)$/u.exec(field)?.[1]
+  const isTotal = (field: string) => field.startsWith('total')
+  const set = Object.keys(changes).filter((field) => changes[field] !== 0)
+  const isRival = (field: string) =>
+    set.some(
+      (one) => family(one) !== undefined && family(one) === family(field) && isTotal(one) !== isTotal(field),
+    )
+  return Object.fromEntries(Object.entries(throttle ?? {}).filter(([field]) => !isRival(field)))
 }
 
 const camelCase = (flag: string) => flag.replace(/-(.)/gu, (_, letter: string) => letter.toUpperCase())

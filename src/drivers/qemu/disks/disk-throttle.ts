@@ -28,7 +28,8 @@ export function throttleArguments(device: string, throttle: Disk['throttle']) {
     id: device,
     ...limits,
     ...(throttle?.sizeIopsSec ? { iops_size: throttle.sizeIopsSec } : {}),
-    ...(throttle?.groupName === undefined ? {} : { group: throttle.groupName }),
+    // Without a name it would stay in the group it is in; its own is named after it.
+    group: throttle?.groupName ?? device,
   }
 }
 
@@ -39,7 +40,15 @@ export async function limitDisks(
   options: Parameters<QmpClient['execute']>[2],
 ): Promise<void> {
   const limited = disks.filter(({ throttle }) => throttle)
-  if (limited.length === 0) return
+  if (limited.length > 0) await setDiskLimits(monitor, limited, options)
+}
+
+/** Sets the limits of these disks to what they say, which is none where they say nothing. */
+export async function setDiskLimits(
+  monitor: QmpClient,
+  disks: readonly Disk[],
+  options: Parameters<QmpClient['execute']>[2] = {},
+): Promise<void> {
   const blocks = await monitor.execute('query-block', undefined, options)
   // Where the medium is in a device differs: that of virtio-blk is in its backend.
   const deviceOf = (alias = '') =>
@@ -47,7 +56,7 @@ export async function limitDisks(
       ({ qdev, inserted }) =>
         isRecord(inserted) && typeof qdev === 'string' && qdev.split('/').includes(alias),
     )?.qdev
-  for (const { alias, throttle } of limited) {
+  for (const { alias, throttle } of disks) {
     const device = deviceOf(alias)
     if (typeof device === 'string')
       await monitor.execute('block_set_io_throttle', throttleArguments(device, throttle), options)

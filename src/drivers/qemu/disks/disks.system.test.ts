@@ -267,9 +267,48 @@ describe('disks of QEMU guests', { skip }, () => {
       { ...none, iops_wr: 50, group: 'both' },
       none,
     ])
+    await changeLimits(uuid, await domains.describe(uuid))
     await domains.destroy(uuid)
     await domains.undefine(uuid)
   })
+
+  /** What is set while it runs is in QEMU, and in the definition that is meant; what is taken away in neither. */
+  async function changeLimits(uuid: string, { devices }: { devices: { disks: readonly Disk[] } }) {
+    const set = (target: string, throttle: Disk['throttle'], config = false) => {
+      const one = devices.disks.find((disk) => disk.target === target) as Disk
+      const device = { disks: [{ ...one, throttle }] }
+      return domains.updateDevice(uuid, { device, live: true, config })
+    }
+    const throttles = async (inactive: boolean) =>
+      (await domains.describe(uuid, { inactive })).devices.disks.map(({ throttle }) => throttle)
+    const none = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 }
+    await set('vda', { totalBytesSec: 0, groupName: 'g' })
+    await set('vdb', { readBytesSec: 70_000, groupName: 'both' }, true)
+    await set('vdd', { totalIopsSec: 30, totalIopsSecMax: 60 })
+    const [, , , free] = await limitsOf(uuid)
+    assert.equal((free as { group?: string }).group?.includes('/'), true, 'it is in a group of its own')
+    const shared = { ...none, bps_rd: 70_000, group: 'both' }
+    assert.deepEqual((await limitsOf(uuid)).slice(0, 3), [none, shared, shared])
+    assert.deepEqual(free, { ...none, iops: 30, group: (free as { group?: string }).group })
+    const both = { readBytesSec: 70_000, groupName: 'both' }
+    assert.deepEqual((await throttles(false)).slice(0, 4), [
+      undefined,
+      both,
+      both,
+      { totalIopsSec: 30, totalIopsSecMax: 60 },
+    ])
+    assert.deepEqual((await throttles(true)).slice(1, 4), [both, both, undefined])
+    // Out of the group with what it had, and then without.
+    await set('vdc', { readBytesSec: 70_000 })
+    await set('vdb', { readBytesSec: 90_000, groupName: 'both' })
+    const [, second, third] = (await limitsOf(uuid)) as { bps_rd: number; group: string }[]
+    assert.deepEqual([second?.bps_rd, third?.bps_rd, third?.group === 'both'], [90_000, 70_000, false])
+    await set('vdc', {})
+    assert.deepEqual((await limitsOf(uuid))[2], none)
+    await assert.rejects(set('vdc', { totalBytesSec: 5_000, totalBytesSecMax: 1_000 }, true))
+    assert.deepEqual((await throttles(true))[2], both)
+    assert.deepEqual((await limitsOf(uuid))[2], none)
+  }
 
   async function empty(name: string) {
     const file = join(directory, `${name}.raw`)

@@ -20,12 +20,13 @@ import { preflight } from '../machine/preflight.ts'
 import { changeLink } from '../network/taps.ts'
 import type { Registry } from '../registry.ts'
 import { changeDomain } from './affect.ts'
+import { areLimitsAlone, changeLimits, withLimitsOf } from './disk-limits.ts'
 import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-device.ts'
 import { findNodes } from './plug.ts'
 
 /** What may differ, by kind of device; everything else needs a new start. */
 const changeable: Readonly<Record<string, readonly string[]>> = {
-  disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy'],
+  disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy', 'throttle'],
   interfaces: ['link', 'bridge', 'inbound', 'outbound'],
   graphics: ['passwordFile', 'passwordValidTo', 'passwordConnected'],
 }
@@ -49,11 +50,12 @@ export function updating(context: Context, registry: Registry): NonNullable<Doma
 function replaced<D extends DomainDefinition>(definition: D, given: OneDevice): D {
   const { kind } = given
   const { device } = findDevice(definition, given)
-  const isDrive = kind === 'disks'
+  const isDrive = kind === 'disks' && (device as Disk).device !== 'disk'
   const { file: _file, block: _block, ...kept } = device as AnyDevice & { block?: string }
   const next = { ...(isDrive ? kept : device), ...given.device }
   const list = (definition.devices as unknown as Record<string, readonly AnyDevice[]>)[kind] ?? []
-  const changed = list.map((one) => (one === device ? next : one))
+  const all = list.map((one) => (one === device ? next : one))
+  const changed = kind === 'disks' ? withLimitsOf(all as Disk[], next as Disk) : all
   return { ...definition, devices: { ...definition.devices, [kind]: changed } as unknown as Devices }
 }
 
@@ -77,14 +79,12 @@ function checkChangeable(
   next: AnyDevice,
 ): void {
   const schema = schemas[kind]
-  const allowed = changeable[kind] ?? []
   const isDisk = kind === 'disks' && (old as Disk).device === 'disk'
+  const allowed = isDisk ? ['throttle'] : (changeable[kind] ?? [])
   const different = schema ? diffValues(schema, old as never, next as never) : []
   // Whether QEMU asks for a password is settled when it starts.
   const isOpen = kind === 'graphics' && (old as Graphics).passwordFile === undefined
-  const [refused] = different.filter(
-    ({ path }) => isDisk || isOpen || !allowed.includes(path.split(/[.[]/u)[0] ?? ''),
-  )
+  const [refused] = different.filter(({ path }) => isOpen || !allowed.includes(path.split(/[.[]/u)[0] ?? ''))
   if (schema && !refused) return
   const what = refused ? `'${refused.path}' of ` : ''
   throw new VisorError(
@@ -105,7 +105,11 @@ async function apply(context: Context, machine: Machine, change: Change, force: 
   const { kind, old, next } = change
   // The file may hold another password than before.
   if (kind === 'graphics') return setPasswords([next as Graphics], machine.monitor)
-  if (kind === 'disks') return changeMedium(context, machine, change, force)
+  if (kind === 'disks') {
+    if (!areLimitsAlone(old as Disk, next as Disk) && (old as Disk).device !== 'disk')
+      await changeMedium(context, machine, change, force)
+    return changeLimits(machine.monitor, old as Disk, next as Disk)
+  }
   if (kind === 'interfaces') {
     await changeLink(old as Interface, next as Interface)
     const up = (next as Interface).link !== 'down'

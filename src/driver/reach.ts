@@ -3,6 +3,7 @@ import {
   addressSources,
   type Domain,
   type Event,
+  type Explanation,
   type GuestInterfaceAddress,
   parseIp,
   type Readiness,
@@ -11,7 +12,7 @@ import {
 import type { Connection } from './connection.ts'
 import { merge } from './merge.ts'
 import type { HostNetworks } from './parts/networks.ts'
-import type { AddressOptions, Reach, WaitOptions } from './parts/reach.ts'
+import type { AddressOptions, ExplainOptions, Reach, WaitOptions } from './parts/reach.ts'
 
 /** What became of a connection that was tried; what the other side said first, where that was asked for. */
 export type Knock = (
@@ -55,6 +56,7 @@ export function openReach(given: Omit<ReachContext, 'once'>): Reach {
   return {
     addresses: (domain, options) => findAddresses(context, domain, options),
     wait: (domain, options) => waitFor(context, domain, options),
+    explain: (domain, options) => explain(context, domain, options),
   }
 }
 
@@ -116,6 +118,33 @@ function soon<T>(work: Promise<T>): Promise<T | undefined> {
     const timer = setTimeout(() => resolve(undefined), agentPatienceMs)
     work.then(resolve, () => resolve(undefined)).finally(() => clearTimeout(timer))
   })
+}
+
+async function explain(
+  context: ReachContext,
+  domain: string,
+  { target, port, proto = port === undefined ? 'icmp' : 'tcp' }: ExplainOptions,
+): Promise<Explanation> {
+  const { find, networks } = context
+  const { domains } = await find(domain)
+  const { name, state } = await domains.get(domain)
+  const refuse = (message: string, remedy: string): Explanation => ({
+    reached: false,
+    steps: [{ name: 'guest', passed: false, message, remedy }],
+  })
+  if (state !== 'running')
+    return refuse(`'${name}' does not run: it is ${state}.`, `Start it: 'visor start ${name}'.`)
+  if (!networks)
+    return refuse(
+      'This visord has no networks of the host, so that packets cannot be followed.',
+      'Run visord as root.',
+    )
+  const { devices } = await domains.describe(domain)
+  const cards = devices.interfaces.map(({ mac, target: link, link: cable }) => ({
+    ...{ mac, link, isUnplugged: cable === 'down' },
+  }))
+  const addresses = await findAddresses(context, domain)
+  return networks.guests.explain({ domain, name, cards, addresses, target, proto, port })
 }
 
 async function waitFor(

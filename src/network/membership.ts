@@ -4,6 +4,7 @@ import { networkMode, VisorError } from '../model/index.ts'
 import { nft } from './commands.ts'
 import type { CompleteNetwork } from './complete.ts'
 import type { DefinedNetwork } from './defined.ts'
+import { explainPath } from './explain/index.ts'
 import { heardAddresses, knownAddresses } from './guest-addresses.ts'
 import type { KeptAddresses } from './kept-addresses.ts'
 import { readLeases } from './leases.ts'
@@ -116,6 +117,7 @@ export function membership(context: MembershipContext): GuestNetworks {
       }).catch((error: unknown) =>
         log.warn({ domain, error: String(error) }, 'A guest could not leave its networks.'),
       ),
+    explain: (request) => explainPath({ places, live, ports }, request),
     async addressesOf(domain, cards = []) {
       const own = ports.all().filter((port) => port.domain === domain)
       const neighbours = await readNeighbours()

@@ -10,6 +10,7 @@ import {
 } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { loadText } from '../documents.ts'
+import { explainPath } from '../explain.ts'
 import { addExamples } from '../help.ts'
 import { buildNetwork, type NewNetworkFlags, newModes } from '../new-network.ts'
 import { formatSection, joinWords, safe } from '../page.ts'
@@ -75,6 +76,13 @@ export function configure(command: Command, context: Context): void {
         (networks, one, signal) => networks.setAutostart(one, { enabled: !disable, signal }),
       ),
     )
+  const explain = sub('explain', 'Follow a packet of a machine, and say what stops it.')
+    .argument('<domain>', 'name or uuid of the machine')
+    .argument(
+      '<target>',
+      "whom: an address, a machine, 'host' or a name, and perhaps a port: web:80, 192.0.2.1:53/udp",
+    )
+    .action((domain: string, target: string) => explainPath(context, domain, target))
   const leases = sub('leases', 'List the addresses that a network has given.')
     .argument('<network>', 'its name or uuid')
     .action((name: string) => listLeases(context, name))
@@ -86,6 +94,11 @@ export function configure(command: Command, context: Context): void {
     ['visor network create lan --mode bridge --bridge br0', 'on the LAN that the bridge br0 is on'],
   ])
   addExamples(define, [['visor network define lab.xml', 'what virsh net-dumpxml printed']])
+  addExamples(explain, [
+    ['visor network explain web 192.0.2.1', 'why does it not get out'],
+    ['visor network explain web db:5432', 'why does it not reach its neighbour'],
+    ['visor network explain web host:53/udp', 'why does this host not answer'],
+  ])
   addExamples(show, [['visor network show default --xml', 'what virsh net-dumpxml prints']])
   addExamples(start, [['visor network start lab', 'bridge, addresses, DHCP and DNS']])
   addExamples(stop, [['visor network stop lab', 'refused while guests are on it']])

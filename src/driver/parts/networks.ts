@@ -1,6 +1,7 @@
 /** Virtual networks of the host, and what drivers ask of them. */
 import {
   type Event,
+  type Explanation,
   type GuestInterfaceAddress,
   Network,
   NetworkDefinition,
@@ -136,6 +137,21 @@ export interface NetworkAccess {
 export interface GuestCard {
   readonly mac?: string | undefined
   readonly link?: string | undefined
+  /** Whether its cable is unplugged, so to say. */
+  readonly isUnplugged?: boolean
+}
+
+/** A packet of a guest whose way is asked for. */
+export interface ExplainRequest {
+  readonly domain: string
+  readonly name: string
+  readonly cards: readonly GuestCard[]
+  /** What is known of its addresses. */
+  readonly addresses: readonly GuestInterfaceAddress[]
+  /** An address, the name of a guest, `host`, or a name that the host knows. */
+  readonly target: string
+  readonly proto: 'tcp' | 'udp' | 'icmp'
+  readonly port?: number | undefined
 }
 
 /** What drivers ask of the networks of this host. */
@@ -149,6 +165,8 @@ export interface GuestNetworks {
    * is known by who was heard on the links of the host.
    */
   addressesOf(domain: string, cards?: readonly GuestCard[]): Promise<GuestInterfaceAddress[]>
+  /** Follows a packet as far as it goes on this host. Fails with `not-found` when nobody knows the target. */
+  explain(request: ExplainRequest): Promise<Explanation>
 }
 
 /** The networks of a host. */

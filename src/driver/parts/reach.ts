@@ -1,6 +1,7 @@
 /** How guests are reached, over whatever network they are on. */
 import {
   addressSources,
+  Explanation,
   GuestInterfaceAddress,
   Readiness,
   readinessPattern,
@@ -20,6 +21,14 @@ export interface WaitOptions {
   readonly signal?: AbortSignal
 }
 
+export interface ExplainOptions {
+  /** An address, the name of a guest, `host`, or a name that the host knows. */
+  readonly target: string
+  /** `icmp` without a port, else `tcp`. */
+  readonly proto?: 'tcp' | 'udp' | 'icmp'
+  readonly port?: number
+}
+
 export interface Reach {
   /**
    * The addresses of a guest from all who know any: what DHCP gave, what is kept for it, who answered for it on the
@@ -35,6 +44,11 @@ export interface Reach {
    * - `booted`: its agent answers, or, before that, it has taken an address
    */
   wait(domain: string, options: WaitOptions): Promise<Readiness>
+  /**
+   * Follows the way that a packet of the guest takes on this host, and names the first thing that stops it, with its
+   * remedy: card, link, bridge, address, routes, rules of visor and of others, translation, who should answer.
+   */
+  explain(domain: string, options: ExplainOptions): Promise<Explanation>
 }
 
 export const reachOperations = {
@@ -59,5 +73,17 @@ export const reachOperations = {
       timeoutMs: s.integer('at most, milliseconds', { optional: true, min: 0, max: 3_600_000 }),
     }),
     result: Readiness,
+  },
+  explain: {
+    // It asks who is on the way, as somebody who looks for what is broken would.
+    access: 'read',
+    doc: 'Why a guest does not reach somebody.',
+    key: 'domain',
+    options: s.object('ExplainPath', 'Whom', {
+      target: s.string("an address, a guest, 'host', or a name", { minLength: 1, maxLength: 255 }),
+      proto: s.choice('protocol; tcp with a port', ['tcp', 'udp', 'icmp'], { optional: true }),
+      port: s.integer('port', { optional: true, min: 1, max: 65_535 }),
+    }),
+    result: Explanation,
   },
 } as const satisfies PartTable<Reach>

@@ -64,6 +64,8 @@ export interface Calls {
     attributes: Buffer,
     size: number,
   ) => number
+  /** poll(2), waited for by another thread. */
+  readonly poll: (files: Buffer, count: number, timeoutMs: number) => Promise<number>
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number
   readonly lgetxattr: (path: string, name: string, value: Buffer, size: number) => number
   readonly getxattr: Calls['lgetxattr']
@@ -108,6 +110,7 @@ async function bind(): Promise<Calls> {
     setMount: libc.func('syscall', 'long', [
       ...['long', 'int', 'const char *', 'uint32', 'const uint8_t *', 'uint64'],
     ]),
+    poll: inThread(libc.func('int poll(uint8_t *, unsigned long, int)')),
     ioctl: libc.func('int ioctl(int, unsigned long, _Inout_ uint8_t *)'),
     lgetxattr: libc.func('int64 lgetxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
     getxattr: libc.func('int64 getxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
@@ -117,6 +120,16 @@ async function bind(): Promise<Calls> {
     trim: findTrim(libc),
     errno: () => koffi.errno(),
   }
+}
+
+/** Calls a function by a thread of Node's pool; its arguments must stay as they are meanwhile. */
+function inThread<A extends unknown[]>(
+  call: ReturnType<LibraryHandle['func']>,
+): (...args: A) => Promise<number> {
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      call.async(...args, (error: Error | null, result: number) => (error ? reject(error) : resolve(result)))
+    })
 }
 
 function findTrim(libc: LibraryHandle): Calls['trim'] {

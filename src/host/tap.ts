@@ -3,7 +3,7 @@
  * so nothing of it is left when its guest ends, however that happens. Source: tuntap.rst in the kernel's
  * documentation, <linux/if_tun.h>, ip-link(8).
  */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { VisorError } from '../model/index.ts'
 import { runTool } from './network-tools.ts'
@@ -26,6 +26,8 @@ export interface TapOptions {
   readonly queues?: number | undefined
   /** Largest packet, in bytes; that of the bridge when absent. */
   readonly mtu?: number | undefined
+  /** Packets come as they are on a cable, and reading never waits: for a process that is no hypervisor of the kernel's. */
+  readonly plain?: boolean
 }
 
 /** An open tap. */
@@ -41,7 +43,7 @@ export interface Tap {
  * Makes a tap, puts it into its bridge, and turns it on. Fails with `denied` without the right to, `busy`
  * when another has the name, `not-found` when there is no such bridge, else `failed`; nothing is left then.
  */
-export async function openTap({ name, bridge, queues = 1, mtu }: TapOptions): Promise<Tap> {
+export async function openTap({ name, bridge, queues = 1, mtu, plain = false }: TapOptions): Promise<Tap> {
   if (bridge !== undefined) await checkBridge(bridge)
   const descriptors: number[] = []
   const close = () => {
@@ -50,8 +52,8 @@ export async function openTap({ name, bridge, queues = 1, mtu }: TapOptions): Pr
   try {
     let actual = name
     for (let queue = 0; queue < queues; queue++) {
-      descriptors.push(openTunnel())
-      actual = await attachTap(descriptors[queue] ?? -1, actual, queues > 1)
+      descriptors.push(openTunnel(plain))
+      actual = await attachTap(descriptors[queue] ?? -1, actual, queues > 1, plain)
     }
     const more = mtu === undefined ? [] : ['mtu', String(mtu)]
     await runTool('ip', [
@@ -113,9 +115,9 @@ async function checkBridge(bridge: string): Promise<void> {
   })
 }
 
-function openTunnel(): number {
+function openTunnel(plain = false): number {
   try {
-    return openSync('/dev/net/tun', 'r+')
+    return openSync('/dev/net/tun', constants.O_RDWR | (plain ? constants.O_NONBLOCK : 0))
   } catch (cause) {
     throw new VisorError('denied', "'/dev/net/tun' cannot be opened, which taps come from.", {
       cause,
@@ -125,11 +127,17 @@ function openTunnel(): number {
 }
 
 /** Gives an open file its link; answers with the name of that. */
-export async function attachTap(fd: number, name: string, multiQueue: boolean): Promise<string> {
+export async function attachTap(
+  fd: number,
+  name: string,
+  multiQueue: boolean,
+  plain = false,
+): Promise<string> {
   const { ioctl, errno } = await loadCalls()
   const request = Buffer.alloc(40)
   request.write(name, 0, 15, 'latin1')
-  request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0), 16)
+  const flags = IFF_TAP | IFF_NO_PI | (plain ? 0 : IFF_VNET_HDR) | (multiQueue ? IFF_MULTI_QUEUE : 0)
+  request.writeUInt16LE(flags, 16)
   if (ioctl(fd, TUNSETIFF, request) === 0) return request.toString('latin1', 0, 16).replace(/\0.*$/u, '')
   const number = errno()
   if (number === EPERM)

@@ -228,6 +228,7 @@ function wanted(name: string, flags: CreateFlags, image: Image | undefined, { dr
     commandLine: append,
     // The embedded machine has no network card.
     published: flags.publish,
+    // The embedded machine is also for who may not make links of the host.
     networks: flags.network ?? (driver === 'v86' ? ['none'] : ['user']),
     headless,
   }

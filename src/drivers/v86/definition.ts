@@ -46,6 +46,14 @@ export const honoured = [
   'devices.consoles[].target=serial',
   'devices.consoles[].port',
   'devices.consoles[].alias',
+  'devices.interfaces[].type=network|bridge',
+  'devices.interfaces[].network',
+  'devices.interfaces[].portGroup',
+  'devices.interfaces[].bridge',
+  'devices.interfaces[].mac',
+  'devices.interfaces[].target',
+  'devices.interfaces[].model=ne2k_pci',
+  'devices.interfaces[].alias',
   'devices.inputs[].type=mouse|keyboard',
   'devices.inputs[].bus=ps2',
   'devices.inputs[].alias',
@@ -109,6 +117,16 @@ const checks: readonly ((definition: DomainDefinition) => void)[] = [
         refuse(`devices.serials[${index}].port`, `must be ${index} with driver v86`, 'Leave it out.')
     })
     if (videos.length > 1) refuse('devices.videos', 'driver v86 has one graphics card', 'Remove the others.')
+  },
+  ({ devices: { interfaces } }) => {
+    if (interfaces.length > 1)
+      refuse('devices.interfaces', 'driver v86 has one network card', 'Remove the others.')
+    for (const { type, network, bridge } of interfaces) {
+      if (type === 'network' && network === undefined)
+        refuse('devices.interfaces[0].network', 'is needed', 'Name a network: visor network list.')
+      if (type === 'bridge' && bridge === undefined)
+        refuse('devices.interfaces[0].bridge', 'is needed', 'Name a bridge of this host.')
+    }
   },
   (definition) => {
     assignSlots(definition)

@@ -1,17 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { ByteStream, Domains } from '../../driver/index.ts'
 import { openConsoleLog } from '../../host/index.ts'
-import {
-  type BlockStats,
-  type Domain,
-  type DomainState,
-  type DomainStats,
-  VisorError,
-} from '../../model/index.ts'
+import { type Domain, type DomainState, type DomainStats, VisorError } from '../../model/index.ts'
 import { openConsole } from './console.ts'
 import { assignSlots, completeDefinition, serialPortNames } from './definition.ts'
 import type { Running } from './guest.ts'
 import type { Hypervisor, Known } from './hypervisor.ts'
+import { withCards } from './network-card.ts'
 import type { MachineStatus } from './protocol.ts'
 import { readHeader } from './saved-state.ts'
 import { readUsage } from './usage.ts'
@@ -65,7 +60,7 @@ export function openDomains(hypervisor: Hypervisor): Domains {
       const uuid = definition.uuid ?? hypervisor.domains.findByName(definition.name)?.definition.uuid
       const before = uuid === undefined ? undefined : hypervisor.domains.find(uuid)
       if (before && before.definition.name !== definition.name) refuseRename(find(before.definition.uuid))
-      const known = await hypervisor.put({ ...definition, uuid: uuid ?? randomUUID() })
+      const known = await hypervisor.put(withCards({ ...definition, uuid: uuid ?? randomUUID() }))
       hypervisor.emit(known, 'defined', before ? 'updated' : 'added')
       return observe(known)
     },
@@ -222,23 +217,29 @@ async function readStats({ name, guest }: Known): Promise<DomainStats> {
     memoryKiB,
     maxMemoryKiB: memoryKiB,
     residentKiB: usage.residentKiB,
-    blocks: await readBlocks(running),
-    interfaces: [],
+    ...(await readDevices(running)),
   }
 }
 
 /** A machine that does not answer at once has no numbers to show. */
-async function readBlocks({ control, details }: Running): Promise<BlockStats[]> {
+async function readDevices({
+  control,
+  details,
+}: Running): Promise<Pick<DomainStats, 'blocks' | 'interfaces'>> {
   const slots = assignSlots(details.definition)
-  if (slots.length === 0) return []
+  const { interfaces } = details.definition.devices
+  if (slots.length + interfaces.length === 0) return { blocks: [], interfaces: [] }
   const status = (await control.ask({ do: 'status' }, 1000).catch(() => undefined)) as
     | MachineStatus
     | undefined
-  return slots.map(({ slot, disk }) => ({
-    name: disk.target,
-    ...(disk.file === undefined ? {} : { path: disk.file }),
-    ...status?.disks[slot],
-  }))
+  return {
+    blocks: slots.map(({ slot, disk }) => ({
+      name: disk.target,
+      ...(disk.file === undefined ? {} : { path: disk.file }),
+      ...status?.disks[slot],
+    })),
+    interfaces: interfaces.map(({ target = '' }) => ({ name: target, ...status?.card })),
+  }
 }
 
 function findPort({ name, guest, defined }: Known, device: string | undefined): number {

@@ -18,6 +18,8 @@ export interface EmulatorEvents {
   print(port: number, byte: number): void
   poweredOff(): void
   rebooted(): void
+  /** Bytes that are its own only until this returns. */
+  sent(packet: Uint8Array): void
 }
 
 export interface Emulator {
@@ -26,6 +28,8 @@ export interface Emulator {
   stop(): Promise<void>
   type(port: number, bytes: Uint8Array): void
   /** Fails with `invalid-state` when there is none. A guest that does not listen stays as it is. */
+  /** A packet for the guest; one that does not run hears nothing. */
+  receive(packet: Uint8Array): void
   pressPowerButton(): void
   readText(): string[] | undefined
   takePicture(): Buffer
@@ -52,6 +56,10 @@ export async function openEmulator(
     addHooks(internals, config, events)
     for (const port of ports)
       machine.add_listener(`serial${port}-output-byte`, (byte) => events.print(port, byte))
+    if (config.card) {
+      setAddress(internals.v86.cpu.devices, config.card.mac)
+      machine.add_listener('net0-send', (packet) => events.sent(packet))
+    }
     if (saved) {
       await restoreState(machine, saved.state)
     }
@@ -91,12 +99,23 @@ async function loadMachine(
     ...(kernel && config.initrd !== undefined ? { initrd: await image(config.initrd) } : {}),
     ...(kernel ? { cmdline: config.commandLine ?? '' } : {}),
   }
-  // Neither is in v86's types: disks of one's own making, and no network card.
-  Object.assign(options, Object.fromEntries(disks), { net_device: { type: 'none' } })
+  // Neither is in v86's types: disks of one's own making, and whether there is a network card.
+  Object.assign(options, Object.fromEntries(disks), {
+    net_device: { type: config.card ? 'ne2k' : 'none' },
+    preserve_mac_from_state_image: true,
+  })
   return new Promise((resolve) => {
     const machine = new V86(options)
     machine.add_listener('emulator-loaded', () => resolve(machine))
   })
+}
+
+/** v86 gives each card an address of its own. */
+function setAddress({ net }: Internals['v86']['cpu']['devices'], mac: string): void {
+  const bytes = mac.split(':').map((byte) => Number.parseInt(byte, 16))
+  net?.mac.set(bytes)
+  // The NE2000 has it in its memory, each byte twice.
+  for (const [index, byte] of bytes.entries()) net?.memory.fill(byte, 2 * index, 2 * index + 2)
 }
 
 async function readImage(file: string): Promise<Buffer> {
@@ -186,6 +205,9 @@ function wrap(machine: V86, internals: Internals, disks: ReadonlyMap<string, Fil
     },
     type(port, bytes) {
       machine.serial_send_bytes(port, bytes)
+    },
+    receive(packet) {
+      if (machine.is_running()) internals.bus.send('net0-receive', packet)
     },
     pressPowerButton() {
       const { acpi } = cpu.devices

@@ -38,11 +38,18 @@ export class Guest {
   destroyed = false
   private readonly files: GuestFiles
   private readonly tell: (type: string, reason: string) => void
+  private readonly leaveNetworks: () => Promise<void>
 
-  constructor(uuid: string, files: GuestFiles, tell: (type: string, reason: string) => void) {
+  constructor(
+    uuid: string,
+    files: GuestFiles,
+    tell: (type: string, reason: string) => void,
+    leaveNetworks: () => Promise<void>,
+  ) {
     this.uuid = uuid
     this.files = files
     this.tell = tell
+    this.leaveNetworks = leaveNetworks
   }
 
   /** Its machine runs from now on. */
@@ -125,6 +132,7 @@ export class Guest {
     const { running } = this
     running?.control.close()
     await process.release()
+    await this.leaveNetworks()
     for (const log of running?.consoles ?? []) log.end()
     this.running = undefined
     this.state = 'shutoff'

@@ -2,6 +2,7 @@
 import {
   type DefinedDomain,
   type DefinedDomains,
+  type GuestNetworks,
   type Log,
   type OpenOptions,
   openDefinedDomains,
@@ -18,6 +19,7 @@ import { completeDefinition, type IdentifiedDefinition } from './definition.ts'
 import { Guest } from './guest.ts'
 import { type GuestFiles, guestFiles } from './guest-files.ts'
 import { type GuestDetails, launch } from './launch.ts'
+import { openHostCard, withCards } from './network-card.ts'
 import type { MachineStatus } from './protocol.ts'
 
 /** A guest with its definition: what the next start will use. */
@@ -68,10 +70,15 @@ export async function openHypervisor(options: OpenOptions, tell: TellEvent): Pro
   function guestOf(uuid: string): Guest {
     const guest =
       guests.get(uuid) ??
-      new Guest(uuid, files, (type, reason) => {
-        tell({ kind: 'domain', type, uuid, name: nameOf(uuid), driver: 'v86', reason })
-        if (type === 'stopped' && !domains.find(uuid)) guests.delete(uuid)
-      })
+      new Guest(
+        uuid,
+        files,
+        (type, reason) => {
+          tell({ kind: 'domain', type, uuid, name: nameOf(uuid), driver: 'v86', reason })
+          if (type === 'stopped' && !domains.find(uuid)) guests.delete(uuid)
+        },
+        async () => options.networks?.leave(uuid),
+      )
     guests.set(uuid, guest)
     return guest
   }
@@ -122,7 +129,8 @@ export async function openHypervisor(options: OpenOptions, tell: TellEvent): Pro
       await files.removeConsoles(uuid)
     },
     async start({ guest }, start) {
-      await startGuest(guest, ++lastId, start, { files, cgroups, stateDirectory: options.stateDirectory })
+      const { stateDirectory, networks } = options
+      await startGuest(guest, ++lastId, start, { files, cgroups, stateDirectory, networks })
     },
     async dropSaved(guest) {
       await files.removeSaved(guest.uuid)
@@ -140,23 +148,31 @@ interface Place {
   readonly files: GuestFiles
   readonly cgroups: readonly CgroupHierarchy[]
   readonly stateDirectory: string
+  readonly networks: GuestNetworks | undefined
 }
 
 async function startGuest(guest: Guest, id: number, start: StartGuest, place: Place): Promise<void> {
   const { paused, restore, signal, progress } = start
-  const definition = { ...completeDefinition(start.definition), uuid: guest.uuid }
+  const complete = withCards({ ...completeDefinition(start.definition), uuid: guest.uuid })
+  const card = await openHostCard(complete, place.networks)
+  const { definition } = card
   const usedSaved = restore?.kept ?? false
   const details: GuestDetails = { definition, id, startedAt: new Date().toISOString(), usedSaved }
   const launched = await launch({
     ...place,
     definition,
     details,
+    card,
     paused,
     ...(restore && { restore: restore.file }),
     onEvent: (event) => guest.hear(event),
     signal,
     progress,
+  }).catch(async (error: unknown) => {
+    await card.end()
+    throw error
   })
+  card.close()
   if (usedSaved) {
     await place.files.removeSaved(guest.uuid)
     guest.saved = false

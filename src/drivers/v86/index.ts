@@ -56,7 +56,8 @@ function capabilities(version: string): Capabilities {
     ],
     notes: [
       'One 32-bit processor, emulated in software: some twenty times slower than the host.',
-      'Disks are raw images, written in place; there is no network card yet.',
+      'Disks are raw images, written in place.',
+      'One network card, on a network or a bridge.',
       'A kernel that is booted directly needs more than 64 MiB and its initial RAM disk as memory.',
     ],
   }

@@ -54,8 +54,18 @@ export interface Acpi {
 type Read = () => number
 type Write = (value: number) => void
 
+/** An NE2000. It keeps its address where the guest reads it too. */
+export interface Card {
+  readonly mac: Uint8Array
+  readonly memory: Uint8Array
+}
+
 export interface Cpu {
-  readonly devices: { readonly vga: Vga; readonly acpi?: Acpi }
+  readonly devices: {
+    readonly vga: Vga
+    readonly acpi?: Acpi
+    readonly net?: Card
+  }
   readonly io: {
     readonly ports: { write16: Write }[]
     register_read(port: number, device: object, read8: Read, read16: Read, read32: Read): void
@@ -67,7 +77,10 @@ export interface Cpu {
 
 /** What `V86` has beside its published interface. */
 export interface Internals {
-  readonly bus: { register(name: string, listener: () => void): void }
+  readonly bus: {
+    register(name: string, listener: () => void): void
+    send(name: string, value: unknown): void
+  }
   readonly screen_adapter: Screen
   readonly v86: {
     readonly cpu: Cpu

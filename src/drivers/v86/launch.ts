@@ -23,6 +23,7 @@ import {
 } from './definition.ts'
 import type { GuestFiles } from './guest-files.ts'
 import type { MachineConfig } from './machine-config.ts'
+import type { HostCard } from './network-card.ts'
 import { configName, endName, type MachineEnd, type MachineEvent } from './protocol.ts'
 
 /** What is kept with a machine, for a later daemon. */
@@ -39,6 +40,7 @@ export interface LaunchOptions {
   readonly details: GuestDetails
   readonly files: GuestFiles
   readonly stateDirectory: string
+  readonly card: HostCard
   readonly cgroups: readonly CgroupHierarchy[]
   readonly restore?: string
   readonly paused: boolean
@@ -76,6 +78,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       args: [findMachineProgram(), configFile],
       env: { PATH: process.env.PATH, HOME: process.env.HOME },
       sockets: 1,
+      files: options.card.files,
       cgroups: options.cgroups,
       owner: options.stateDirectory,
       details: options.details,
@@ -114,6 +117,7 @@ async function makeConfig(options: LaunchOptions): Promise<MachineConfig> {
       sync: disk.cache !== 'unsafe',
     })),
     serialLogs: serialPortNames(definition).map((_, port) => files.console(definition.uuid, port)),
+    ...(options.card.config === undefined ? {} : { card: options.card.config }),
     onPoweroff: definition.onPoweroff === 'restart' ? 'restart' : 'destroy',
     onReboot: definition.onReboot === 'destroy' ? 'destroy' : 'restart',
     ...(options.restore === undefined ? {} : { restore: options.restore }),

@@ -14,11 +14,18 @@ export interface MachineConfig {
   readonly disks: readonly MachineDisk[]
   /** Files that the serial ports print to. */
   readonly serialLogs: readonly string[]
+  readonly card?: CardConfig
   readonly onPoweroff: 'destroy' | 'restart'
   readonly onReboot: 'destroy' | 'restart'
   /** A saved state to go on from. */
   readonly restore?: string
   readonly paused: boolean
+}
+
+export interface CardConfig {
+  readonly mac: string
+  /** Number of the open file of its link. */
+  readonly tap: number
 }
 
 export interface MachineDisk {

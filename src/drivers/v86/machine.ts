@@ -2,6 +2,7 @@ import { VisorError } from '../../model/index.ts'
 import { openEmulator } from './emulator.ts'
 import { guestClock } from './guest-clock.ts'
 import type { MachineConfig } from './machine-config.ts'
+import { connectCard } from './network-card.ts'
 import type { Command, MachineEnd, MachineEvent, MachineStatus } from './protocol.ts'
 import { type SavedHeader, writeState } from './saved-state.ts'
 import { SerialLog } from './serial-log.ts'
@@ -39,13 +40,26 @@ const mostTyped = 2 ** 20
 export async function startMachine(config: MachineConfig, options: MachineOptions): Promise<Machine> {
   const { tell, version } = options
   const logs = config.serialLogs.map((path) => new SerialLog(path))
+  const counters = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 }
   const events = {
+    sent: (packet: Uint8Array) => {
+      counters.txPackets++
+      counters.txBytes += packet.length
+      cable?.send(packet)
+    },
     print: (port: number, byte: number) => logs[port]?.put(byte),
     poweredOff: () => follow(restartNext ? 'restart' : config.onPoweroff),
     rebooted: () => follow(config.onReboot),
   }
   guestClock.stop()
   let emulator = await openEmulator(config, events, { restore: config.restore })
+  const cable =
+    config.card &&
+    (await connectCard(config.card, (packet) => {
+      counters.rxPackets++
+      counters.rxBytes += packet.length
+      emulator.receive(packet)
+    }))
   let state: MachineStatus['state'] = 'paused'
   let ended = false
   /** What changes the machine happens one after the other. */
@@ -76,6 +90,7 @@ export async function startMachine(config: MachineConfig, options: MachineOption
     if (ended) return
     ended = true
     await emulator.stop().catch(() => {})
+    await cable?.close()
     for (const log of logs) log.close()
     options.end(reason)
   }
@@ -121,6 +136,7 @@ export async function startMachine(config: MachineConfig, options: MachineOption
 
   const status = (): MachineStatus => ({
     state,
+    ...(cable && { card: counters }),
     disks: Object.fromEntries([...emulator.disks].map(([slot, disk]) => [slot, disk.counters])),
   })
 

@@ -29,6 +29,14 @@ export type MachineEvent =
 export interface MachineStatus {
   readonly state: 'running' | 'paused'
   readonly disks: Readonly<Record<string, DiskCounters>>
+  readonly card?: CardCounters
+}
+
+export interface CardCounters {
+  readonly rxPackets: number
+  readonly rxBytes: number
+  readonly txPackets: number
+  readonly txBytes: number
 }
 
 export interface DiskCounters {

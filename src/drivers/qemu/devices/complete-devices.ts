@@ -1,5 +1,5 @@
 /** The devices of a definition with all that is chosen for them: buses, addresses of network cards, names. */
-import { createHash } from 'node:crypto'
+import { macAddress } from '../../../host/index.ts'
 import {
   type CharacterSource,
   type Controller,
@@ -184,12 +184,6 @@ function sourceOf(port: Devices['serials'][number] | Devices['consoles'][number]
     ...port,
   }
   return source
-}
-
-/** An address that stays the same when the definition is applied again; 52:54:00 is that of QEMU's cards. */
-function macAddress(uuid: string, index: number): string {
-  const hash = createHash('sha256').update(`${uuid}/${index}`).digest()
-  return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
 function checkVideos(videos: readonly Video[], emulator: Emulator, family: MachineFamily): void {

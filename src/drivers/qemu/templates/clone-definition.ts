@@ -1,6 +1,7 @@
 /** The definition of a clone: that of its template, less all that only one machine can have. */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { macAddress } from '../../../host/index.ts'
 import type { Devices, Disk } from '../../../model/index.ts'
 import { hasVariables, variablesFormat } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
@@ -97,11 +98,6 @@ function generationId(uuid: string): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
     '-',
   )
-}
-
-function macAddress(uuid: string, index: number): string {
-  const hash = createHash('sha256').update(`${uuid}/${index}`).digest()
-  return `52:54:00:${[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`
 }
 
 /** What belongs to one machine at a time, or that QEMU cannot take along. */

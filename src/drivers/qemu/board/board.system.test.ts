@@ -295,6 +295,39 @@ describe('Boards', { skip: noQemu }, () => {
     await ended(uuid, terminal)
   })
 
+  test('huge pages are really taken, and counted before a start', async (context) => {
+    const reserved = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages'
+    const before = await readFile(reserved, 'utf8').catch(() => undefined)
+    if (before === undefined) return context.skip('this kernel has no huge pages of 2 MiB')
+    const need = 64
+    try {
+      await writeFile(reserved, String(Number(before) + need))
+    } catch {
+      return context.skip('this user may not reserve huge pages')
+    }
+    try {
+      if (Number(await readFile(reserved, 'utf8')) < need)
+        return context.skip('this host has no memory in one piece for huge pages')
+      const pages = { hugePages: { pages: [{ sizeKiB: 2048 }] } }
+      const wanted = small('huge', { memoryKiB: 64 * 1024, memoryBacking: pages })
+      const { uuid } = await connection.domains.define(wanted)
+      await connection.domains.start(uuid)
+      const { pid } = await connection.domains.get(uuid)
+      const status = await readFile(`/proc/${pid}/status`, 'utf8')
+      assert.match(status, /^HugetlbPages:\s+65536 kB$/mu)
+      await connection.domains.destroy(uuid)
+      await connection.domains.undefine(uuid)
+      const more = small('huge', { memoryKiB: 512 * 1024, memoryBacking: pages })
+      const { uuid: large } = await connection.domains.define(more)
+      await assert.rejects(connection.domains.start(large), {
+        code: 'unavailable',
+        message: /needs 256 huge/u,
+      })
+    } finally {
+      await writeFile(reserved, before)
+    }
+  })
+
   test('every form of memory starts', async () => {
     const forms: Partial<DomainDefinitionInput>[] = [
       { memoryBacking: { source: 'file', access: 'shared', discard: true } },

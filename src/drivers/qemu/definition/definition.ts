@@ -11,6 +11,7 @@ import {
 import { checkBoard } from '../board/check-board.ts'
 import { completeBoot } from '../board/complete-boot.ts'
 import { type Firmware, findFirmware } from '../board/firmware-descriptors.ts'
+import { refuseNotHad } from '../board/not-had.ts'
 import { checkAliases, completeDevices } from '../devices/complete-devices.ts'
 import { checkFilesystems } from '../devices/shares/filesystems.ts'
 import { checkShares } from '../devices/shares/serve.ts'
@@ -53,6 +54,7 @@ export async function completeDefinition(
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `this driver runs no '${definition.type}'`, "Use type 'qemu' or 'kvm'.")
   refuseKinds(definition)
+  refuseNotHad(definition)
   checkHonoured(DomainDefinition, definition, honoured, 'driver qemu')
   if (definition.type !== 'qemu' && definition.type !== 'kvm')
     throw unsupported('type', `'${definition.type}' is of another driver`, "Use type 'qemu' or 'kvm'.")

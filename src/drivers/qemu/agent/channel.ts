@@ -1,7 +1,7 @@
 /** The channel of a machine's guest agent: one talks at a time, since the agent answers in order. */
 import { VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import { consoleSocket } from '../devices/ports.ts'
+import { consoleSocket } from '../devices/ports/ports.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import { type AgentSession, agentChannel, withSession } from './session.ts'

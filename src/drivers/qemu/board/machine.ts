@@ -4,8 +4,8 @@ import { type Fields, keyValue } from '../definition/key-value.ts'
 import { isAtLeast } from '../emulator/emulator.ts'
 import { firmwareFields } from './firmware.ts'
 import { familyOf, hasAcpi } from './machine-type.ts'
-import { type MemoryOptions, mainMemory } from './memory.ts'
-import { tellsPerformance } from './memory-performance.ts'
+import { type MemoryOptions, mainMemory } from './memory/memory.ts'
+import { tellsPerformance } from './memory/memory-performance.ts'
 
 export function machineArguments(options: MemoryOptions): string[] {
   const { definition, emulator } = options

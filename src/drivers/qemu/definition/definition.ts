@@ -8,10 +8,10 @@ import {
   parse,
   VisorError,
 } from '../../../model/index.ts'
-import { checkBoard } from '../board/check-board.ts'
+import { checkBoard } from '../board/checks/check-board.ts'
+import { refuseNotHad } from '../board/checks/not-had.ts'
 import { completeBoot } from '../board/complete-boot.ts'
 import { type Firmware, findFirmware } from '../board/firmware-descriptors.ts'
-import { refuseNotHad } from '../board/not-had.ts'
 import { checkAliases, completeDevices } from '../devices/complete-devices.ts'
 import { checkFilesystems } from '../devices/shares/filesystems.ts'
 import { checkShares } from '../devices/shares/serve.ts'

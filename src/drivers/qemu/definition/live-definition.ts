@@ -1,6 +1,6 @@
 /** The definition of a running machine, with the sockets and ports that were chosen for it. */
 
-import { screenSocket } from '../devices/graphics-parts.ts'
+import { screenSocket } from '../devices/screens/graphics-parts.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { GuestPaths } from '../paths.ts'
 import { isRecord } from '../qmp/index.ts'

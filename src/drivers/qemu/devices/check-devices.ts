@@ -7,10 +7,10 @@ import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
-import { parallelParts, serialParts } from './character-devices.ts'
 import type { Place } from './device-place.ts'
-import { graphicsParts, inputParts, redirectionParts, videoParts } from './graphics-parts.ts'
-import { checkPort, portsOf } from './ports.ts'
+import { parallelParts, serialParts } from './ports/character-devices.ts'
+import { checkPort, portsOf } from './ports/ports.ts'
+import { graphicsParts, inputParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
 /** Fails with `unsupported-config` for what no machine of this kind can have, or this QEMU has not. */

@@ -16,8 +16,8 @@ import { controllersNeeded } from '../disks/disk-place.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import { checkDevices } from './check-devices.ts'
 import { completeSmallDevices, needsUsb, smallDevices } from './complete-small-devices.ts'
-import { videoDriver } from './graphics-parts.ts'
 import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
+import { videoDriver } from './screens/graphics-parts.ts'
 import { completeTpms } from './tpm.ts'
 
 export interface Chosen {

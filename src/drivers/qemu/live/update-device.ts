@@ -12,7 +12,7 @@ import {
 } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
-import { setPasswords } from '../devices/screen-passwords.ts'
+import { setPasswords } from '../devices/screens/screen-passwords.ts'
 import { blockNode } from '../disks/disks.ts'
 import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'

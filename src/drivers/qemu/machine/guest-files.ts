@@ -2,7 +2,7 @@
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { type GuestUser, makePrivateDirectory } from '../../../host/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { loggedPorts, portsOf } from '../devices/ports.ts'
+import { loggedPorts, portsOf } from '../devices/ports/ports.ts'
 import { cannotOpen } from '../disks/disk-image.ts'
 import { cookieFile, formatCookies, namedSources } from '../disks/disk-secrets.ts'
 import type { GuestPaths } from '../paths.ts'

@@ -4,13 +4,13 @@ import { readFile } from 'node:fs/promises'
 import { type FileAccess, type GuestUser, spawnGuest } from '../../../host/index.ts'
 import { type Progress, VisorError } from '../../../model/index.ts'
 import { ensureVariables } from '../board/firmware.ts'
-import { checkHostMemory } from '../board/host-memory.ts'
+import { checkHostMemory } from '../board/memory/host-memory.ts'
 import { clockParameter } from '../board/time-stamps.ts'
 import type { Context } from '../context.ts'
 import { buildCommandLine, incomingDescriptor, type MemoryFile } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
 import { hostDeviceFiles, locksMemory } from '../devices/host-devices.ts'
-import { setPasswords } from '../devices/screen-passwords.ts'
+import { setPasswords } from '../devices/screens/screen-passwords.ts'
 import { checkOwners } from '../devices/shares/filesystems.ts'
 import { startShares } from '../devices/shares/serve.ts'
 import { startTpm } from '../devices/tpm.ts'
@@ -31,12 +31,12 @@ import {
   makeMemoryFiles,
   makePortFiles,
 } from './guest-files.ts'
-import { hostLimits } from './host-limits.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
-import { placeThreads, plugProcessors } from './place-threads.ts'
+import { hostLimits } from './placement/host-limits.ts'
+import { placeThreads, plugProcessors } from './placement/place-threads.ts'
+import { limitMachineThreads } from './placement/thread-limits.ts'
 import { preflight } from './preflight.ts'
-import { limitMachineThreads } from './thread-limits.ts'
 
 export interface LaunchOptions {
   readonly definition: CompleteDefinition

@@ -12,7 +12,7 @@ import {
 import type { DomainStateReason, Timeline } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { consoleSocket, isBound, loggedPorts, logOf, portsOf } from '../devices/ports.ts'
+import { consoleSocket, isBound, loggedPorts, logOf, portsOf } from '../devices/ports/ports.ts'
 import { removeOverlays } from '../disks/transient.ts'
 import type { GuestPaths } from '../paths.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from '../qmp/index.ts'

@@ -1,8 +1,8 @@
 /** Puts the threads of a machine where its definition wants them, before the guest runs. */
-import { pinThread, type SchedulingPolicy, scheduleThread, threadsOf } from '../../../host/index.ts'
-import { parseCpuSet } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
-import { isRecord, type QmpClient } from '../qmp/index.ts'
+import { pinThread, type SchedulingPolicy, scheduleThread, threadsOf } from '../../../../host/index.ts'
+import { parseCpuSet } from '../../../../model/index.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import { isRecord, type QmpClient } from '../../qmp/index.ts'
 
 /** Pins and schedules processors, I/O threads and the rest; resolves when all of it is done. */
 export async function placeThreads(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseDefinition } from '../../../model/index.ts'
+import { parseDefinition } from '../../../../model/index.ts'
 import { refuseNotHad } from './not-had.ts'
 
 const machine = (more: string, attributes = '') =>

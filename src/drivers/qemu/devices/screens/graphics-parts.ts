@@ -1,14 +1,14 @@
 /** Screens, graphics cards and input devices as parts of QEMU. Source: -vnc, -spice and -display in qemu(1). */
-import type { Devices, Graphics, InputDevice, Video } from '../../../model/index.ts'
-import type { MachineFamily } from '../board/machine-type.ts'
-import { type Fields, keyValue } from '../definition/key-value.ts'
-import { atStart, device, object, type Part } from '../definition/parts.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import { characterBackend } from './character-devices.ts'
-import { type Place, pci } from './device-place.ts'
+import type { Devices, Graphics, InputDevice, Video } from '../../../../model/index.ts'
+import type { MachineFamily } from '../../board/machine-type.ts'
+import { type Fields, keyValue } from '../../definition/key-value.ts'
+import { atStart, device, object, type Part } from '../../definition/parts.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import { type Place, pci } from '../device-place.ts'
+import { characterBackend } from '../ports/character-devices.ts'
+import { usb } from '../small-device-parts.ts'
 import { screenCertificates } from './screen-host.ts'
 import { checkPassword } from './screen-passwords.ts'
-import { usb } from './small-device-parts.ts'
 
 const firstVncPort = 5900
 /** How many ports are tried where any will do. */

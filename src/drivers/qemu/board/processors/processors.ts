@@ -1,9 +1,9 @@
 /** Processors as arguments of QEMU. Source: qemu(1), "-smp" and "-cpu"; docs/system/i386/hyperv. */
-import { type DomainDefinition, type HyperV, parseCpuSet } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
-import { type Fields, keyValue } from '../definition/key-value.ts'
-import { object, type Part } from '../definition/parts.ts'
-import type { Emulator } from '../emulator/emulator.ts'
+import { type DomainDefinition, type HyperV, parseCpuSet } from '../../../../model/index.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import { type Fields, keyValue } from '../../definition/key-value.ts'
+import { object, type Part } from '../../definition/parts.ts'
+import type { Emulator } from '../../emulator/emulator.ts'
 import { featureFields } from './cpu-features.ts'
 
 export const onOff = (value: boolean): string => (value ? 'on' : 'off')

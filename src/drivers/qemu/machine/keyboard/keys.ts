@@ -4,7 +4,7 @@
  * Sources: Linux's input-event-codes.h (names and numbers), the USB HID usage tables (keyboard page), the virtual
  * keys of Windows, and the scan codes of set 1, where QEMU writes a leading 0xe0 as the bit 0x80 (its `qnum`).
  */
-import { type keyCodesets, VisorError } from '../../../model/index.ts'
+import { type keyCodesets, VisorError } from '../../../../model/index.ts'
 
 type Codeset = (typeof keyCodesets)[number]
 

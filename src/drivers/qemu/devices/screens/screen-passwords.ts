@@ -3,9 +3,9 @@
  * them through its monitor. Until it has, it lets nobody in. Source: set_password and expire_password, QMP reference.
  */
 import { open } from 'node:fs/promises'
-import { type Graphics, VisorError } from '../../../model/index.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import type { QmpClient } from '../qmp/index.ts'
+import { type Graphics, VisorError } from '../../../../model/index.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import type { QmpClient } from '../../qmp/index.ts'
 
 /** RFB has no more than these bytes; the server of SPICE refuses longer ones. */
 const longest = { vnc: 8, spice: 60 } as const

@@ -1,10 +1,10 @@
 /** What screens need of the host: certificates, and a graphics card where they draw with one. */
 import { access, constants, readdir } from 'node:fs/promises'
-import type { FileAccess } from '../../../host/index.ts'
-import type { Devices, Graphics } from '../../../model/index.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import { defaultTlsDirectory } from '../disks/disk-secrets.ts'
-import { certificates } from './ports.ts'
+import type { FileAccess } from '../../../../host/index.ts'
+import type { Devices, Graphics } from '../../../../model/index.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import { defaultTlsDirectory } from '../../disks/disk-secrets.ts'
+import { certificates } from '../ports/ports.ts'
 
 /** The folder with the certificates of a screen; undefined for one without TLS. */
 export function screenCertificates({ type, tlsDirectory, tlsPort = -1 }: Graphics): string | undefined {

@@ -1,7 +1,7 @@
 /** What libvirt's documents name for a machine's board and this driver does not have: why, and what to do instead. */
-import { type HostFiles, hostFiles } from '../../../host/index.ts'
-import type { DomainDefinition } from '../../../model/index.ts'
-import { unsupported } from '../definition/unsupported.ts'
+import { type HostFiles, hostFiles } from '../../../../host/index.ts'
+import type { DomainDefinition } from '../../../../model/index.ts'
+import { unsupported } from '../../definition/unsupported.ts'
 
 /** Fails with `unsupported-config` that says more than that it is not known. */
 export function refuseNotHad(

@@ -1,6 +1,6 @@
 /** Keys and interrupts, as if somebody pressed them. */
-import type { Domains } from '../../../driver/index.ts'
-import type { Registry } from '../registry.ts'
+import type { Domains } from '../../../../driver/index.ts'
+import type { Registry } from '../../registry.ts'
 import { findKey } from './keys.ts'
 
 export function keyboard(registry: Registry): Required<Pick<Domains, 'sendKey' | 'injectNmi'>> {

@@ -1,10 +1,10 @@
 /** Serial and parallel ports, consoles and channels as parts of QEMU. Source: -chardev in qemu(1). */
-import type { Channel, CharacterSource, Devices } from '../../../model/index.ts'
-import type { Fields } from '../definition/key-value.ts'
-import { atStart, chardev, device, object, type Part } from '../definition/parts.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import { isAtLeast } from '../emulator/emulator.ts'
-import { type Place, pci } from './device-place.ts'
+import type { Channel, CharacterSource, Devices } from '../../../../model/index.ts'
+import type { Fields } from '../../definition/key-value.ts'
+import { atStart, chardev, device, object, type Part } from '../../definition/parts.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import { isAtLeast } from '../../emulator/emulator.ts'
+import { type Place, pci } from '../device-place.ts'
 import { consoleSocket, isBound, logOf, type Port, tlsFolder } from './ports.ts'
 
 /** What is behind a port; with `isLogged` its output is kept even where the definition names no file for it. */

@@ -3,11 +3,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { hostFiles, readProcessor } from '../../../host/index.ts'
-import type { DomainDefinitionInput } from '../../../model/index.ts'
-import { completeDefinition } from '../definition/definition.ts'
-import type { Emulator } from '../emulator/emulator.ts'
-import { readHostIdentity } from './host-identity.ts'
+import { hostFiles, readProcessor } from '../../../../host/index.ts'
+import type { DomainDefinitionInput } from '../../../../model/index.ts'
+import { completeDefinition } from '../../definition/definition.ts'
+import type { Emulator } from '../../emulator/emulator.ts'
+import { readHostIdentity } from '../host-identity.ts'
 
 const emulatorOf = (arch: string): Emulator => ({
   path: `/usr/bin/qemu-system-${arch}`,

@@ -1,16 +1,16 @@
 /** Memory as arguments of QEMU. Source: qemu(1), "-m", "-numa", "-object memory-backend-*"; docs/nvdimm. */
 import { join } from 'node:path'
-import { type MemoryDevice, type NumaCell, parseCpuSet } from '../../../model/index.ts'
-import type { MemoryFile } from '../definition/command-line.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
-import { type Fields, keyValue } from '../definition/key-value.ts'
-import { atStart, device, object, type Part } from '../definition/parts.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import { needsSharedMemory } from '../devices/shares/filesystems.ts'
-import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
-import type { GuestPaths } from '../paths.ts'
+import { type MemoryDevice, type NumaCell, parseCpuSet } from '../../../../model/index.ts'
+import type { MemoryFile } from '../../definition/command-line.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import { type Fields, keyValue } from '../../definition/key-value.ts'
+import { atStart, device, object, type Part } from '../../definition/parts.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import { needsSharedMemory } from '../../devices/shares/filesystems.ts'
+import { type Emulator, isAtLeast } from '../../emulator/emulator.ts'
+import type { GuestPaths } from '../../paths.ts'
+import { cpuRanges } from '../processors/processors.ts'
 import { initiatorOf, performanceParts } from './memory-performance.ts'
-import { cpuRanges } from './processors.ts'
 
 export interface MemoryOptions {
   readonly definition: CompleteDefinition

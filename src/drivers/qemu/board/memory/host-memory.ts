@@ -1,7 +1,7 @@
 /** Whether the host has, right now, the memory that a machine wants in a special form. */
-import { hostFiles, readHugePages, readLimits } from '../../../host/index.ts'
-import { VisorError } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
+import { hostFiles, readHugePages, readLimits } from '../../../../host/index.ts'
+import { VisorError } from '../../../../model/index.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
 import { bootMemoryKiB } from './memory.ts'
 
 /** Fails with `unavailable` and what to do. `unprivileged`: QEMU runs as another user than root. */

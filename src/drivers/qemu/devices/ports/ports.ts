@@ -1,11 +1,11 @@
 /** The host sides of ports: which there are, what each may say, and the files that they need. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { FileAccess } from '../../../host/index.ts'
-import type { CharacterSource, Devices } from '../../../model/index.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import { defaultTlsDirectory } from '../disks/disk-secrets.ts'
-import type { GuestPaths } from '../paths.ts'
+import type { FileAccess } from '../../../../host/index.ts'
+import type { CharacterSource, Devices } from '../../../../model/index.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import { defaultTlsDirectory } from '../../disks/disk-secrets.ts'
+import type { GuestPaths } from '../../paths.ts'
 
 export type Port = CharacterSource & { readonly alias?: string | undefined }
 

@@ -2,11 +2,11 @@
  * Settings that would change nothing about this machine: each is refused, since what is set and has no effect
  * deceives whoever has set it.
  */
-import { hostFiles, readProcessor } from '../../../host/index.ts'
-import { parseCpuSet } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import { familyOf } from './machine-type.ts'
+import { hostFiles, readProcessor } from '../../../../host/index.ts'
+import { parseCpuSet } from '../../../../model/index.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import { familyOf } from '../machine-type.ts'
 
 /** A path, whether it is set in vain, and why it would be. */
 type Vain = readonly [path: string, isVain: boolean, why: string, remedy?: string]

@@ -2,10 +2,10 @@
  * How fast the cells of a machine reach each other's memory: the ACPI table HMAT, from which the guest learns where
  * its processes run best. Sources: qemu(1), "-numa hmat-lb" and "hmat-cache"; ACPI 6.3, 5.2.27.
  */
-import type { CompleteDefinition } from '../definition/definition.ts'
-import { keyValue } from '../definition/key-value.ts'
-import { atStart, type Part } from '../definition/parts.ts'
-import { unsupported } from '../definition/unsupported.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import { keyValue } from '../../definition/key-value.ts'
+import { atStart, type Part } from '../../definition/parts.ts'
+import { unsupported } from '../../definition/unsupported.ts'
 
 type Definition = Pick<CompleteDefinition, 'cpu'>
 

@@ -1,6 +1,6 @@
 /** What a definition says that the machine may take of its host, for its control groups. */
-import type { CgroupLimits } from '../../../host/index.ts'
-import type { DomainDefinition } from '../../../model/index.ts'
+import type { CgroupLimits } from '../../../../host/index.ts'
+import type { DomainDefinition } from '../../../../model/index.ts'
 
 const bytes = (kib: number | undefined) => (kib === undefined ? undefined : kib * 1024)
 

@@ -1,7 +1,12 @@
 /** Processor time of single threads of a machine: `period` and `quota` of its processors, emulator and I/O threads. */
-import { type CgroupHierarchy, type GuestProcess, type ThreadGroup, threadsOf } from '../../../host/index.ts'
-import type { DomainDefinition } from '../../../model/index.ts'
-import type { QmpClient } from '../qmp/index.ts'
+import {
+  type CgroupHierarchy,
+  type GuestProcess,
+  type ThreadGroup,
+  threadsOf,
+} from '../../../../host/index.ts'
+import type { DomainDefinition } from '../../../../model/index.ts'
+import type { QmpClient } from '../../qmp/index.ts'
 import { namedThreads } from './place-threads.ts'
 
 export interface Limited {

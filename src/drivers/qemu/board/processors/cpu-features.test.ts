@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { DomainDefinitionInput } from '../../../model/index.ts'
-import { completeDefinition } from '../definition/definition.ts'
-import type { Emulator } from '../emulator/emulator.ts'
+import type { DomainDefinitionInput } from '../../../../model/index.ts'
+import { completeDefinition } from '../../definition/definition.ts'
+import type { Emulator } from '../../emulator/emulator.ts'
 import { processorArguments } from './processors.ts'
 
 const emulator: Emulator = {

@@ -3,10 +3,10 @@
  * start of QEMU; what an emulated processor can have is known before. Sources: libvirt's "Domain XML format", CPU
  * model and topology; QEMU's properties `enforce` and `x-force-features`.
  */
-import type { CompleteDefinition } from '../definition/definition.ts'
-import type { Fields } from '../definition/key-value.ts'
-import { unsupported } from '../definition/unsupported.ts'
-import type { Emulator } from '../emulator/emulator.ts'
+import type { CompleteDefinition } from '../../definition/definition.ts'
+import type { Fields } from '../../definition/key-value.ts'
+import { unsupported } from '../../definition/unsupported.ts'
+import type { Emulator } from '../../emulator/emulator.ts'
 
 type Asked = Pick<Emulator, 'features' | 'unavailable' | 'path'>
 type Feature = NonNullable<CompleteDefinition['cpu']>['features'][number]

@@ -63,6 +63,7 @@ export const aliases: Readonly<Record<string, readonly string[]>> = {
   'net-destroy': ['network', 'stop', '--force'],
   'net-undefine': ['network', 'remove'],
   'net-autostart': ['network', 'autostart'],
+  'net-update': ['network', 'update'],
   'net-dhcp-leases': ['network', 'leases'],
   nodeinfo: ['host'],
   sysinfo: ['host'],

@@ -20,6 +20,7 @@ import {
 import { VisorError } from '../model/index.ts'
 import { nft } from './commands.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
+import { formatConfig, wantsService } from './dnsmasq-config.ts'
 import { allowForwarding, allowLoopback, checkHostLinks, linksOf, makeLinks, removeLinks } from './links.ts'
 import type { Ports } from './ports.ts'
 import type { PublishedPort } from './publications.ts'
@@ -35,7 +36,7 @@ import {
 import { takenSubnets } from './subnets.ts'
 
 interface Running {
-  readonly definition: CompleteNetwork
+  definition: CompleteNetwork
   service: GuestProcess | undefined
   restarts: number
   stopping: boolean
@@ -51,6 +52,8 @@ export interface LiveNetworks {
   /** Fails as its parts do; nothing of it is left then. */
   start(definition: CompleteNetwork): Promise<void>
   stop(uuid: string): Promise<void>
+  /** Makes it what this definition says, of the same links. On failure it is as before. */
+  update(definition: CompleteNetwork): Promise<void>
   /** Sets all rules anew. */
   applyRules(): Promise<void>
   /** Who is on it has changed. */
@@ -142,6 +145,36 @@ export function liveNetworks(
     await record('running')
   }
 
+  async function change(running: Running, definition: CompleteNetwork): Promise<void> {
+    const { uuid } = definition
+    await writeFileAtomic(places.of(uuid).record, JSON.stringify({ phase: 'running', definition }), {
+      durable: false,
+    })
+    const isNews = serviceConfig(running.definition) !== serviceConfig(definition)
+    running.definition = definition
+    await applyRules()
+    if (!isNews) {
+      if (running.service) {
+        await writeTables(places, definition, portsOf(uuid))
+        rereadTables(running.service)
+      }
+      return
+    }
+    // It reads its settings only when it starts; leases stay, and guests ask again.
+    const { service } = running
+    running.service = undefined
+    if (service) await endService(service)
+    await serve(running)
+    running.restarts = 0
+    delete running.message
+  }
+
+  /** What is on its command line, so to say, without who is known by name. */
+  const serviceConfig = (definition: CompleteNetwork) =>
+    wantsService(definition)
+      ? formatConfig(definition, places.of(definition.uuid), { link: linksOf(definition).serves, user: '' })
+      : ''
+
   async function takeDown(definition: CompleteNetwork, service: GuestProcess | undefined): Promise<void> {
     if (service) await endService(service)
     networks.delete(definition.uuid)
@@ -173,6 +206,17 @@ export function liveNetworks(
       if (!running) return
       running.stopping = true
       await takeDown(running.definition, running.service)
+    },
+    async update(definition) {
+      const running = networks.get(definition.uuid)
+      if (!running) return
+      const before = running.definition
+      try {
+        await change(running, definition)
+      } catch (error) {
+        await change(running, before)
+        throw error
+      }
     },
     async tellService(uuid) {
       const running = networks.get(uuid)

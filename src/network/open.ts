@@ -2,12 +2,16 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { eventHub, type HostNetworks, type Log, type Networks, type Store } from '../driver/index.ts'
 import {
+  changeNetwork,
   checkHonoured,
+  checkNetworkDefinition,
   formatSubnet,
   type Network,
+  type NetworkChange,
   type NetworkDefinition,
   networkMode,
   notFound,
+  parse,
   NetworkDefinition as Schema,
   subnetOfAddress,
   VisorError,
@@ -23,7 +27,7 @@ import { linkNames } from './links.ts'
 import { liveNetworks, notActive } from './live.ts'
 import { membership } from './membership.ts'
 import { networkPlaces } from './places.ts'
-import { openPorts } from './ports.ts'
+import { openPorts, type Port } from './ports.ts'
 import { openPublications } from './publications.ts'
 import { takenSubnets } from './subnets.ts'
 
@@ -131,6 +135,23 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     tell('started', definition)
   }
 
+  /** Guests get the address that is kept for them now when they ask next; until then they have the one before. */
+  async function readdress(definition: CompleteNetwork): Promise<void> {
+    let isNews = false
+    for (const port of ports.of(definition.uuid)) {
+      const reserved = definition.addresses.flatMap(({ dhcp }) => dhcp?.hosts ?? [])
+      if (!reserved.some(({ mac, name }) => mac === port.mac || (mac === undefined && name === port.name)))
+        continue
+      const wanted = await kept.of(definition, port)
+      if (wanted.every((address) => port.addresses.includes(address))) continue
+      await ports.put({ ...port, addresses: [...new Set([...wanted, ...port.addresses])] })
+      isNews = true
+    }
+    if (!isNews) return
+    await live.applyRules()
+    await live.tellService(definition.uuid)
+  }
+
   const networks: Networks = {
     async list() {
       await makeDefault()
@@ -208,6 +229,26 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
         tell('stopped', definition)
       })
     },
+    async update(network, { live: isLive, config, ...change }) {
+      const found = await find(network)
+      const { uuid } = found.definition
+      await alone(async () => {
+        const there = live.get(uuid)?.definition
+        if (isLive && !there) throw notActive(found.definition.name)
+        const affectsLive = isLive ?? (config ? false : there !== undefined)
+        const affectsConfig = config ?? !affectsLive
+        // Both are looked at before either is changed.
+        const next = affectsConfig ? changed(found.definition, change) : undefined
+        const now = affectsLive && there ? changed(there, change) : undefined
+        if (now) {
+          refuseKept(now, ports.of(uuid))
+          await live.update(now)
+          await readdress(now)
+        }
+        if (next) await defined.put({ definition: next, autostart: found.autostart })
+        tell('changed', found.definition)
+      })
+    },
     async setAutostart(network, { enabled }) {
       const { definition } = await find(network)
       await alone(() => defined.put({ definition, autostart: enabled }))
@@ -255,6 +296,26 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       await live.close()
       hub.close()
     },
+  }
+}
+
+/** The definition with a change, as a whole checked as a new one is. */
+function changed(definition: CompleteNetwork, change: NetworkChange): CompleteNetwork {
+  const next = parse(Schema, changeNetwork(definition, change))
+  checkNetworkDefinition(next)
+  checkHonoured(Schema, next, honouredNetwork, 'networks of this host')
+  return { ...next, uuid: definition.uuid }
+}
+
+/** Fails with `invalid-state` when an address shall be somebody's that a guest has now. */
+function refuseKept({ addresses, name }: CompleteNetwork, guests: readonly Port[]): void {
+  for (const { address, mac, name: owner } of addresses.flatMap(({ dhcp }) => dhcp?.hosts ?? [])) {
+    const other = guests.find((port) => address !== undefined && port.addresses.includes(address))
+    if (!other || other.mac === mac || (mac === undefined && other.name === owner)) continue
+    throw new VisorError('invalid-state', `The guest '${other.name}' has the address ${address} now.`, {
+      object: { kind: 'network', name },
+      remedy: 'Choose another address, or stop that guest first.',
+    })
   }
 }
 

@@ -6,7 +6,7 @@ import { access, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Log } from '../driver/index.ts'
 import { type GuestProcess, guestOutputName, openConsoleLog, spawnGuest } from '../host/index.ts'
-import { VisorError } from '../model/index.ts'
+import { contains, parseIp, subnetOfAddress, VisorError } from '../model/index.ts'
 import type { CompleteNetwork } from './complete.ts'
 import { domainOf, formatConfig, formatDhcpHost, wantsService } from './dnsmasq-config.ts'
 import type { NetworkPlaces } from './places.ts'
@@ -126,7 +126,7 @@ export async function writeTables(
         formatDhcpHost({ mac, name: hostName(name) }) === ''
           ? []
           : [
-              [mac, ...addresses.map((one) => (one.includes(':') ? `[${one}]` : one)), hostName(name) ?? '']
+              [mac, ...firstOfEach(definition, addresses).map(bracketed), hostName(name) ?? '']
                 .filter(Boolean)
                 .join(','),
             ],
@@ -145,6 +145,20 @@ export async function writeTables(
     writeFile(own.names, `${names.join('\n')}\n`, { mode: 0o644 }),
   ])
 }
+
+/** A guest that is to get another address has both for a while: it is given the first. */
+function firstOfEach({ addresses }: CompleteNetwork, own: readonly string[]): string[] {
+  return addresses.flatMap((one) => {
+    const subnet = subnetOfAddress(one)
+    const isInside = (text: string) => {
+      const address = parseIp(text)
+      return subnet !== undefined && address !== undefined && contains(subnet, address)
+    }
+    return own.find(isInside) ?? []
+  })
+}
+
+const bracketed = (address: string) => (address.includes(':') ? `[${address}]` : address)
 
 /** A name of a guest as one that hosts can have (RFC 1123); undefined when nothing is left of it. */
 function hostName(name: string): string | undefined {

@@ -1,12 +1,16 @@
-import { type Command, Option } from 'commander'
+import { Argument, type Command, Option } from 'commander'
 import {
   formatNetworkDefinition,
   type Network,
   type NetworkDefinition,
   type NetworkLease,
   type NetworkPort,
+  type NetworkSection,
+  networkChanges,
   networkMode,
+  networkSections,
   parseNetworkDefinition,
+  parseNetworkElement,
 } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { loadText } from '../documents.ts'
@@ -16,6 +20,7 @@ import { buildNetwork, type NewNetworkFlags, newModes } from '../new-network.ts'
 import { formatSection, joinWords, safe } from '../page.ts'
 import { inFile } from '../report-error.ts'
 import { formatTable } from '../table.ts'
+import { parseCount } from '../units.ts'
 
 export function configure(command: Command, context: Context): void {
   command.description('Make networks that machines are on, see who is on them, and take them away.')
@@ -76,6 +81,17 @@ export function configure(command: Command, context: Context): void {
         (networks, one, signal) => networks.setAutostart(one, { enabled: !disable, signal }),
       ),
     )
+  const update = sub('update', 'Change a part of a network while machines are on it.')
+    .argument('<network>', 'its name or uuid')
+    .addArgument(new Argument('<command>', 'how').choices([...networkChanges, 'add']))
+    .addArgument(new Argument('<section>', 'which part').choices(networkSections))
+    .argument('<xml>', 'the element as XML, or a file with it')
+    .option('--parent-index <n>', 'which of its addresses it is of, from 0')
+    .option('--live', 'what is there now; so without either, when it is active')
+    .option('--config', 'the definition for its next start; with --live, both')
+    .action((name: string, how: string, section: NetworkSection, xml: string, flags: UpdateFlags) =>
+      updateNetwork(context, name, { how, section, xml }, flags),
+    )
   const explain = sub('explain', 'Follow a packet of a machine, and say what stops it.')
     .argument('<domain>', 'name or uuid of the machine')
     .argument(
@@ -94,6 +110,13 @@ export function configure(command: Command, context: Context): void {
     ['visor network create lan --mode bridge --bridge br0', 'on the LAN that the bridge br0 is on'],
   ])
   addExamples(define, [['visor network define lab.xml', 'what virsh net-dumpxml printed']])
+  addExamples(update, [
+    [
+      `visor network update lab add-last ip-dhcp-host "<host mac='52:54:00:00:00:01' ip='10.5.0.9'/>" --live --config`,
+      'an address that is kept',
+    ],
+    [`visor network update lab delete dns-host "<host ip='10.5.0.9'/>"`, 'a name less'],
+  ])
   addExamples(explain, [
     ['visor network explain web 192.0.2.1', 'why does it not get out'],
     ['visor network explain web db:5432', 'why does it not reach its neighbour'],
@@ -189,6 +212,31 @@ async function defineNetworks(
       output.note(`${output.noteColours.green('✓')} network ${safe(definition.name)} is defined`)
     }
   })
+}
+
+interface UpdateFlags {
+  readonly parentIndex?: string
+  readonly live?: true
+  readonly config?: true
+}
+
+async function updateNetwork(
+  { connected, output, signal }: Context,
+  name: string,
+  { how, section, xml }: { readonly how: string; readonly section: NetworkSection; readonly xml: string },
+  { parentIndex, live, config }: UpdateFlags,
+): Promise<void> {
+  const text = xml.trimStart().startsWith('<') ? xml : (await loadText(xml)).text
+  const command = networkChanges.find((one) => one === how) ?? 'add-last'
+  await connected(({ networks }) =>
+    networks.update(name, {
+      ...{ command, section, element: parseNetworkElement(section, text), signal },
+      ...(parentIndex === undefined ? {} : { parentIndex: parseCount(parentIndex, 'The index', 0, 31) }),
+      ...(live && { live }),
+      ...(config && { config }),
+    }),
+  )
+  output.note(`${output.noteColours.green('✓')} network ${safe(name)} is changed`)
 }
 
 interface ShowFlags {

@@ -4,10 +4,13 @@ import {
   type Explanation,
   type GuestInterfaceAddress,
   Network,
+  type NetworkChange,
   NetworkDefinition,
   type NetworkDefinitionInput,
   NetworkLease,
   NetworkPort,
+  networkChanges,
+  networkSections,
   schema as s,
 } from '../../model/index.ts'
 import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
@@ -29,6 +32,12 @@ export interface Networks {
   start?(network: string, options?: CallOptions): Promise<void>
   /** Takes all of it away; `invalid-state` while guests are on it, unless forced. */
   destroy?(network: string, options?: { readonly force?: boolean } & CallOptions): Promise<void>
+  /**
+   * Changes a part of it: of what is there now (`live`), of its definition for its next start (`config`), or both;
+   * of what is there, else of the definition, without either. Guests stay on it. Fails with `not-found`,
+   * `already-exists`, `invalid-definition`; nothing is changed then.
+   */
+  update?(network: string, options: UpdateNetworkOptions): Promise<void>
   setAutostart?(network: string, options: { readonly enabled: boolean } & CallOptions): Promise<void>
   /** Addresses that it has given. */
   leases?(network: string): Promise<NetworkLease[]>
@@ -36,6 +45,11 @@ export interface Networks {
   findSubnet?(): Promise<FreeSubnet>
   /** Interfaces of guests that are on it. */
   ports?(network: string): Promise<NetworkPort[]>
+}
+
+export interface UpdateNetworkOptions extends CallOptions, NetworkChange {
+  readonly live?: boolean
+  readonly config?: boolean
 }
 
 export const FreeSubnet = s.object('FreeSubnet', 'Addresses that nobody has', {
@@ -77,6 +91,19 @@ export const networkOperations = {
     key: 'network',
     options: s.object('DestroyNetwork', 'How', {
       force: s.boolean('also while guests are on it', { optional: true }),
+    }),
+  },
+  update: {
+    access: 'admin',
+    doc: 'Changes a part of a network while guests are on it.',
+    key: 'network',
+    options: s.object('UpdateNetwork', 'What', {
+      command: s.choice('how', networkChanges),
+      section: s.choice('which part', networkSections),
+      element: s.any('the element, as in a definition; to delete it, what says which'),
+      parentIndex: s.integer('which of its addresses it is of', { optional: true, min: 0, max: 31 }),
+      live: s.boolean('what is there now', { optional: true }),
+      config: s.boolean('the definition for its next start', { optional: true }),
     }),
   },
   setAutostart: {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { run, runChecked } from '../../../host/index.ts'
@@ -149,6 +150,52 @@ describe('backups', { skip: await disksMissing() }, () => {
     await domains.destroy(uuid)
   })
 
+  test('what is encrypted stays so, in files and in what is kept while it is served', async () => {
+    const { blocks, domains } = ground.connection
+    const [key, file] = [join(ground.directory, 'key, of it'), join(ground.directory, 'secret.qcow2')]
+    await writeFile(key, 'sesame', { mode: 0o600 })
+    const secret = `secret,id=s,file=${key.replace(',', ',,')}`
+    const luks = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=100'
+    await again(() =>
+      runChecked('qemu-img', ['create', '-q', '--object', secret, '-f', 'qcow2', '-o', luks, file, '16M']),
+    )
+    const secrets = [{ type: 'passphrase' as const, file: key }]
+    const disks = [
+      { file: join(ground.directory, 'boot.raw'), target: 'vda', readonly: true },
+      { file, format: 'qcow2' as const, target: 'vdb', encryption: { format: 'luks' as const, secrets } },
+    ]
+    const devices = { disks, serials: [{}] }
+    const { uuid } = await domains.define({ type: 'qemu', name: 'secret', memoryKiB: 32_768, devices })
+    const guest = await ground.boot(uuid)
+    await guest.write(1, 'a', 'z')
+    const backup = join(ground.directory, 'secret.backup')
+    await blocks.backup(uuid, { disks: [{ disk: 'vdb', file: backup }] })
+    const plain = Buffer.alloc(512, 'z')
+    assert.equal((await readFile(backup)).includes(plain), false)
+    const options = `driver=qcow2,encrypt.key-secret=s,file.filename=${backup}`
+    assert.ok(await holds(['--object', secret, '--image-opts', options], 'z.'))
+    const network = blocks.backup(uuid, { server: '127.0.0.1:1' })
+    await assert.rejects(network, { code: 'unsupported-config', message: /encrypted/u })
+
+    const abort = new AbortController()
+    const serving = Promise.withResolvers<void>()
+    const call = { signal: abort.signal, progress: () => serving.resolve() }
+    const server = join(ground.directory, 'secret.sock')
+    const served = blocks.backup(uuid, { server, disks: [{ disk: 'vdb' }], ...call })
+    await Promise.race([serving.promise, served])
+    await guest.write(1, 'a', 'y')
+    const nbd = `driver=nbd,server.type=unix,server.path=${server},export=vdb`
+    assert.ok(await holds(['--image-opts', nbd], 'z.'))
+    const state = join(ground.directory, 'state')
+    const names = (await readdir(state, { recursive: true })).filter((name) => name.includes('visor-scratch'))
+    assert.equal(names.length, 1)
+    for (const name of names) assert.equal((await readFile(join(state, name))).includes(plain), false)
+    abort.abort()
+    await served
+    await guest.close()
+    await domains.destroy(uuid)
+  })
+
   test('what a checkpoint cannot be of is refused', async () => {
     const { checkpoints } = ground.connection
     const uuid = await ground.define('raw')
@@ -157,3 +204,14 @@ describe('backups', { skip: await disksMissing() }, () => {
     await assert.rejects(checkpoints.remove(uuid, 'c'), { code: 'not-found' })
   })
 })
+
+/** A busy host may not tell how much processor time a key takes. */
+async function again(work: () => Promise<unknown>): Promise<void> {
+  for (let tries = 0; ; tries++)
+    try {
+      await work()
+      return
+    } catch (error) {
+      if (tries === 50 || !/accurate CPU usage/u.test(String(error))) throw error
+    }
+}

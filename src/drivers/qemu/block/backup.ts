@@ -9,7 +9,8 @@ import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { BackupBlockOptions } from '../../../driver/index.ts'
 import { listDirectory, makePrivateDirectory, type Undo, withUndo } from '../../../host/index.ts'
-import { VisorError } from '../../../model/index.ts'
+import { type Disk, VisorError } from '../../../model/index.ts'
+import { encryptionOf, secretId } from '../disks/disk-secrets.ts'
 import { grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { bitmapActions, bitmapOf, findCheckpoint, planCheckpoint } from '../snapshots/checkpoints.ts'
@@ -153,19 +154,30 @@ async function push(
 async function addTarget(
   machine: Machine,
   undo: Undo,
-  { path, sizeBytes, disk }: { path: string; sizeBytes: number; disk: Parameters<typeof imageNode>[0] },
+  { path, sizeBytes, disk }: { path: string; sizeBytes: number; disk: Disk },
 ): Promise<string> {
-  await makeImage(path, { format: 'qcow2', sizeBytes })
+  await makeImage(path, { format: 'qcow2', sizeBytes, keyFile: keyFileOf(disk) })
   undo.push(() => rm(path, { force: true }))
   await grantAccess(machine, [{ path, write: true, what: 'backup' }])
   const node = newName('target')
-  await machine.monitor.execute('blockdev-add', {
+  const added = {
     ...imageNode(disk, { type: 'file', path, format: 'qcow2' }, node),
+    ...encryptedAs(disk),
     backing: null,
-  })
+  }
+  await machine.monitor.execute('blockdev-add', added, unlocking)
   undo.push(() => removeNodes(machine, { only: [node] }))
   return node
 }
+
+/** A key takes seconds of a processor, by design. */
+const unlocking = { timeoutMs: 120_000 }
+
+/** What is encrypted stays so: what is copied of it has the same passphrase. */
+const keyFileOf = (disk: Disk) => encryptionOf(disk)?.secrets[0]?.file
+
+const encryptedAs = (disk: Disk) =>
+  encryptionOf(disk) ? { encrypt: { format: 'luks', 'key-secret': secretId(disk.target, 'key') } } : {}
 
 /** All disks at one moment, and the new checkpoint at the same. */
 async function begin(
@@ -222,20 +234,24 @@ async function pull(
   const served: { node: string; exportName: string; bitmap: string | undefined }[] = []
   for (const { target, image, exportName, bitmap } of disks) {
     const disk = findDisk({ name, devices }, target)
+    refuseOverNetwork(disk, options.server)
     const path = join(directory, `${newName('scratch')}.qcow2`)
     const { format, path: basePath = '' } = image
     await makeImage(path, {
       format: 'qcow2',
       sizeBytes: image.sizeBytes,
-      backing: { type: 'file', path: basePath, format: format === 'raw' ? 'raw' : 'qcow2' },
+      backing: { type: 'file', path: basePath, format: format === 'qcow2' ? 'qcow2' : 'raw' },
+      keyFile: keyFileOf(disk),
     })
     undo.push(() => rm(path, { force: true }))
     await grantAccess(machine, [{ path, write: true, what: 'backup' }])
     const node = newName('scratch')
-    await monitor.execute('blockdev-add', {
+    const added = {
       ...imageNode(disk, { type: 'file', path, format: 'qcow2' }, node),
+      ...encryptedAs(disk),
       backing: image.node,
-    })
+    }
+    await monitor.execute('blockdev-add', added, unlocking)
     undo.push(() => removeNodes(machine, { only: [node] }))
     const frozen = bitmap === undefined ? undefined : `backup-${target}`
     if (bitmap !== undefined && frozen !== undefined)
@@ -272,6 +288,16 @@ async function pull(
     served.map(({ node }) => node),
     directory,
     options.server,
+  )
+}
+
+/** What is served is what the guest sees, which is not encrypted. */
+function refuseOverNetwork(disk: Disk, server: string): void {
+  if (!encryptionOf(disk) || server.startsWith('/')) return
+  throw new VisorError(
+    'unsupported-config',
+    `The disk '${disk.target}' is encrypted, and would go over the network as the guest sees it.`,
+    { remedy: 'Serve it at a unix socket, or write the backup to a file, which is encrypted likewise.' },
   )
 }
 

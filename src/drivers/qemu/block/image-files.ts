@@ -45,15 +45,20 @@ function inWords(error: unknown): never {
   throw error
 }
 
+interface NewImage {
+  readonly format: 'raw' | 'qcow2'
+  readonly sizeBytes: number
+  readonly backing?: DiskFile
+  /** The file with the passphrase that a qcow2 image is encrypted with (LUKS). */
+  readonly keyFile?: string | undefined
+}
+
 /**
  * Makes an image, durable when it resolves. With `backing` it is an empty overlay of that, which is not
  * opened. Fails with `already-exists` when there is such a file.
  */
-export async function makeImage(
-  path: string,
-  options: { readonly format: 'raw' | 'qcow2'; readonly sizeBytes: number; readonly backing?: DiskFile },
-): Promise<void> {
-  const { format, sizeBytes, backing } = options
+export async function makeImage(path: string, options: NewImage): Promise<void> {
+  const { format, sizeBytes, backing, keyFile } = options
   const reserved = await open(path, 'wx', 0o600).catch((cause) => {
     if (cause.code === 'EEXIST')
       throw new VisorError('already-exists', `There is already a file '${path}'.`, {
@@ -64,7 +69,8 @@ export async function makeImage(
   await reserved.close()
   try {
     const base = backing ? ['-u', '-b', backing.path, '-F', backing.format] : []
-    await qemuImg(['create', '-q', '-f', format, ...base, path, String(sizeBytes)])
+    const secret = keyFile === undefined ? [] : encryptedWith(keyFile)
+    await createImage(['create', '-q', '-f', format, ...secret, ...base, path, String(sizeBytes)])
     await chmod(path, 0o600)
     const file = await open(path, 'r+')
     await file.sync().finally(() => file.close())
@@ -73,6 +79,22 @@ export async function makeImage(
     await rm(path, { force: true })
     throw error
   }
+}
+
+const encryptedWith = (keyFile: string) => [
+  ...['--object', `secret,id=key,file=${keyFile.replaceAll(',', ',,')}`],
+  ...['-o', 'encrypt.format=luks,encrypt.key-secret=key'],
+]
+
+/** How long a key takes is measured by processor time, which a busy host may not tell: it is tried again then. */
+async function createImage(args: readonly string[]): Promise<void> {
+  for (let tries = 1; ; tries++)
+    try {
+      await qemuImg(args)
+      return
+    } catch (error) {
+      if (tries === 20 || !/accurate CPU usage/u.test(String(error))) throw error
+    }
 }
 
 /** A path beside `file` that names what it is for, and that is not taken: neither there nor about to be made. */

@@ -21,7 +21,7 @@ async function bind(): Promise<Calls> {
 }
 
 /** From <linux/sched.h>. */
-const policies = { fifo: 1, rr: 2, batch: 3, idle: 5 } as const
+const policies = { other: 0, fifo: 1, rr: 2, batch: 3, idle: 5 } as const
 
 export type SchedulingPolicy = keyof typeof policies
 

@@ -82,7 +82,8 @@ export function buildCommandLine({
 
 const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
 
-function memoryDevices(board: MemoryOptions): Part[] {
+/** The modules of memory, each with what stands behind it. */
+export function memoryDevices(board: MemoryOptions): Part[] {
   const { os, devices } = board.definition
   const family = familyOf(os.machine ?? 'q35')
   return devices.memories.flatMap((one) =>

@@ -20,13 +20,13 @@ import { isVirtiofs } from '../devices/shares/filesystems.ts'
 import { checkPluggedShare, plugShare } from '../devices/shares/plugged.ts'
 import { endShare, type Shares } from '../devices/shares/serve.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
-import { isWritten } from '../disks/disks.ts'
-import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
+import { filesAtStart, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { preflight } from '../machine/preflight.ts'
 import { removeDirect } from '../network/direct.ts'
 import { forgetFiles, plugHostSide } from '../network/plug-host-side.ts'
 import type { Registry } from '../registry.ts'
+import { checkAcpi } from './acpi.ts'
 import { changeDomain } from './affect.ts'
 import { type DeviceKind, findDevice, type OneDevice, onlyDevice, withDevice, without } from './one-device.ts'
 import { findNodes, listPeripherals, partsBetween, plugIn, pullOut, removeBackends } from './plug.ts'
@@ -68,6 +68,7 @@ async function attach(context: Context, machine: Machine, given: OneDevice): Pro
   const added = findAdded(before, after, given.kind)
   const images = await preflight(only(after, given.kind, added), context.paths.of(after.uuid))
   const parts = await partsBetween(context, { more: after, less: before, images })
+  checkAcpi(after, parts)
   const isNinep = given.kind === 'filesystems' && !isVirtiofs(added as Pick<Filesystem, 'driver'>)
   if (isNinep || parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
   await checkPluggedShare(machine, after, added)
@@ -75,10 +76,8 @@ async function attach(context: Context, machine: Machine, given: OneDevice): Pro
   let shares: Shares | undefined
   try {
     shares = await plugShare(context, machine, after, added)
-    for (const [alias, image] of images) {
-      const disk = after.devices.disks.find((one) => one.alias === alias)
-      await grantAccess(machine, filesOfImage(image, { write: disk !== undefined && isWritten(disk) }))
-    }
+    const files = filesAtStart(only(after, given.kind, added), images, context.paths.of(after.uuid))
+    await grantAccess(machine, files)
     const side = await plugHostSide(context, machine, after, { alias: added.alias, parts })
     try {
       await plugIn(machine, side.parts)
@@ -119,6 +118,8 @@ async function detach(
   } catch (error) {
     // What was asked may still come: the mark stays for whoever sees it.
     if (!(error instanceof VisorError) || error.code !== 'timeout') await unmark(machine, found)
+    if (error instanceof VisorError && /virtio based memory devices cannot/u.test(error.message))
+      throw keepsMemory(before, error)
     throw error
   }
   await forget(context, machine, found)
@@ -238,6 +239,19 @@ function only(
   )
   const { kernel: _kernel, initrd: _initrd, ...os } = definition.os
   return { ...definition, os, devices: { ...empty, [kind]: [device] } as unknown as Devices }
+}
+
+/** Source: QEMU's virtio-mem, which is taken back since QEMU 8.2, and virtio-pmem, which never is. */
+function keepsMemory({ name }: DomainDefinition, cause: VisorError): VisorError {
+  return new VisorError(
+    'unsupported-config',
+    `The QEMU of domain '${name}' takes no module of this kind back.`,
+    {
+      path: 'devices.memories',
+      remedy: 'Request 0 of a virtio-mem module, or unplug it for the next start only (config).',
+      cause,
+    },
+  )
 }
 
 function notWhileRunning({ name }: DomainDefinition, kind: DeviceKind): VisorError {

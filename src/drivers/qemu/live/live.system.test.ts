@@ -33,6 +33,9 @@ describe('Live changes', { skip: missing }, () => {
       memoryKiB: 192 * 1024,
       vcpus: 4,
       currentVcpus: 2,
+      maxMemoryKiB: 1024 * 1024,
+      memorySlots: 2,
+      cputune: { emulatorPin: '0', vcpuPins: [{ vcpu: 2, cpuset: '0' }] },
       os: { machine: 'q35', kernel: image?.kernel, initrd: image?.initrd, commandLine: image?.commandLine },
       // Without ACPI nothing could be plugged in.
       features: { acpi: true, apic: true },
@@ -55,6 +58,19 @@ describe('Live changes', { skip: missing }, () => {
     terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback }))
   }
 
+  /** Where the threads of its processors may run, by the numbers of the processors. */
+  async function allowedProcessors(): Promise<Map<string, string>> {
+    const { pid } = await connection.domains.get(uuid)
+    const found = new Map<string, string>()
+    for (const tid of await readdir(`/proc/${pid}/task`)) {
+      const status = await readFile(`/proc/${pid}/task/${tid}/status`, 'utf8').catch(() => '')
+      const processor = /^Name:\s*CPU (\d+)\//mu.exec(status)?.[1]
+      const list = /^Cpus_allowed_list:\s*(\S+)/mu.exec(status)?.[1]
+      if (processor && list) found.set(processor, list)
+    }
+    return found
+  }
+
   const processors = async (inactive: boolean) => {
     const { vcpus, currentVcpus } = await connection.domains.describe(uuid, { inactive })
     return [currentVcpus ?? vcpus, vcpus]
@@ -70,6 +86,31 @@ describe('Live changes', { skip: missing }, () => {
     assert.equal((await connection.domains.get(uuid)).vcpus, 4)
     await terminal.ask('for n in 2 3; do echo 1 >/sys/devices/system/cpu/cpu$n/online; done')
     assert.equal(await online(), '0-3')
+  })
+
+  test('processors that came later are pinned as they say, and not where the emulator is', async () => {
+    const allowed = await allowedProcessors()
+    assert.equal(allowed.get('2'), '0')
+    const everywhere = /^Cpus_allowed_list:\s*(\S+)/mu.exec(await readFile('/proc/self/status', 'utf8'))?.[1]
+    assert.equal(allowed.get('3'), everywhere)
+  })
+
+  test('a module of memory comes and goes; without room for it, that is said', async () => {
+    const blocks = async () =>
+      Number(/^(\d+)\r/mu.exec(await terminal.ask('ls -d /sys/devices/system/memory/memory* | wc -l'))?.[1])
+    const before = await blocks()
+    const device = { memories: [{ model: 'dimm' as const, sizeKiB: 128 * 1024, node: 0 }] }
+    await connection.domains.attachDevice(uuid, { device })
+    const deadline = performance.now() + 60_000
+    while ((await blocks()) <= before && performance.now() < deadline) await terminal.ask('true')
+    assert.equal(await blocks(), before + 1)
+    const { memoryKiB, devices } = await connection.domains.describe(uuid)
+    assert.deepEqual([memoryKiB, devices.memories.length], [320 * 1024, 1])
+    await connection.domains.detachDevice(uuid, {
+      device: { memories: [{ ...device.memories[0], alias: 'dimm0' }] } as never,
+    })
+    assert.equal((await connection.domains.describe(uuid)).memoryKiB, 192 * 1024)
+    assert.equal(await blocks(), before)
   })
 
   test('emulated ones are not unplugged, as QEMU comes to harm by it', async () => {
@@ -191,6 +232,37 @@ describe('Live changes', { skip: missing }, () => {
     assert.ok(memoryKiB >= 176 * 1024 && memoryKiB <= 192 * 1024, `${memoryKiB}`)
   })
 
+  test('a virtio-mem module is asked for more and less', async () => {
+    const { attachDevice, detachDevice, updateDevice, describe: read } = connection.domains
+    const device = (requestedKiB: number) => ({
+      memories: [
+        {
+          model: 'virtio-mem' as const,
+          alias: 'vm0',
+          sizeKiB: 2 ** 17,
+          blockKiB: 2048,
+          requestedKiB,
+          node: 0,
+        },
+      ],
+    })
+    await attachDevice(uuid, { device: device(0) })
+    const requested = async () => (await read(uuid)).devices.memories.map((one) => one.requestedKiB)
+    await updateDevice(uuid, { device: device(2 ** 16) })
+    assert.deepEqual(await requested(), [2 ** 16])
+    await assert.rejects(updateDevice(uuid, { device: device(1000) }))
+    await assert.rejects(
+      updateDevice(uuid, { device: { memories: [{ ...device(0).memories[0], sizeKiB: 2 ** 18 }] } as never }),
+    )
+    await updateDevice(uuid, { device: device(0) })
+    assert.deepEqual(await requested(), [0])
+    // QEMU 8.2 is the first that takes one back.
+    const gone = await detachDevice(uuid, { device: device(0) }).catch((error: unknown) => error)
+    if (gone)
+      assert.deepEqual([(gone as { code?: string }).code, await requested()], ['unsupported-config', [0]])
+    else assert.deepEqual(await requested(), [])
+  })
+
   test('a disk plugged in before others in the boot order leaves theirs as it is, and is saved with them', async () => {
     const [first, second] = [join(directory, 'first.raw'), join(directory, 'second.raw')]
     await writeTestDisk(first)
@@ -200,6 +272,10 @@ describe('Live changes', { skip: missing }, () => {
     await connection.domains.start(ordered)
     const device = { disks: [{ file: second, target: 'vdb' }] }
     await connection.domains.attachDevice(ordered, { device, live: true, config: true })
+    const module = { memories: [{ model: 'dimm' as const, sizeKiB: 2 ** 17 }] }
+    await assert.rejects(connection.domains.attachDevice(ordered, { device: module }), {
+      remedy: /maxMemory/u,
+    })
     const card = { interfaces: [{ type: 'user' as const, alias: 'net0', link: 'down' as const }] }
     await connection.domains.updateDevice(ordered, { device: card, live: true, config: true })
     await connection.domains.save(ordered)
@@ -223,6 +299,20 @@ describe('Live changes', { skip: missing }, () => {
     await connection.domains.destroy(ordered)
     await connection.domains.start(ordered)
     await connection.domains.destroy(ordered)
+  })
+
+  test('a PC without ACPI says why nothing is plugged into it', async () => {
+    const [boot, more] = [join(directory, 'old.raw'), join(directory, 'old-more.raw')]
+    await writeTestDisk(boot)
+    await writeFile(more, Buffer.alloc(2 ** 20))
+    const old = { ...testDefinition('old', boot), os: { machine: 'pc' }, features: {} }
+    const { uuid: pc } = await connection.domains.define(old)
+    await connection.domains.start(pc)
+    const device = { disks: [{ file: more, target: 'vdb' }] }
+    const refused = { code: 'unsupported-config', message: /'old' has no ACPI/u, remedy: /features? acpi/u }
+    await assert.rejects(connection.domains.attachDevice(pc, { device, live: true, config: true }), refused)
+    assert.equal((await connection.domains.describe(pc, { inactive: true })).devices.disks.length, 1)
+    await connection.domains.destroy(pc)
   })
 
   test('of a domain that is off, the definition is changed', async () => {

@@ -23,7 +23,7 @@ export function addCommand(part: Part): MonitorCommand {
     case 'device':
       return { command: 'device_add', args: { driver: part.driver, ...given(part.fields) } }
     case 'object':
-      return { command: 'object-add', args: { 'qom-type': part.type, ...nested(part.fields) } }
+      return { command: 'object-add', args: { 'qom-type': part.type, ...nested(inBytes(part)) } }
     case 'netdev':
       return { command: 'netdev_add', args: { type: part.type, ...nested(part.fields) } }
     case 'chardev':
@@ -51,6 +51,14 @@ export function removeCommand(part: Part): MonitorCommand | undefined {
 
 function given(fields: Fields): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+}
+
+/** Sizes of memory are written `2048k` on the command line, and are numbers in JSON. */
+function inBytes({ type, fields }: { readonly type: string; readonly fields: Fields }): Fields {
+  if (!type.startsWith('memory-backend-')) return fields
+  const convert = (value: unknown) =>
+    typeof value === 'string' && /^\d+k$/u.test(value) ? Number(value.slice(0, -1)) * 1024 : value
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, convert(value)])) as Fields
 }
 
 /** `addr.path` on the command line is `path` of `addr` in JSON; `list.0` the first of a list. */

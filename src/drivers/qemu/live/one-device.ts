@@ -1,5 +1,12 @@
 /** A device by itself, and how one is found among those of a definition. */
-import { Devices, type DevicesInput, type DomainDefinition, parse, VisorError } from '../../../model/index.ts'
+import {
+  Devices,
+  type DevicesInput,
+  type DomainDefinition,
+  type MemoryDevice,
+  parse,
+  VisorError,
+} from '../../../model/index.ts'
 
 export type DeviceKind = {
   readonly [K in keyof Devices]-?: Devices[K] extends readonly object[] ? K : never
@@ -42,7 +49,10 @@ export function onlyDevice(input: DevicesInput): OneDevice {
 
 export function withDevice<D extends DomainDefinition>(definition: D, { kind, device }: OneDevice): D {
   const devices = definition.devices as unknown as Record<DeviceKind, readonly AnyDevice[]>
-  return { ...definition, devices: { ...devices, [kind]: [...devices[kind], device] } }
+  return {
+    ...withMemoryOf(definition, kind, device, 1),
+    devices: { ...devices, [kind]: [...devices[kind], device] },
+  }
 }
 
 /** Without it; what mirrors it (the console of a serial port) goes as well. */
@@ -51,7 +61,27 @@ export function without<D extends DomainDefinition>(definition: D, { kind, devic
   const rest = devices[kind].filter(
     (one) => one !== device && (one.alias ?? one) !== (device.alias ?? device),
   )
-  return { ...definition, devices: { ...devices, [kind]: rest } }
+  return { ...withMemoryOf(definition, kind, device, -1), devices: { ...devices, [kind]: rest } }
+}
+
+/** The memory of a definition counts its modules, and what is given of it those that are given as a whole. */
+function withMemoryOf<D extends DomainDefinition>(
+  definition: D,
+  kind: DeviceKind,
+  device: AnyDevice,
+  sign: 1 | -1,
+): D {
+  if (kind !== 'memories') return definition
+  const { sizeKiB, model } = device as unknown as MemoryDevice
+  const { memoryKiB, currentMemoryKiB } = definition
+  const isGiven = model === 'dimm' || model === 'nvdimm'
+  return {
+    ...definition,
+    memoryKiB: memoryKiB + sign * sizeKiB,
+    ...(currentMemoryKiB !== undefined && isGiven
+      ? { currentMemoryKiB: Math.max(1, currentMemoryKiB + sign * sizeKiB) }
+      : {}),
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Puts parts into a running machine, and takes them out again. */
 import { type Undo, withUndo } from '../../../host/index.ts'
 import type { Context } from '../context.ts'
+import { memoryDevices } from '../definition/command-line.ts'
 import { type CompleteDefinition, machineEmulator } from '../definition/definition.ts'
 import type { Part } from '../definition/parts.ts'
 import { deviceParts } from '../devices/devices.ts'
@@ -17,10 +18,12 @@ export async function partsBetween(
 ): Promise<Part[]> {
   const emulator = await machineEmulator(context, more)
   const paths = context.paths.of(more.uuid)
-  const known = new Set(deviceParts({ definition: less, emulator, paths, images }).map(idOf))
-  const parts = deviceParts({ definition: more, emulator, paths, images }).filter(
-    (part) => !known.has(idOf(part)),
-  )
+  const all = (definition: CompleteDefinition) => [
+    ...deviceParts({ definition, emulator, paths, images }),
+    ...memoryDevices({ definition, emulator, paths }),
+  ]
+  const known = new Set(all(less).map(idOf))
+  const parts = all(more).filter((part) => !known.has(idOf(part)))
   const isOrdered = [...more.devices.disks, ...more.devices.interfaces].some(
     (one) => one.bootOrder !== undefined,
   )

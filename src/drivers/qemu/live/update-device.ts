@@ -7,6 +7,7 @@ import {
   diffValues,
   Graphics,
   Interface,
+  MemoryDevice,
   type schema as s,
   VisorError,
 } from '../../../model/index.ts'
@@ -28,9 +29,15 @@ import { findNodes } from './plug.ts'
 const changeable: Readonly<Record<string, readonly string[]>> = {
   disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy', 'throttle'],
   interfaces: ['link', 'bridge', 'inbound', 'outbound'],
+  memories: ['requestedKiB'],
   graphics: ['passwordFile', 'passwordValidTo', 'passwordConnected'],
 }
-const schemas: Readonly<Record<string, s.Schema>> = { disks: Disk, interfaces: Interface, graphics: Graphics }
+const schemas: Readonly<Record<string, s.Schema>> = {
+  disks: Disk,
+  interfaces: Interface,
+  graphics: Graphics,
+  memories: MemoryDevice,
+}
 
 type UpdateOptions = DeviceOptions & { readonly force?: boolean }
 
@@ -110,11 +117,18 @@ async function apply(context: Context, machine: Machine, change: Change, force: 
       await changeMedium(context, machine, change, force)
     return changeLimits(machine.monitor, old as Disk, next as Disk)
   }
+  if (kind === 'memories') return requestMemory(machine, next as unknown as MemoryDevice)
   if (kind === 'interfaces') {
     await changeLink(old as Interface, next as Interface)
     const up = (next as Interface).link !== 'down'
     await machine.monitor.execute('set_link', { name: next.alias, up })
   }
+}
+
+/** Has a guest take so much of a module, or give it back; it follows when it likes. */
+async function requestMemory({ monitor }: Machine, { alias, requestedKiB = 0 }: MemoryDevice): Promise<void> {
+  const path = `/machine/peripheral/${alias}`
+  await monitor.execute('qom-set', { path, property: 'requested-size', value: requestedKiB * 1024 })
 }
 
 /**

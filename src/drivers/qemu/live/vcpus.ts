@@ -6,9 +6,13 @@ import type { SetVcpusOptions } from '../../../driver/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { Machine } from '../machine/machine.ts'
+
+import { placeProcessors } from '../machine/placement/place-threads.ts'
 import { limitMachineThreads } from '../machine/placement/thread-limits.ts'
+
 import { isRecord } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
+import { needsAcpi } from './acpi.ts'
 import { affected, changeDomain, onlyInDefinition } from './affect.ts'
 import { unplug } from './unplug.ts'
 
@@ -23,8 +27,10 @@ export function settingVcpus(context: Context, registry: Registry) {
       edit: (definition) => (maximum ? withMaximum(definition, count) : withVcpus(definition, count)),
       async apply(running) {
         try {
-          await plugTo(running, count, signal)
           const { guest, details, monitor } = running
+          const { vcpus, currentVcpus: had = vcpus } = details.definition
+          await plugTo(running, count, signal)
+          await placeProcessors(details.definition, monitor, (index) => index >= had)
           await limitMachineThreads(context.cgroups, { guest, definition: details.definition, monitor })
         } finally {
           // As far as it came: what a guest was given it keeps.
@@ -103,7 +109,9 @@ async function plugTo(machine: Machine, count: number, signal: AbortSignal | und
     if (present >= count) break
     if (slot.path !== undefined) continue
     const device = { driver: slot.driver, id: `vcpu${slot.index}`, ...slot.props }
-    await machine.monitor.execute('device_add', device)
+    await machine.monitor.execute('device_add', device).catch((error: unknown) => {
+      throw needsAcpi(machine.details.definition, 'processors') ?? error
+    })
     present += slot.vcpus
   }
   for (const slot of slots.toReversed()) {

@@ -17,7 +17,7 @@ export async function placeThreads(
   if (emulator !== undefined)
     for (const tid of await threadsOf(pid)) if (!named.has(tid)) await pinThread(tid, parseCpuSet(emulator))
   for (const [index, tid] of processors) {
-    const set = cputune?.vcpuPins.find(({ vcpu }) => vcpu === Number(index))?.cpuset ?? vcpuCpuset
+    const set = processorSet({ vcpuCpuset, cputune }, Number(index))
     if (set !== undefined) await pinThread(tid, parseCpuSet(set))
   }
   for (const [id, tid] of threads) {
@@ -27,27 +27,68 @@ export async function placeThreads(
   await schedule(cputune, pid, processors, threads)
 }
 
+function processorSet({ vcpuCpuset, cputune }: Placed, index: number): string | undefined {
+  return cputune?.vcpuPins.find(({ vcpu }) => vcpu === index)?.cpuset ?? vcpuCpuset
+}
+
+type Placed = Pick<CompleteDefinition, 'vcpuCpuset' | 'cputune'>
+
+/**
+ * Puts processors that came later where the definition wants them. They are made by the thread of the emulator, and
+ * begin where that is: one that is pinned nowhere may run everywhere.
+ */
+export async function placeProcessors(
+  definition: Placed,
+  monitor: QmpClient,
+  isNew: (index: number) => boolean,
+): Promise<void> {
+  const { vcpuCpuset, cputune } = definition
+  if (vcpuCpuset === undefined && cputune === undefined) return
+  const everywhere =
+    cputune?.emulatorPin === undefined ? undefined : Array.from({ length: 1024 }, (_, cpu) => cpu)
+  const all = await threadIds(monitor, 'query-cpus-fast', ({ 'cpu-index': index }) => String(index))
+  const added = new Map([...all].filter(([index]) => isNew(Number(index))))
+  for (const [index, tid] of added) {
+    const set = processorSet(definition, Number(index))
+    const cpus = set === undefined ? everywhere : parseCpuSet(set)
+    if (cpus) await pinThread(tid, cpus)
+    const isScheduled = cputune?.vcpuSchedulers.some(({ vcpus }) =>
+      parseCpuSet(vcpus).includes(Number(index)),
+    )
+    if (cputune?.emulatorScheduler && !isScheduled) await scheduleThread(tid, 'other')
+  }
+  await scheduleAll(cputune?.vcpuSchedulers.map(({ vcpus, ...one }) => ({ ...one, set: vcpus })) ?? [], added)
+}
+
+interface Scheduled {
+  readonly set: string
+  readonly scheduler: SchedulingPolicy
+  readonly priority?: number | undefined
+}
+
+async function scheduleAll(wanted: readonly Scheduled[], ids: ReadonlyMap<string, number>): Promise<void> {
+  for (const { set, scheduler, priority } of wanted)
+    for (const one of parseCpuSet(set)) {
+      const tid = ids.get(String(one))
+      if (tid !== undefined) await scheduleThread(tid, scheduler, priority)
+    }
+}
+
 async function schedule(
   cputune: CompleteDefinition['cputune'],
   pid: number,
   processors: ReadonlyMap<string, number>,
   threads: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const all = async (
-    set: string,
-    ids: ReadonlyMap<string, number>,
-    policy: SchedulingPolicy,
-    priority: number | undefined,
-  ) => {
-    for (const one of parseCpuSet(set)) {
-      const tid = ids.get(String(one))
-      if (tid !== undefined) await scheduleThread(tid, policy, priority)
-    }
-  }
-  for (const { vcpus, scheduler, priority } of cputune?.vcpuSchedulers ?? [])
-    await all(vcpus, processors, scheduler, priority)
-  for (const { iothreads, scheduler, priority } of cputune?.iothreadSchedulers ?? [])
-    await all(iothreads, threads, scheduler, priority)
+  const { vcpuSchedulers = [], iothreadSchedulers = [] } = cputune ?? {}
+  await scheduleAll(
+    vcpuSchedulers.map(({ vcpus, ...one }) => ({ ...one, set: vcpus })),
+    processors,
+  )
+  await scheduleAll(
+    iothreadSchedulers.map(({ iothreads, ...one }) => ({ ...one, set: iothreads })),
+    threads,
+  )
   if (cputune?.emulatorScheduler)
     await scheduleThread(pid, cputune.emulatorScheduler, cputune.emulatorPriority)
 }

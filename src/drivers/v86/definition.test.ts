@@ -26,7 +26,11 @@ test('what the machine cannot do is refused, never ignored', () => {
   refusedAt('memoryKiB', { memoryKiB: 65_536, os: { kernel: '/kernel' } })
   refusedAt('currentMemoryKiB', { currentMemoryKiB: 65_536 })
   refusedAt('features.apic', { features: { apic: true } })
-  refusedAt('devices.interfaces[0]', { devices: { interfaces: [{ type: 'user' }] } })
+  refusedAt('devices.interfaces[0].type', { devices: { interfaces: [{ type: 'direct', dev: 'eth0' }] } })
+  refusedAt('devices.interfaces', { devices: { interfaces: [{ type: 'user' }, { type: 'user' }] } })
+  refusedAt('devices.interfaces[0].ips', {
+    devices: { interfaces: [{ type: 'bridge', bridge: 'br0', ips: [{ address: '10.0.0.1' }] }] },
+  })
   refusedAt('devices.graphics[0]', { devices: { graphics: [{}] } })
   refusedAt('devices.disks[0].bus', { devices: { disks: [{ file: '/a', target: 'vda', bus: 'virtio' }] } })
   refusedAt('devices.disks[0].format', {

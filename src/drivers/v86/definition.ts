@@ -1,9 +1,11 @@
 /** What the embedded machine makes of a definition. */
+import { checkPasstSettings } from '../../host/index.ts'
 import {
   checkDefinition,
   checkHonoured,
   DomainDefinition,
   type DomainDefinitionInput,
+  type Interface,
   parse,
   VisorError,
 } from '../../model/index.ts'
@@ -46,10 +48,22 @@ export const honoured = [
   'devices.consoles[].target=serial',
   'devices.consoles[].port',
   'devices.consoles[].alias',
-  'devices.interfaces[].type=network|bridge',
+  'devices.interfaces[].type=network|bridge|user',
   'devices.interfaces[].network',
   'devices.interfaces[].portGroup',
   'devices.interfaces[].bridge',
+  'devices.interfaces[].backend=default|passt',
+  'devices.interfaces[].dev',
+  'devices.interfaces[].ips[].family',
+  'devices.interfaces[].ips[].address',
+  'devices.interfaces[].ips[].prefix',
+  'devices.interfaces[].portForwards[].proto',
+  'devices.interfaces[].portForwards[].address',
+  'devices.interfaces[].portForwards[].dev',
+  'devices.interfaces[].portForwards[].ranges[].start',
+  'devices.interfaces[].portForwards[].ranges[].end',
+  'devices.interfaces[].portForwards[].ranges[].to',
+  'devices.interfaces[].portForwards[].ranges[].exclude',
   'devices.interfaces[].mac',
   'devices.interfaces[].target',
   'devices.interfaces[].model=ne2k_pci',
@@ -121,17 +135,22 @@ const checks: readonly ((definition: DomainDefinition) => void)[] = [
   ({ devices: { interfaces } }) => {
     if (interfaces.length > 1)
       refuse('devices.interfaces', 'driver v86 has one network card', 'Remove the others.')
-    for (const { type, network, bridge } of interfaces) {
-      if (type === 'network' && network === undefined)
-        refuse('devices.interfaces[0].network', 'is needed', 'Name a network: visor network list.')
-      if (type === 'bridge' && bridge === undefined)
-        refuse('devices.interfaces[0].bridge', 'is needed', 'Name a bridge of this host.')
-    }
+    for (const one of interfaces)
+      if (one.type === 'user') checkPasstSettings(one, 'devices.interfaces[0]')
+      else refuseUserSettings(one)
   },
   (definition) => {
     assignSlots(definition)
   },
 ]
+
+/** What only the network of a user has. */
+function refuseUserSettings({ type, backend, dev, ips, portForwards }: Interface): void {
+  const settings = { backend, dev, ips: ips[0], portForwards: portForwards[0] }
+  for (const [key, value] of Object.entries(settings))
+    if (value !== undefined)
+      refuse(`devices.interfaces[0].${key}`, `needs the type 'user', not '${type}'`, 'Leave it out.')
+}
 
 function refuseSmall(memoryKiB: number, neededKiB: number): never {
   refuse(

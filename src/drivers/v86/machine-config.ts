@@ -24,9 +24,14 @@ export interface MachineConfig {
 
 export interface CardConfig {
   readonly mac: string
-  /** Number of the open file of its link. */
-  readonly tap: number
+  readonly cable: Cable
 }
+
+export type Cable =
+  /** Number of the open file of a link of the host. */
+  | { readonly tap: number }
+  /** A program that gets the other end as its file 3, and ends when ours is closed. */
+  | { readonly program: string; readonly args: readonly string[] }
 
 export interface MachineDisk {
   readonly slot: DiskSlot

@@ -1,7 +1,15 @@
 /** The network card of a machine, from its definition to the packets that its process sends and receives. */
 import type { GuestNetworks } from '../../driver/index.ts'
-import { macAddress, openTap, type Packets, tapPackets } from '../../host/index.ts'
+import {
+  findProgram,
+  macAddress,
+  openTap,
+  type Packets,
+  passtArguments,
+  tapPackets,
+} from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { startCable } from './cable-program.ts'
 import type { IdentifiedDefinition } from './definition.ts'
 import type { CardConfig } from './machine-config.ts'
 
@@ -35,7 +43,7 @@ export function withCards<D extends IdentifiedDefinition>(definition: D): D {
 }
 
 /**
- * Connects the card of a machine to its network or bridge. Fails as `openTap` and networks do, and with
+ * Connects the card of a machine to its network or bridge, or to the host's own sockets. Fails as `openTap` and networks do, and with
  * `unsupported-config` where guests cannot be on networks; nothing is left then.
  */
 export async function openHostCard(
@@ -45,6 +53,7 @@ export async function openHostCard(
   const [one] = definition.devices.interfaces
   if (!one) return { definition, config: undefined, files: [], close() {}, async end() {} }
   const { mac = '' } = one
+  if (one.type === 'user') return openUserCard(definition, one)
   const access = one.type === 'network' ? await admit(definition, one, networks) : undefined
   const tap = await openTap({
     name: linkName(one.target),
@@ -63,13 +72,35 @@ export async function openHostCard(
       ...definition,
       devices: { ...definition.devices, interfaces: [{ ...one, target: tap.name }] },
     },
-    config: { mac, tap: tapDescriptor },
+    config: { mac, cable: { tap: tapDescriptor } },
     files: tap.descriptors,
     close: () => tap.close(),
     end: async () => {
       tap.close()
       await networks?.leave(definition.uuid)
     },
+  }
+}
+
+/** passt, which serves one machine, is started by the machine's process and ends with it. */
+async function openUserCard(definition: IdentifiedDefinition, one: Card): Promise<HostCard> {
+  const program = await findProgram('passt')
+  if (program === undefined)
+    throw new VisorError(
+      'unsupported-config',
+      `Domain '${definition.name}' has a network card of type 'user', and the program 'passt' is not installed.`,
+      {
+        object: { kind: 'domain', name: definition.name },
+        remedy:
+          "Install it: 'apt install passt' on Debian and Ubuntu, 'dnf install passt' on Fedora; or leave the card out.",
+      },
+    )
+  return {
+    definition,
+    config: { mac: one.mac ?? '', cable: { program, args: passtArguments(one, ['--fd', '3']) } },
+    files: [],
+    close() {},
+    async end() {},
   }
 }
 
@@ -97,5 +128,9 @@ async function admit(
 }
 
 /** The machine's end: what its guest sends goes out, what comes is for it. */
-export const connectCard = ({ tap }: CardConfig, receive: (packet: Uint8Array) => void): Promise<Packets> =>
-  tapPackets(tap, receive)
+export async function connectCard(
+  { mac, cable }: CardConfig,
+  receive: (packet: Uint8Array) => void,
+): Promise<Packets> {
+  return 'tap' in cable ? tapPackets(cable.tap, receive) : startCable(cable, mac, receive)
+}

@@ -3,15 +3,16 @@
  */
 
 import { spawn } from 'node:child_process'
-import { access, constants, realpath, stat } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { realpath, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { Log, Store } from '../../../driver/index.ts'
-import type { FileUser } from '../../../host/index.ts'
+import { type FileUser, findProgram } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { findMissingBlockDrivers } from '../disks/block-drivers.ts'
 import { isRecord, qmpClient } from '../qmp/index.ts'
 import { asProbeUser } from './probe-user.ts'
+
+export { findProgram }
 
 /** A QEMU program and what it can do. */
 export interface Emulator {
@@ -95,24 +96,6 @@ export function installEmulator(arch: string): string {
 export const oldestVersion = '6.0'
 const format = 6
 const timeoutMs = 20_000
-
-/** The program in PATH; undefined when there is none. */
-export async function findProgram(
-  name: string,
-  path: string = process.env.PATH ?? '/usr/bin',
-): Promise<string | undefined> {
-  // QEMU of RHEL and its kin is not in PATH.
-  for (const directory of [...path.split(delimiter), '/usr/libexec']) {
-    const candidate = join(directory, name)
-    try {
-      await access(candidate, constants.X_OK)
-      if ((await stat(candidate)).isFile()) return candidate
-    } catch {
-      // Not there.
-    }
-  }
-  return undefined
-}
 
 /** The program for an architecture; undefined when there is none. */
 export async function findEmulator(arch: string): Promise<string | undefined> {

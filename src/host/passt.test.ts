@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Interface, parse, VisorError } from '../../../model/index.ts'
-import { explained, passtArguments } from './passt.ts'
+import { Interface, parse, VisorError } from '../model/index.ts'
+import { explainPasst, passtArguments } from './passt.ts'
 
 const argumentsOf = (more: object) =>
-  passtArguments(parse(Interface, { type: 'user', backend: 'passt', ...more } as never), '/s').slice(4)
+  passtArguments(parse(Interface, { type: 'user', backend: 'passt', ...more } as never), [
+    '--socket',
+    '/s',
+  ]).slice(4)
 
 test('addresses, links and logs', () => {
   assert.deepEqual(argumentsOf({}), ['--stderr'])
@@ -53,7 +56,7 @@ test('ports, ranges of them, all but some, and all', () => {
 
 test('why it did not start is told without noise, with what to do', () => {
   const told = (said: string) => {
-    const error = explained(new VisorError('failed', `It did not start: ${said}`)) as VisorError
+    const error = explainPasst(new VisorError('failed', `It did not start: ${said}`)) as VisorError
     return [error.message, error.remedy?.slice(0, 27)]
   }
   const noise = 'Failed to send 46 bytes to syslog\n'

@@ -438,6 +438,7 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     assert.deepEqual(said, {
       copied: 'failed',
       backedUp: 'failed',
+      dumped: 'failed',
       taken: 'failed',
       state: 'running',
       read: 't',

@@ -57,6 +57,7 @@ export function membership(context: MembershipContext): GuestNetworks {
     link: string,
     group: ReturnType<typeof groupOf>,
   ): Promise<void> {
+    refuseOddLink(link, mac)
     const addresses = await kept.of(definition, { name, mac })
     const isolated = group?.isolated ?? definition.isolated ?? false
     const port: Port = {
@@ -132,6 +133,14 @@ export function membership(context: MembershipContext): GuestNetworks {
       return [...found.flat(), ...others.flatMap((card) => heardAddresses(card, neighbours))]
     },
   }
+}
+
+/** Fails with `unsupported-config` for what rules would read otherwise than as a name. */
+function refuseOddLink(link: string, mac: string): void {
+  if (/^(?![.-])[\w.@+~-]{1,15}$/u.test(link) && /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/u.test(mac)) return
+  throw new VisorError('unsupported-config', `A card on a network cannot have the link '${link}'.`, {
+    remedy: 'Give its target a name of letters, digits and . _ - + @ ~, or none: one is found then.',
+  })
 }
 
 /** The port group that an interface names, or the one of who names none. */

@@ -1,7 +1,7 @@
 /** Addresses of a network, and what is told to those who ask for one. Source: libvirt's "Network XML format". */
-import { path, unknown } from '../domain-words.ts'
+import { unknown } from '../domain-words.ts'
 import * as s from '../schema.ts'
-import { aHostName, aMac, anAddress, aPlainText } from './words.ts'
+import { aHostName, aMac, anAddress, aPlainPath } from './words.ts'
 
 const Lease = s.object('LeaseTime', 'How long an address is given', {
   expiry: s.integer('how long; 0 for ever', { xml: '@expiry', min: 0, max: 4_294_967_295 }),
@@ -30,7 +30,7 @@ const DhcpHost = s.object('DhcpHost', 'An address that is kept for one', {
 export type DhcpHost = s.Output<typeof DhcpHost>
 
 const BootServer = s.object('BootServer', 'What is booted over the network', {
-  file: s.string('file', { xml: '@file', ...aPlainText, maxLength: 255 }),
+  file: s.string('file', { xml: '@file', ...aPlainPath, maxLength: 255 }),
   server: s.string('server of the file; this host when absent', {
     xml: '@server',
     optional: true,
@@ -65,7 +65,15 @@ export const NetworkAddress = s.object(
       optional: true,
     }),
     tftp: s.field(
-      s.object('Tftp', 'Files to boot from', { root: path('folder', { xml: '@root' }), unknown }),
+      s.object('Tftp', 'Files to boot from', {
+        root: s.string('folder, an absolute path', {
+          xml: '@root',
+          pattern: /^\/[^\p{Cc}",#\\]*$/u,
+          patternName: 'an absolute path without commas, #, quotes, backslashes and control characters',
+          maxLength: 4095,
+        }),
+        unknown,
+      }),
       { xml: 'tftp', optional: true },
     ),
     dhcp: s.field(Dhcp, { xml: 'dhcp', optional: true }),

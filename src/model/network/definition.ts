@@ -3,12 +3,12 @@
  *
  * Source: libvirt's "Network XML format" (formatnetwork). Fields stand in the order in which libvirt prints them.
  */
-import { aLink, aName, unknown, words } from '../domain-words.ts'
+import { aName, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
 import { NetworkAddress, NetworkRoute } from './addressing.ts'
 import { Forward, Vxlan } from './forwarding.ts'
 import { NetworkDns } from './names.ts'
-import { aHostName, aMac, yesNo } from './words.ts'
+import { aHostName, aMac, aPlainLink, yesNo } from './words.ts'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u
 
@@ -97,7 +97,7 @@ export const NetworkDefinition = s.object(
       xml: 'bridge/@name',
       optional: true,
       generated: true,
-      ...aLink,
+      ...aPlainLink,
     }),
     stp: s.boolean('find loops (spanning tree protocol)', {
       xml: 'bridge/@stp',

@@ -1,7 +1,7 @@
 /** Where packets of a network go. Source: libvirt's "Network XML format". */
-import { aLink, unknown } from '../domain-words.ts'
+import { unknown } from '../domain-words.ts'
 import * as s from '../schema.ts'
-import { anAddress, port, yesNo } from './words.ts'
+import { anAddress, aPlainLink, port, yesNo } from './words.ts'
 
 /** libvirt's modes, and two of visor's own: no host on it (`internal`), over several hosts (`vxlan`). */
 export const forwardModes = [
@@ -27,7 +27,7 @@ const Nat = s.object('Nat', 'What packets are sent as', {
 })
 
 const ForwardLink = s.object('ForwardLink', 'A link of this host that guests may be given', {
-  dev: s.string('its name', { xml: '@dev', ...aLink }),
+  dev: s.string('its name', { xml: '@dev', ...aPlainLink }),
   unknown,
 })
 
@@ -36,7 +36,7 @@ export const Forward = s.object(
   'Where packets go that are for elsewhere',
   {
     mode: s.choice('how', forwardModes, { xml: '@mode', default: 'nat' }),
-    dev: s.string('only through this link of the host', { xml: '@dev', optional: true, ...aLink }),
+    dev: s.string('only through this link of the host', { xml: '@dev', optional: true, ...aPlainLink }),
     managed: yesNo('detach the device from its driver first (hostdev)', '@managed'),
     nat: s.field(Nat, { xml: 'nat', optional: true }),
     links: s.array('links that guests are given, one each or shared', ForwardLink, {
@@ -57,7 +57,7 @@ const Peer = s.object('VxlanPeer', 'A host that the segment is on as well', {
 export const Vxlan = s.object('Vxlan', 'One segment over several hosts (RFC 7348)', {
   id: s.integer('number of the segment, the same on all hosts', { xml: '@id', min: 1, max: 16_777_215 }),
   port: port("UDP port; IANA's 4789 when absent", '@port'),
-  dev: s.string('link of this host that it runs over', { xml: '@dev', optional: true, ...aLink }),
+  dev: s.string('link of this host that it runs over', { xml: '@dev', optional: true, ...aPlainLink }),
   local: s.string('address of this host that it is sent from', {
     xml: '@local',
     optional: true,

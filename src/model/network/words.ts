@@ -18,6 +18,16 @@ export const aHostName = {
   patternName: "a host name such as 'web' or 'web.example.org'",
   maxLength: 253,
 } as const
+/** A link that rules and programs are told of by name: nothing in it that one of them reads otherwise. */
+export const aPlainLink = {
+  pattern: /^(?![.-])[\w.@+~-]{1,15}$/u,
+  patternName: 'the name of a network link, of letters, digits and . _ - + @ ~',
+} as const
+/** A file or folder in a line of dnsmasq's configuration, where commas part and # begins a remark. */
+export const aPlainPath = {
+  pattern: /^[^\p{Cc}"\\,#]*$/u,
+  patternName: 'a path without commas, #, quotes, backslashes and control characters',
+} as const
 /** For the lines of dnsmasq's configuration: no line break, no quote. */
 export const aPlainText = {
   pattern: /^[^\p{Cc}"\\]*$/u,

@@ -15,6 +15,7 @@ import { changeDomain } from './affect.ts'
 
 export function settingIoThread(context: Context, registry: Registry) {
   return async function setIoThread(uuid: string, options: SetIoThreadOptions): Promise<void> {
+    registry.definition(uuid)
     const { id, remove = false } = options
     const wanted = settingsOf(options)
     if (remove && Object.values(wanted).some((value) => value !== undefined))
@@ -34,6 +35,7 @@ export function settingIoThread(context: Context, registry: Registry) {
 
 export function settingPin(context: Context, registry: Registry) {
   return async function setPin(uuid: string, options: SetPinOptions): Promise<void> {
+    registry.definition(uuid)
     const { vcpu, iothread, emulator, cpuset } = options
     if ([vcpu !== undefined, iothread !== undefined, emulator === true].filter(Boolean).length !== 1)
       throw new VisorError(

@@ -1,4 +1,5 @@
 /** Changes of what runs, of what the next start will use, or of both at once. */
+import { isDeepStrictEqual } from 'node:util'
 import type { AffectOptions } from '../../../driver/index.ts'
 import { withUndo } from '../../../host/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
@@ -55,16 +56,33 @@ export async function changeDomain(
     async (undo) => {
       const before = registry.defined.get(uuid)
       if (next) {
+        // Should nobody be there to take it back: see `settleDefinition`.
+        if (machine) {
+          const live = machine.details.definition
+          await machine.record({ changing: { definition: before.definition as typeof live, live } })
+          undo.push(() => machine.record({ changing: undefined }))
+        }
         await registry.defined.put({ ...before, definition: next })
         undo.push(() =>
           registry.defined.put({ ...registry.defined.get(uuid), definition: before.definition }),
         )
       }
       if (machine) await apply(machine)
+      if (machine && next) await machine.record({ changing: undefined }).catch(() => {})
     },
     (error) => context.log.warn({ error: String(error) }, 'A change could not be taken back.'),
   )
   registry.tell(uuid, { type: 'changed', reason })
+}
+
+/** Takes back what a daemon before had changed in the definition, where the machine did not come to change. */
+export async function settleDefinition(registry: Registry, machine: Machine): Promise<void> {
+  const { changing, definition } = machine.details
+  if (!changing) return
+  const entry = registry.defined.find(definition.uuid)
+  if (entry && isDeepStrictEqual(definition, changing.live))
+    await registry.defined.put({ ...entry, definition: changing.definition })
+  await machine.record({ changing: undefined })
 }
 
 /** For what a running machine cannot change. */

@@ -19,6 +19,7 @@ import { type CompleteDefinition, completeDefinition } from '../definition/defin
 import { isVirtiofs } from '../devices/shares/filesystems.ts'
 import { checkPluggedShare, plugShare } from '../devices/shares/plugged.ts'
 import { endShare, type Shares } from '../devices/shares/serve.ts'
+import { topNode } from '../disks/disk-node.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
 import { filesAtStart, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
@@ -27,10 +28,10 @@ import { removeDirect } from '../network/direct.ts'
 import { forgetFiles, plugHostSide } from '../network/plug-host-side.ts'
 import type { Registry } from '../registry.ts'
 import { checkAcpi } from './acpi.ts'
-import { changeDomain } from './affect.ts'
+import { changeDomain, settleDefinition } from './affect.ts'
 import { type DeviceKind, findDevice, type OneDevice, onlyDevice, withDevice, without } from './one-device.ts'
 import { findNodes, listPeripherals, partsBetween, plugIn, pullOut, removeBackends } from './plug.ts'
-import { updating } from './update-device.ts'
+import { settleUpdate, updating } from './update-device.ts'
 
 export function deviceChanges(
   context: Context,
@@ -188,6 +189,15 @@ async function settleOne(context: Context, registry: Registry, machine: Machine,
 
 /** Finishes or takes back what a daemon before had begun: QEMU says which devices there are. */
 export async function settleDevices(context: Context, registry: Registry, machine: Machine): Promise<void> {
+  try {
+    await settlePlugs(context, registry, machine)
+    await settleUpdate(context, machine)
+  } finally {
+    await settleDefinition(registry, machine)
+  }
+}
+
+async function settlePlugs(context: Context, registry: Registry, machine: Machine): Promise<void> {
   const { plugging, unplugging = [], definition: before } = machine.details
   if (!plugging && unplugging.length === 0) return
   const there = await listPeripherals(machine)
@@ -198,10 +208,15 @@ export async function settleDevices(context: Context, registry: Registry, machin
   const devices = parts.flatMap((part) => (part.option === 'device' ? [String(part.fields.id)] : []))
   const isWhole = devices.length > 0 && devices.every((id) => there.has(id))
   if (isWhole) return machine.record({ definition: after, plugging: undefined })
-  const nodes = [...new Set(after.devices.disks.map(({ target }) => target))].filter(
-    (target) => !before.devices.disks.some((disk) => disk.target === target),
+  const disks = after.devices.disks.filter(
+    ({ target }) => !before.devices.disks.some((disk) => disk.target === target),
   )
+  // Nothing is on them yet but what a start would make of them.
+  const nodes = disks.flatMap((disk) => [topNode(disk), disk.target])
   await removeBackends(machine, parts, [...(await findNodes(machine, devices)), ...nodes])
+  const kept = new Set(before.devices.disks.map(({ file, block }) => file ?? block))
+  const files = disks.flatMap(({ file, block }) => file ?? block ?? []).filter((path) => !kept.has(path))
+  if (files.length > 0) await revokeAccess(machine, files)
   await forgetFiles(machine, after)
   for (const id of devices) await endShare(machine, id)
   await machine.record({ plugging: undefined })

@@ -14,16 +14,13 @@ import {
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import { setPasswords } from '../devices/screens/screen-passwords.ts'
-import { blockNode } from '../disks/disks.ts'
-import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
-import { preflight } from '../machine/preflight.ts'
 import { changeLink } from '../network/taps.ts'
 import type { Registry } from '../registry.ts'
 import { changeDomain } from './affect.ts'
+import { changeMedium } from './change-medium.ts'
 import { areLimitsAlone, changeLimits, withLimitsOf } from './disk-limits.ts'
 import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-device.ts'
-import { findNodes } from './plug.ts'
 
 /** What may differ, by kind of device; everything else needs a new start. */
 const changeable: Readonly<Record<string, readonly string[]>> = {
@@ -75,8 +72,35 @@ async function update(context: Context, machine: Machine, given: OneDevice, forc
   })
   const [old, next] = [findDevice(before, given).device, findDevice(after, given).device]
   checkChangeable(before, given, old, next)
-  await apply(context, machine, { kind: given.kind, old, next, after }, force)
-  await machine.record({ definition: after })
+  // Named after: what is given may tell the device by less.
+  const alias = String(next.alias)
+  await machine.record({ updating: { definition: after, kind: given.kind, alias } })
+  try {
+    await apply(context, machine, { kind: given.kind, old, next, before, after }, force)
+  } catch (error) {
+    await machine.record({ updating: undefined }).catch(() => {})
+    throw error
+  }
+  await machine.record({ definition: after, updating: undefined })
+}
+
+/** Brings a change to its end that a daemon before had begun; where that fails, the device is as it was. */
+export async function settleUpdate(context: Context, machine: Machine): Promise<void> {
+  const { updating, definition: before } = machine.details
+  if (!updating) return
+  const { definition: after, kind, alias } = updating
+  const named = ({ devices }: CompleteDefinition) =>
+    (devices as unknown as Record<string, readonly AnyDevice[]>)[kind]?.find((one) => one.alias === alias)
+  const [old, next] = [named(before), named(after)]
+  try {
+    if (old && next) {
+      await apply(context, machine, { kind, old, next, before, after }, true)
+      await machine.record({ definition: after })
+    }
+  } catch (error) {
+    context.log.warn({ domain: before.name, error: String(error) }, `A change of '${alias}' was given up.`)
+  }
+  await machine.record({ updating: undefined })
 }
 
 function checkChangeable(
@@ -105,6 +129,7 @@ interface Change {
   readonly kind: string
   readonly old: AnyDevice
   readonly next: AnyDevice
+  readonly before: CompleteDefinition
   readonly after: CompleteDefinition
 }
 
@@ -114,7 +139,7 @@ async function apply(context: Context, machine: Machine, change: Change, force: 
   if (kind === 'graphics') return setPasswords([next as Graphics], machine.monitor)
   if (kind === 'disks') {
     if (!areLimitsAlone(old as Disk, next as Disk) && (old as Disk).device !== 'disk')
-      await changeMedium(context, machine, change, force)
+      await changeMedium(context, machine, { ...change, old: old as Disk, next: next as Disk }, force)
     return changeLimits(machine.monitor, old as Disk, next as Disk)
   }
   if (kind === 'memories') return requestMemory(machine, next as unknown as MemoryDevice)
@@ -129,53 +154,4 @@ async function apply(context: Context, machine: Machine, change: Change, force: 
 async function requestMemory({ monitor }: Machine, { alias, requestedKiB = 0 }: MemoryDevice): Promise<void> {
   const path = `/machine/peripheral/${alias}`
   await monitor.execute('qom-set', { path, property: 'requested-size', value: requestedKiB * 1024 })
-}
-
-/**
- * Opens the tray, takes the old medium out, puts the new one in. Fails with `invalid-state` when the guest
- * has locked the tray, unless forced; the old medium stays in then.
- */
-async function changeMedium(
-  context: Context,
-  machine: Machine,
-  { old, next, after }: Change,
-  force: boolean,
-): Promise<void> {
-  const { monitor } = machine
-  const id = String(next.alias)
-  const disk = next as Disk
-  const images = await preflight(
-    { ...after, devices: { ...after.devices, disks: [disk] } },
-    context.paths.of(after.uuid),
-  )
-  const image = images.get(disk.alias ?? disk.target)
-  const nodes = await findNodes(machine, [id])
-  if (image)
-    await grantAccess(machine, filesOfImage(image, { write: !(disk.readonly || disk.device === 'cdrom') }))
-  await openTray(machine, id, force)
-  await monitor.execute('blockdev-remove-medium', { id })
-  for (const node of nodes) await monitor.execute('blockdev-del', { 'node-name': node }).catch(() => {})
-  if (image) {
-    const node = disk.target
-    await monitor.execute(
-      'blockdev-add',
-      blockNode(disk, image, node, disk.readonly || disk.device === 'cdrom'),
-    )
-    await monitor.execute('blockdev-insert-medium', { id, 'node-name': node })
-  }
-  await monitor.execute('blockdev-close-tray', { id })
-  const { file } = old as Disk
-  if (file !== undefined && file !== disk.file) await revokeAccess(machine, [file])
-}
-
-async function openTray({ monitor, details }: Machine, id: string, force: boolean): Promise<void> {
-  const opened = monitor.execute('blockdev-open-tray', { id, force })
-  await opened.catch((error: unknown) => {
-    if (!(error instanceof VisorError) || !/locked/u.test(error.message)) throw error
-    throw new VisorError(
-      'invalid-state',
-      `The guest of domain '${details.definition.name}' has locked the tray of '${id}'.`,
-      { cause: error, remedy: 'Unmount it in the guest, or force it.' },
-    )
-  })
 }

@@ -45,6 +45,14 @@ export interface GuestDetails {
   readonly still?: boolean
   /** A device that is being plugged in: what the machine is when it is there. */
   readonly plugging?: { readonly definition: CompleteDefinition }
+  /** A change of the machine and its definition: what both were before. */
+  readonly changing?: { readonly definition: CompleteDefinition; readonly live: CompleteDefinition }
+  /** A device that is being changed: what the machine is then, and which of its devices it is. */
+  readonly updating?: {
+    readonly definition: CompleteDefinition
+    readonly kind: string
+    readonly alias: string
+  }
   /** Devices that the guest was asked to let go, by alias. */
   readonly unplugging?: readonly string[]
   /** A core dump under way: the file to remove when nobody finishes it. */

@@ -1,6 +1,7 @@
 /** The definition of a copy of a machine: that of its source, less all that only one machine can have. */
 import { withFile } from '../block/image-files.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { unsupported } from '../definition/unsupported.ts'
 import { cloneDefinition } from '../templates/clone-definition.ts'
 import type { CopyIdentity, DiskCopy } from './clone-disks.ts'
 
@@ -39,6 +40,25 @@ export function copyDefinition(
       consoles: devices.consoles.map(withoutLog),
     },
   }
+}
+
+/**
+ * Fails with `unsupported-config` for a port whose host side only one of two machines can have: a port of the host
+ * that it listens on, or a file that it writes.
+ */
+export function checkHostSides({ devices }: CompleteDefinition): void {
+  for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
+    for (const [index, port] of devices[kind].entries()) {
+      const { type, mode, host = '', service = '', path = '', peer } = port
+      const listens = (type === 'tcp' && mode !== 'connect') || (type === 'udp' && peer !== undefined)
+      if (!listens && type !== 'file') continue
+      const where = listens ? `listens on '${host}:${service}'` : `is written to '${path}'`
+      throw unsupported(
+        `devices.${kind}[${index}].${listens ? 'service' : 'path'}`,
+        `${where}, which two machines cannot share`,
+        "Use the type 'unix' or 'pty', which each machine has of its own; or change it, copy, and change it back.",
+      )
+    }
 }
 
 function withoutLog<T extends { logFile?: string | undefined }>(port: T): T {

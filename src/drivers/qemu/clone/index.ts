@@ -19,7 +19,7 @@ import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import type { Registry } from '../registry.ts'
 import { copyDisk, type DiskCopy, planCopies } from './clone-disks.ts'
-import { copyDefinition } from './copy-definition.ts'
+import { checkHostSides, copyDefinition } from './copy-definition.ts'
 
 const prefix = 'qemu/clone/'
 const progressIntervalMs = 250
@@ -58,6 +58,7 @@ async function clone(
       object: { kind: 'domain', name },
       remedy: 'Choose another name, or undefine that one first.',
     })
+  checkHostSides(source)
   const uuid = randomUUID()
   const copies = await planCopies(context, source, { uuid, name, linked })
   const wanted = copyDefinition(source, { uuid, name }, copies)

@@ -26,6 +26,10 @@ const template = parse(DomainDefinition, {
       },
     ],
     channels: [{ name: 'a', path: '/run/a.sock', alias: 'channel0' }],
+    graphics: [
+      { type: 'vnc', port: 5901, websocket: 5701 },
+      { type: 'spice', tlsPort: 5902 },
+    ],
   },
 }) as CompleteDefinition
 const disks = [{ alias: 'disk0', file: '/disks/a.raw', format: 'raw', sizeBytes: 512 }] as const
@@ -40,6 +44,13 @@ test('a clone has all of its own that only one machine can have', () => {
   assert.equal(one.devices.disks[0]?.file, '/c/disk0.qcow2')
   assert.equal(one.devices.disks[1]?.file, '/disks/cd.iso')
   assert.equal(one.devices.channels[0]?.path, undefined)
+  assert.deepEqual(
+    one.devices.graphics.map(({ port, websocket, tlsPort }) => [port, websocket, tlsPort]),
+    [
+      [-1, -1, undefined],
+      [undefined, undefined, -1],
+    ],
+  )
   // A port of the host leads to one guest only.
   assert.deepEqual(
     [template, one].map(({ devices }) => devices.interfaces[0]?.portForwards.length),

@@ -77,10 +77,12 @@ function withoutPath<T extends { readonly type: string; path?: string | undefine
 }
 
 function withoutSocket(screen: Devices['graphics'][number]): Devices['graphics'][number] {
-  const { socket: _, port, ...rest } = screen
+  const { socket: _, port, websocket, tlsPort, ...rest } = screen
   return {
     ...rest,
     ...(port === undefined ? {} : { port: -1, autoport: true }),
+    ...(websocket === undefined ? {} : { websocket: -1 }),
+    ...(tlsPort === undefined ? {} : { tlsPort: -1 }),
     listens: screen.listens.map(({ socket: __, ...listen }) => listen),
   } as typeof screen
 }

@@ -131,6 +131,8 @@ export const DomainStats = s.object('DomainStats', 'What a domain uses; counters
       availableKiB: count('memory it has'),
       usableKiB: count('memory that programs could have without swapping'),
       diskCachesKiB: count('memory that could be freed at once'),
+      hugePagesAllocated: count('huge pages that programs got'),
+      hugePagesFailed: count('huge pages that there were none of'),
       updatedAt: s.string('when the guest told, ISO 8601'),
     },
     { optional: true },

@@ -128,6 +128,8 @@ const guestFields = {
   availableKiB: 'stat-total-memory',
   usableKiB: 'stat-available-memory',
   diskCachesKiB: 'stat-disk-caches',
+  hugePagesAllocated: 'stat-htlb-pgalloc',
+  hugePagesFailed: 'stat-htlb-pgfail',
 } as const
 
 /** What the guest says of its memory through its balloon, where the definition asks for that. */

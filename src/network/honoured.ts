@@ -2,6 +2,9 @@
 const dns = ['enabled', 'forwardPlainNames', 'forwarders.*', 'texts.*', 'hosts.*', 'services.*']
 const address = ['family', 'address', 'netmask', 'prefix', 'localPointers', 'tftp.*', 'dhcp.*', 'dhcp']
 
+// What guests send beyond their rate is lost: there is no peak of its own. Nothing is kept free for a floor.
+const rates = ['inbound.average', 'inbound.peak', 'inbound.burst', 'outbound.average', 'outbound.burst']
+
 export const honouredNetwork: readonly string[] = [
   'ipv6',
   'trustGuestRxFilters',
@@ -12,8 +15,12 @@ export const honouredNetwork: readonly string[] = [
   ...dns.map((field) => `dns.${field}`),
   ...dns.map((field) => `dns.${field.replace('.*', '')}`),
   'isolated',
+  ...['bandwidth', 'bandwidth.inbound', 'bandwidth.outbound'],
+  ...rates.map((rate) => `bandwidth.${rate}`),
   'addresses',
   ...address.map((field) => `addresses[].${field}`),
   ...['routes', 'routes[].*', 'vxlan', 'vxlan.*'],
   ...['portGroups', 'portGroups[].name', 'portGroups[].default', 'portGroups[].isolated'],
+  ...['portGroups[].bandwidth', 'portGroups[].bandwidth.inbound', 'portGroups[].bandwidth.outbound'],
+  ...rates.map((rate) => `portGroups[].bandwidth.${rate}`),
 ]

@@ -1,7 +1,15 @@
 /** Links of this host that a network is made of. Source: ip-link(8), bridge(8), ip-sysctl.rst of the kernel. */
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { type IpFamily, networkMode, prefixOf, subnetOfAddress, VisorError } from '../model/index.ts'
+import { type LinkLimit, limitLink, runChecked } from '../host/index.ts'
+import {
+  type IpFamily,
+  type NetworkBandwidth,
+  networkMode,
+  prefixOf,
+  subnetOfAddress,
+  VisorError,
+} from '../model/index.ts'
 import { bridgeBatch, ipBatch, ipList } from './commands.ts'
 import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
 
@@ -202,6 +210,22 @@ export async function reflectPort(link: string): Promise<void> {
   const asked = await readFile('/proc/sys/net/bridge/bridge-nf-call-iptables', 'latin1').catch(() => '0')
   if (asked.trim() !== '0' && existsSync(`/sys/class/net/${link}/brport`))
     await ipBatch([`link set dev ${link} type bridge_slave hairpin on`])
+}
+
+/** A rate of a network as one of a link. */
+export const linkLimit = (
+  rate: NonNullable<NetworkBandwidth['inbound']> | undefined,
+): LinkLimit | undefined =>
+  rate?.average === undefined
+    ? undefined
+    : { averageKBps: rate.average, peakKBps: rate.peak, burstKiB: rate.burst }
+
+/** Holds what a guest receives to the rate of its port group; a limit that its card has by itself counts more. */
+export async function limitPort(link: string, rate: NetworkBandwidth['inbound']): Promise<void> {
+  const inbound = linkLimit(rate)
+  if (!inbound) return
+  const queues = await runChecked('tc', ['-json', 'qdisc', 'show', 'dev', link])
+  if (!queues.stdout.includes('"htb"')) await limitLink(link, { inbound })
 }
 
 /** Names of all links. */

@@ -11,6 +11,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import {
   adoptGuests,
   type GuestProcess,
+  limitLink,
   readJsonFile,
   type Undo,
   unlessMissing,
@@ -21,7 +22,15 @@ import { VisorError } from '../model/index.ts'
 import { nft } from './commands.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
 import { formatConfig, wantsService } from './dnsmasq-config.ts'
-import { allowForwarding, allowLoopback, checkHostLinks, linksOf, makeLinks, removeLinks } from './links.ts'
+import {
+  allowForwarding,
+  allowLoopback,
+  checkHostLinks,
+  linkLimit,
+  linksOf,
+  makeLinks,
+  removeLinks,
+} from './links.ts'
 import type { Ports } from './ports.ts'
 import type { PublishedPort } from './publications.ts'
 import { formatRules, guardedPort, removeRules } from './rules.ts'
@@ -77,10 +86,7 @@ export function liveNetworks(
   async function applyRules(): Promise<void> {
     const ruled = [...networks.values()].map(({ definition }) => ({
       definition,
-      // Who trusts its guests lets them send as whom they like.
-      ports: definition.trustGuestRxFilters
-        ? []
-        : portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
+      ports: portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
     }))
     await nft(ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled, published()))
   }
@@ -130,6 +136,7 @@ export function liveNetworks(
       const links = await makeLinks(definition)
       undo.push(() => removeLinks(links))
       await allowForwarding(definition)
+      await limitBridge(definition)
     }
     networks.set(uuid, running)
     undo.push(async () => {
@@ -272,6 +279,12 @@ export function liveNetworks(
       await Promise.all([...networks.values()].map(({ service }) => service?.forget()))
     },
   }
+}
+
+/** What guests of the network get from the host and through it waits for its turn; the limit goes with the bridge. */
+async function limitBridge({ bridge, bandwidth }: CompleteNetwork): Promise<void> {
+  const inbound = linkLimit(bandwidth?.inbound)
+  if (bridge !== undefined && inbound) await limitLink(bridge, { inbound })
 }
 
 function uuidOf({ details }: GuestProcess): string {

@@ -8,7 +8,7 @@ import { explainPath } from './explain/index.ts'
 import { heardAddresses, knownAddresses } from './guest-addresses.ts'
 import type { KeptAddresses } from './kept-addresses.ts'
 import { readLeases } from './leases.ts'
-import { isolatePort, reflectPort } from './links.ts'
+import { isolatePort, limitPort, reflectPort } from './links.ts'
 import { type LiveNetworks, notActive } from './live.ts'
 import { readNeighbours } from './neighbours.ts'
 import type { NetworkPlaces } from './places.ts'
@@ -78,9 +78,9 @@ export function membership(context: MembershipContext): GuestNetworks {
     try {
       if (definition.bridge !== undefined) {
         if (isolated) await isolatePort(link)
+        await limitPort(link, group?.bandwidth?.inbound)
         if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
-        else if (definition.trustGuestRxFilters !== true)
-          await nft(formatPortRules(places.table, 'add', guardedPort(definition, port)))
+        else await applyPort('add', definition, port)
       }
       await live.tellService(definition.uuid)
     } catch (error) {
@@ -90,15 +90,20 @@ export function membership(context: MembershipContext): GuestNetworks {
     hub.emit({ kind: 'network', type: 'changed', uuid: definition.uuid, name: definition.name })
   }
 
+  async function applyPort(change: 'add' | 'delete', definition: CompleteNetwork, port: Port): Promise<void> {
+    const script = formatPortRules(places.table, change, guardedPort(definition, port))
+    if (script !== '') await nft(script)
+  }
+
   async function leave(port: Port): Promise<void> {
     await ports.remove(port.link)
     const definition = live.get(port.uuid)?.definition
     if (!definition) return
     const change = published.has(port.domain)
       ? live.applyRules()
-      : definition.trustGuestRxFilters !== true && definition.bridge !== undefined
-        ? nft(formatPortRules(places.table, 'delete', guardedPort(definition, port)))
-        : Promise.resolve()
+      : definition.bridge === undefined
+        ? Promise.resolve()
+        : applyPort('delete', definition, port)
     await change.catch((error: unknown) =>
       log.warn(
         { network: port.network, link: port.link, error: String(error) },

@@ -119,7 +119,7 @@ async function runOnTestHost(): Promise<void> {
       [web, 'web', '52:54:00:00:00:01'],
       [db, 'db', '52:54:00:00:00:02'],
     ])
-    assert.deepEqual((await host.guests.addressesOf('web'))[0]?.sources, ['lease', 'reservation'])
+    assert.deepEqual((await host.guests.addressesOf('web'))[0]?.sources, ['lease', 'arp', 'reservation'])
 
     // Ports of the host lead to it: from beyond, from the host's addresses and its loopback, from its neighbour.
     const { publications } = host

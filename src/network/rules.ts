@@ -9,6 +9,7 @@ import {
   formatSubnet,
   type IpFamily,
   type IpSubnet,
+  type NetworkBandwidth,
   networkMode,
   parseIp,
   subnetOfAddress,
@@ -24,17 +25,23 @@ export interface GuardedPort {
   readonly addresses: readonly string[]
   /** Families of which it sends from none but these. */
   readonly guards: readonly IpFamily[]
+  /** Whether it may send as whom it likes. */
+  readonly isTrusted?: boolean
+  /** How much it may send. */
+  readonly outbound?: Rate | undefined
 }
+
+type Rate = NonNullable<NetworkBandwidth['outbound']>
 
 /**
  * An interface with what it may send: of a family, no more than its addresses where each subnet has kept one for it,
  * else anything, as who gives itself an address is not known by it.
  */
-export function guardedPort<P extends Omit<GuardedPort, 'guards'>>(
-  definition: CompleteNetwork,
-  port: P,
-): P & GuardedPort {
-  const { addresses } = port
+export function guardedPort<
+  P extends Omit<GuardedPort, 'guards'> & { readonly portGroup?: string | undefined },
+>(definition: CompleteNetwork, port: P): P & GuardedPort {
+  const { addresses, portGroup } = port
+  const group = definition.portGroups.find(({ name }) => name === portGroup)
   const guards = (['ipv4', 'ipv6'] as const).filter((family) => {
     const own = subnets(definition).filter((subnet) => subnet.family === family)
     const isKept = (subnet: IpSubnet) =>
@@ -43,7 +50,10 @@ export function guardedPort<P extends Omit<GuardedPort, 'guards'>>(
     // The network does not know the family: its guests need not either, unless it is asked for.
     return addresses.length > 0 && !(family === 'ipv6' && definition.ipv6 === true)
   })
-  return { ...port, guards }
+  return {
+    ...{ ...port, guards, outbound: group?.bandwidth?.outbound },
+    isTrusted: definition.trustGuestRxFilters === true,
+  }
 }
 
 export interface RuledNetwork {
@@ -63,13 +73,17 @@ export function formatRules(
   return `${removeRules(table)}
 table inet ${table} {
 ${[
+  ...limits(networkLimits(networks)),
   ...ruled.flatMap(({ definition }) => networkChains(definition)),
   chain('forward', 'type filter hook forward priority filter; policy accept;', [
     ...dispatch('oifname', 'to', ruled),
     ...dispatch('iifname', 'from', ruled),
   ]),
   // The host's own loopback is nobody's business: see `allowLoopback`.
-  chain('loopback', 'type filter hook prerouting priority raw; policy accept;', guardLoopback(ruled)),
+  chain('loopback', 'type filter hook prerouting priority raw; policy accept;', [
+    ...guardLoopback(ruled),
+    ...limitRules(bridged),
+  ]),
   chain('input', 'type filter hook input priority filter; policy accept;', closed(ruled, 'iifname')),
   chain('output', 'type filter hook output priority filter; policy accept;', closed(ruled, 'oifname')),
   chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', [
@@ -91,10 +105,70 @@ export function removeRules(table: string): string {
 
 /** Adds an interface to what is guarded, or takes it out. */
 export function formatPortRules(table: string, change: 'add' | 'delete', port: GuardedPort): string {
-  return guardElements(port)
-    .map(([set, element]) => `${change} element bridge ${table} ${set} { ${element} }`)
-    .join('\n')
+  const elements = guardElements(port).map(
+    ([set, element]) => `${change} element bridge ${table} ${set} { ${element} }`,
+  )
+  const { link, outbound } = port
+  if (outbound?.average === undefined) return elements.join('\n')
+  const name = limitName(link)
+  const lines =
+    change === 'add'
+      ? [`add limit bridge ${table} ${name} { ${rateOf(outbound)} ; }`]
+      : [`delete limit bridge ${table} ${name}`]
+  const entry = `${change} element bridge ${table} outbound { ${quoted(link)} : "${name}" }`
+  return [...elements, ...(change === 'add' ? [...lines, entry] : [entry, ...lines])].join('\n')
 }
+
+/** A link, and how much may come from it. */
+type LimitedLink = readonly [link: string, rate: Rate]
+
+const networkLimits = (networks: readonly RuledNetwork[]): LimitedLink[] =>
+  networks.flatMap(({ definition }): LimitedLink[] => {
+    const rate = definition.bandwidth?.outbound
+    return rate?.average === undefined || definition.bridge === undefined ? [] : [[definition.bridge, rate]]
+  })
+
+const limitName = (link: string) => `out_${plainName(link)}`
+
+/** The least that may pass at once: a guest may leave the cutting of segments to the host. */
+const leastBurst = 128 * 1024
+
+/** Kilobytes are 1000 bytes, as for tc(8), and those of a burst 1024. */
+function rateOf({ average = 0, burst }: Rate): string {
+  const bytes = Math.max(burst === undefined ? average * 1000 : burst * 1024, leastBurst)
+  return `rate over ${average * 1000} bytes/second burst ${bytes} bytes`
+}
+
+/** What is beyond a limit is lost, which slows down who sends; each packet is looked up once. */
+function limits(limited: readonly LimitedLink[]): string[] {
+  const elements = limited.map(([link]) => `${quoted(link)} : "${limitName(link)}"`)
+  return [
+    ...limited.map(([link, rate]) => `  limit ${limitName(link)} { ${rateOf(rate)} ; }`),
+    [
+      '  map outbound {',
+      '    type ifname : limit',
+      ...(elements.length > 0 ? [`    elements = { ${elements.join(', ')} }`] : []),
+      '  }',
+    ].join('\n'),
+  ]
+}
+
+/**
+ * What guests send to this host and through it. Among each other they are free, though the kernel may ask here about
+ * what bridges forward too (br_netfilter).
+ */
+const limitRules = (networks: readonly RuledNetwork[]): string[] =>
+  networks.flatMap(({ definition }) => {
+    const { bridge = '', bandwidth } = definition
+    if (bandwidth?.outbound?.average === undefined) return []
+    const [from, drop] = [`iifname ${quoted(bridge)}`, `limit name "${limitName(bridge)}" drop`]
+    const away = (['ipv4', 'ipv6'] as const).flatMap((family) => {
+      const own = subnets(definition).filter((subnet) => subnet.family === family)
+      const [first] = own
+      return first ? [`${from} ${word(first)} daddr != { ${own.map(formatSubnet).join(', ')} } ${drop}`] : []
+    })
+    return [`${from} fib daddr type local ${drop}`, ...away]
+  })
 
 const hasRules = (definition: CompleteNetwork) => networkMode(definition) !== 'open'
 
@@ -125,8 +199,10 @@ const dispatch = (key: string, direction: string, networks: readonly RuledNetwor
       ]
 
 /** Of the bridge's name, with nothing that nft would read otherwise. */
-const chainName = ({ bridge = '' }: CompleteNetwork) =>
-  bridge.replace(/[^a-zA-Z0-9]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`)
+const chainName = ({ bridge = '' }: CompleteNetwork) => plainName(bridge)
+
+const plainName = (link: string) =>
+  link.replace(/[^a-zA-Z0-9]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`)
 
 function closed(networks: readonly RuledNetwork[], key: string): string[] {
   const names = networks
@@ -257,7 +333,11 @@ function publishing(published: readonly PublishedPort[]): string[] {
 
 /** What guests may send: only as who they are. */
 function guardTable(table: string, networks: readonly RuledNetwork[]): string {
-  const elements = networks.flatMap(({ ports }) => ports).flatMap(guardElements)
+  const ports = networks.flatMap((one) => one.ports)
+  const elements = ports.flatMap(guardElements)
+  const limited = ports.flatMap(({ link, outbound }): LimitedLink[] =>
+    outbound?.average === undefined ? [] : [[link, outbound]],
+  )
   const set = (name: string, type: string) => {
     const own = elements.filter(([of]) => of === name).map(([, element]) => element)
     return [
@@ -269,6 +349,7 @@ function guardTable(table: string, networks: readonly RuledNetwork[]): string {
   }
   return `table bridge ${table} {
 ${[
+  ...limits(limited),
   set('guarded', 'ifname'),
   set('guarded4', 'ifname'),
   set('guarded6', 'ifname'),
@@ -276,6 +357,7 @@ ${[
   set('ipv4', 'ifname . ipv4_addr'),
   set('ipv6', 'ifname . ipv6_addr'),
   chain('guard', 'type filter hook prerouting priority -300; policy accept;', [
+    'limit name iifname map @outbound drop',
     'iifname @guarded iifname . ether saddr != @macs drop',
     // Who has no address yet asks for one, and whether it is free.
     'ether type arp arp saddr ip != 0.0.0.0 iifname @guarded4 iifname . arp saddr ip != @ipv4 drop',
@@ -289,7 +371,14 @@ ${[
 `
 }
 
-function guardElements({ link, mac, addresses, guards }: GuardedPort): (readonly [string, string])[] {
+function guardElements({
+  link,
+  mac,
+  addresses,
+  guards,
+  isTrusted,
+}: GuardedPort): (readonly [string, string])[] {
+  if (isTrusted) return []
   const of = quoted(link)
   return [
     ['guarded', of],

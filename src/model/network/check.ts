@@ -160,4 +160,28 @@ const checkPortGroups: Rule = ({ portGroups }) => {
   return faults
 }
 
-const rules: readonly Rule[] = [checkMode, checkAddresses, checkRoutes, checkPortGroups]
+/** Modes in which what guests send and get passes the bridge itself. */
+const throughHost = ['nat', 'route', 'open', 'isolated']
+
+const checkBandwidth: Rule = (definition) => {
+  const { bandwidth, portGroups } = definition
+  const mode = networkMode(definition)
+  const rates = [
+    ['bandwidth', bandwidth] as const,
+    ...portGroups.map((group, index) => [`${at('portGroups', index)}.bandwidth`, group.bandwidth] as const),
+  ]
+  return [
+    ...(bandwidth && !throughHost.includes(mode)
+      ? [{ path: 'bandwidth', message: `cannot be had with mode '${mode}': use port groups` }]
+      : []),
+    ...rates.flatMap(([path, one]) =>
+      (['inbound', 'outbound'] as const).flatMap((way) =>
+        one?.[way] && one[way].average === undefined
+          ? [{ path: `${path}.${way}.average`, message: 'must be given' }]
+          : [],
+      ),
+    ),
+  ]
+}
+
+const rules: readonly Rule[] = [checkMode, checkAddresses, checkRoutes, checkPortGroups, checkBandwidth]

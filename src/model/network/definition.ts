@@ -13,9 +13,14 @@ import { aHostName, aMac, aPlainLink, yesNo } from './words.ts'
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u
 
 const Rate = s.object('Rate', 'How much may pass', {
-  average: s.integer('over time, KiB per second', { xml: '@average', optional: true, min: 1, max: 2 ** 32 }),
-  peak: s.integer('at once, KiB per second', { xml: '@peak', optional: true, min: 1, max: 2 ** 32 }),
-  floor: s.integer('at least, KiB per second', { xml: '@floor', optional: true, min: 1, max: 2 ** 32 }),
+  average: s.integer('over time, kilobytes (1000 bytes) per second', {
+    xml: '@average',
+    optional: true,
+    min: 1,
+    max: 2 ** 32,
+  }),
+  peak: s.integer('at once, kilobytes per second', { xml: '@peak', optional: true, min: 1, max: 2 ** 32 }),
+  floor: s.integer('at least, kilobytes per second', { xml: '@floor', optional: true, min: 1, max: 2 ** 32 }),
   burst: s.integer('how much may pass at once, KiB', { xml: '@burst', optional: true, min: 1, max: 2 ** 32 }),
 })
 

@@ -79,10 +79,12 @@ async function readCounters(machine: Machine) {
 
 const peripherals = '/machine/peripheral/'
 
+/** One with an id is told by it, one within a device, such as the disk of virtio, by its path. */
 function aliasOf(device: unknown): string | undefined {
-  if (typeof device !== 'string' || !device.startsWith(peripherals)) return undefined
-  const end = device.indexOf('/', peripherals.length)
-  return device.slice(peripherals.length, end < 0 ? undefined : end) || undefined
+  if (typeof device !== 'string') return undefined
+  const start = device.startsWith(peripherals) ? peripherals.length : 0
+  const end = device.indexOf('/', start)
+  return device.slice(start, end < 0 ? undefined : end) || undefined
 }
 
 async function readSizes(machine: Machine): Promise<KnownSizes> {

@@ -29,6 +29,7 @@ export function machineArguments(options: MemoryOptions): string[] {
     kernel_irqchip: features.ioapic === 'qemu' ? 'split' : features.ioapic === 'kvm' ? true : undefined,
     'gic-version': features.gic?.version,
     nvdimm: definition.devices.memories.some(({ model }) => model === 'nvdimm') ? true : undefined,
+    iommu: definition.devices.iommu?.model === 'smmuv3' ? 'smmuv3' : undefined,
     hmat: tellsPerformance(definition) ? 'on' : undefined,
     graphics: os.biosSerial ? 'off' : undefined,
     // What is in a crash dump is nobody's business but the guest's.

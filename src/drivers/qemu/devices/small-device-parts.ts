@@ -108,6 +108,12 @@ function panicParts({ model = 'isa', alias, address }: One<'panics'>, index: num
   if (model === 'pvpanic') return [device('pvpanic-pci', { id: alias, ...pci(address, place) })]
   if (model === 'isa' && (place.family === 'q35' || place.family === 'pc'))
     return [device('pvpanic', { id: alias })]
+  // A flag of the processors, see processorArguments.
+  if (model === 'hyperv' && (place.family === 'q35' || place.family === 'pc')) {
+    if (address !== undefined)
+      throw unsupported(`devices.panics[${index}].address`, "means nothing for model 'hyperv'")
+    return []
+  }
   throw unsupported(`devices.panics[${index}].model`, `'${model}' is not on this machine`, "Use 'pvpanic'.")
 }
 
@@ -172,6 +178,8 @@ function iommuParts(iommu: Devices['iommu'], place: Place): Part[] {
     if (value !== undefined && model !== 'intel')
       throw unsupported(`devices.iommu.${key}`, `means nothing for model '${model}'`)
   if (model === 'virtio') return [device('virtio-iommu-pci', { id: iommu.alias, ...pci(address, place) })]
+  // A setting of the machine; it is there on Arm's only, see machineArguments and checkBoard.
+  if (model === 'smmuv3' && place.family === 'virt') return []
   if (model !== 'intel' || place.family !== 'q35')
     throw unsupported('devices.iommu.model', `'${model}' is not on this machine`)
   const onOff = (value: boolean | undefined) => (value === undefined ? undefined : value ? 'on' : 'off')

@@ -50,11 +50,14 @@ function checkProcessors(
     throw unsupported('vcpuStates', `'${machine.name}' cannot have processors plugged in`)
 }
 
-function checkHypervisorFeatures({ type, features, cpu, os, clock }: CompleteDefinition): void {
+function checkHypervisorFeatures({ type, features, cpu, os, clock, devices }: CompleteDefinition): void {
+  if (devices.iommu?.model === 'smmuv3' && os.arch !== 'aarch64')
+    throw unsupported('devices.iommu.model', "'smmuv3' is on machines of aarch64 only", "Use 'virtio'.")
   const isX86 = os.arch === 'x86_64' || os.arch === 'i686'
   const wanted: readonly [string, boolean | undefined][] = [
     ['features.hyperv', Object.values(features.hyperv ?? {}).some((value) => value === true)],
     ['features.hyperv', features.hyperv?.mode === 'passthrough'],
+    ['devices.panics', devices.panics.some(({ model }) => model === 'hyperv')],
     ['features.kvm', Object.values(features.kvm ?? {}).some((value) => value === true)],
     ['features.pvspinlock', features.pvspinlock],
     ['features.ioapic', features.ioapic !== undefined],

@@ -26,12 +26,13 @@ export function processorArguments(definition: CompleteDefinition, emulator: Emu
 }
 
 function processorModel(definition: CompleteDefinition, emulator: Emulator): string[] {
-  const { type, cpu, features: board, clock } = definition
+  const { type, cpu, features: board, clock, devices } = definition
   const most = type === 'kvm' ? 'host' : 'max'
   const models = { custom: cpu?.model, 'host-model': most, 'host-passthrough': 'host', maximum: 'max' }
   const timer = (name: string) => clock.timers.find((one) => one.name === name)
   const flags: Fields = {
     ...(board.hyperv ? hyperV(board.hyperv) : {}),
+    'hv-crash': devices.panics.some(({ model }) => model === 'hyperv') ? 'on' : undefined,
     'hv-time': onOffMaybe(timer('hypervclock')?.present),
     kvmclock: onOffMaybe(timer('kvmclock')?.present),
     'tsc-frequency': timer('tsc')?.frequencyHz,

@@ -61,8 +61,12 @@ function printNode(node: XmlNode, indent: string, lines: string[]): void {
   const [name = ''] = node.name.split('#')
   let tag = `${indent}<${name}`
   for (const [key, value] of node.attributes) tag += ` ${key}=${attributeText(value)}`
-  if (node.children.length > 0) {
-    lines.push(`${tag}>${node.text === undefined ? '' : escapeText(node.text)}`)
+  if (node.children.length > 0 && node.text !== undefined) {
+    // Space between children would be read as a part of the text.
+    const children = node.children.map((child) => formatNode(child).trimEnd()).join('')
+    lines.push(`${tag}>${escapeText(node.text)}${children}</${name}>`)
+  } else if (node.children.length > 0) {
+    lines.push(`${tag}>`)
     for (const child of node.children) printNode(child, `${indent}  `, lines)
     lines.push(`${indent}</${name}>`)
   } else if (node.text !== undefined) lines.push(`${tag}>${escapeText(node.text)}</${name}>`)

@@ -18,11 +18,26 @@ export const Rng = s.object('Rng', 'A source of randomness', {
     min: 1,
     max: 2 ** 31,
   }),
-  backend: s.choice('origin of the randomness', ['random', 'builtin'], {
+  backend: s.choice('origin of the randomness', ['random', 'builtin', 'egd'], {
     xml: 'backend/@model',
     default: 'random',
   }),
   source: path('device on the host', { xml: 'backend', optional: true }),
+  daemonType: s.choice("kind of socket of an 'egd' daemon", ['unix', 'tcp'], {
+    xml: 'backend/@type',
+    optional: true,
+  }),
+  daemonMode: s.choice('who calls whom', ['connect', 'bind'], {
+    xml: 'backend/source/@mode',
+    optional: true,
+  }),
+  daemonPath: path('socket of the daemon', { xml: 'backend/source/@path', optional: true }),
+  daemonHost: s.string('host of the daemon', { xml: 'backend/source/@host', optional: true }),
+  daemonService: s.string('port of the daemon', { xml: 'backend/source/@service', optional: true }),
+  daemonProtocol: s.choice('protocol under it', ['raw', 'telnet', 'telnets', 'tls'], {
+    xml: 'backend/protocol/@type',
+    optional: true,
+  }),
   alias,
   address,
   unknown,

@@ -10,6 +10,7 @@ import { driverPaths } from '../paths.ts'
 import type { Place } from './device-place.ts'
 import { parallelParts, serialParts } from './ports/character-devices.ts'
 import { checkPort, portsOf } from './ports/ports.ts'
+import { rngParts } from './random.ts'
 import { graphicsParts, inputParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
@@ -29,6 +30,9 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
   }
   devices.interfaces.forEach((one, index) => {
     check(`devices.interfaces[${index}].model`, interfaceParts(one, index, undefined, place))
+  })
+  devices.rngs.forEach((one, index) => {
+    check(`devices.rngs[${index}]`, rngParts(one, index, place))
   })
   devices.inputs.forEach((one) => void inputParts(one, place))
   devices.videos.forEach((one, index) => {

@@ -1,7 +1,8 @@
 /** Each kind of device in a real QEMU, many in one guest: seen in its tree of objects. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { createConnection, createServer } from 'node:net'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { createConnection, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -63,34 +64,52 @@ const namesOf = (list: unknown): string[] =>
 
 const options = { skip, timeout: 300_000 }
 
-test('sound, watchdog, panic, cipher, shared memory, hub and unit of addresses are there', options, () =>
-  withGuest(
-    'many',
-    {
-      sounds: [
-        { model: 'ich9' },
-        { model: 'ac97' },
-        { model: 'usb' },
-        { model: 'sb16' },
-        { model: 'es1370' },
-      ],
-      watchdogs: [{ model: 'i6300esb', action: 'poweroff' }, { model: 'itco' }],
-      panics: [{ model: 'isa' }, { model: 'pvpanic' }],
-      cryptos: [{}],
-      hubs: [{}],
-      iommu: { model: 'intel' },
-      sharedMemories: [{ name: `visor-test-${process.pid}`, sizeKiB: 1024 }],
-      inputs: [{ type: 'tablet' }, { type: 'keyboard', bus: 'virtio' }],
-      videos: [{ model: 'qxl' }, { model: 'virtio', heads: 2 }],
-    },
-    async (ask) => {
-      const names = namesOf(await ask('qom-list', { path: '/machine/peripheral' }))
-      for (const name of ['sound0', 'sound0-codec0', 'sound1', 'sound2', 'sound3', 'sound4', 'watchdog0'])
-        assert.ok(names.includes(name), name)
-      for (const name of ['panic0', 'panic1', 'crypto0', 'hub0', 'iommu0', 'shmem0', 'input1', 'video1'])
-        assert.ok(names.includes(name), name)
-    },
-  ).finally(() => rm(`/dev/shm/visor-test-${process.pid}`, { force: true })),
+test(
+  'sound, watchdog, panic, cipher, shared memory, hub and unit of addresses are there',
+  options,
+  async () => {
+    const folder = join(directory, 'paths, with spaces')
+    await mkdir(folder)
+    const calls: Socket[] = []
+    const daemon = createServer((socket) => void calls.push(socket)).listen(join(folder, 'egd.sock'))
+    await once(daemon, 'listening')
+    await withGuest(
+      'many',
+      {
+        sounds: [
+          { model: 'ich9' },
+          { model: 'ac97' },
+          { model: 'usb' },
+          { model: 'sb16' },
+          { model: 'es1370' },
+        ],
+        watchdogs: [{ model: 'i6300esb', action: 'poweroff' }, { model: 'itco' }],
+        panics: [{ model: 'isa' }, { model: 'pvpanic' }],
+        cryptos: [{}],
+        hubs: [{}],
+        rngs: [
+          { backend: 'egd', daemonType: 'unix', daemonPath: join(folder, 'egd.sock') },
+          { backend: 'builtin' },
+        ],
+        iommu: { model: 'intel' },
+        sharedMemories: [{ name: `visor-test-${process.pid}`, sizeKiB: 1024 }],
+        inputs: [{ type: 'tablet' }, { type: 'keyboard', bus: 'virtio' }],
+        videos: [{ model: 'qxl' }, { model: 'virtio', heads: 2 }],
+      },
+      async (ask) => {
+        const names = namesOf(await ask('qom-list', { path: '/machine/peripheral' }))
+        for (const name of ['sound0', 'sound0-codec0', 'sound1', 'sound2', 'sound3', 'sound4', 'watchdog0'])
+          assert.ok(names.includes(name), name)
+        for (const name of ['panic0', 'panic1', 'crypto0', 'hub0', 'iommu0', 'shmem0', 'input1', 'video1'])
+          assert.ok(names.includes(name), name)
+        assert.deepEqual([names.includes('rng0'), names.includes('rng1'), calls.length], [true, true, 1])
+      },
+    ).finally(async () => {
+      for (const one of calls) one.destroy()
+      daemon.close()
+      await rm(`/dev/shm/visor-test-${process.pid}`, { force: true })
+    })
+  },
 )
 
 test('network cards of every model, and a port of the host that leads to the guest', options, async () => {

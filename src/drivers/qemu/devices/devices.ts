@@ -2,7 +2,7 @@
 import type { Devices, Disk, Interface } from '../../../model/index.ts'
 import { familyOf } from '../board/machine-type.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { device, object, type Part } from '../definition/parts.ts'
+import { device, type Part } from '../definition/parts.ts'
 import { placeDrives } from '../disks/disk-place.ts'
 import { diskParts } from '../disks/disks.ts'
 import type { Emulator } from '../emulator/emulator.ts'
@@ -13,6 +13,7 @@ import type { GuestPaths } from '../paths.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import { type Place, pci } from './device-place.ts'
 import { channelParts, consoleParts, parallelParts, serialParts } from './ports/character-devices.ts'
+import { rngParts } from './random.ts'
 import { graphicsParts, inputParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
 import { filesystemParts } from './shares/filesystems.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
@@ -55,7 +56,7 @@ export function deviceParts({ definition, emulator, paths, images }: DeviceOptio
     ),
     ...devices.channels.flatMap((channel) => channelParts(channel, place)),
     ...devices.inputs.flatMap((input) => inputParts(input, place)),
-    ...devices.rngs.flatMap((rng) => rngParts(rng, place)),
+    ...devices.rngs.flatMap((rng, index) => rngParts(rng, index, place)),
     ...balloonParts(devices.memballoon, place),
     ...redirectionParts(devices, place),
     ...smallDeviceParts(devices, place),
@@ -77,24 +78,6 @@ function bootIndexes({ os, devices }: CompleteDefinition): ReadonlyMap<Disk | In
   })
   order.forEach((one, index) => void indexes.set(one, index + 1))
   return indexes
-}
-
-function rngParts(rng: Devices['rngs'][number], place: Place): Part[] {
-  const id = `obj${rng.alias}`
-  const backend =
-    rng.backend === 'builtin'
-      ? object('rng-builtin', { id })
-      : object('rng-random', { id, filename: rng.source ?? '/dev/urandom' })
-  return [
-    backend,
-    device('virtio-rng-pci', {
-      id: rng.alias,
-      rng: id,
-      'max-bytes': rng.rateBytes,
-      period: rng.rateBytes === undefined ? undefined : (rng.ratePeriodMs ?? 1000),
-      ...pci(rng.address, place),
-    }),
-  ]
 }
 
 function balloonParts(balloon: Devices['memballoon'], place: Place): Part[] {

@@ -122,6 +122,9 @@ export function filesAtStart(
     ...rngs.flatMap(({ source, backend }) =>
       source && backend !== 'builtin' ? [{ path: source, what: 'source of randomness' }] : [],
     ),
+    ...rngs.flatMap(({ daemonPath }) =>
+      daemonPath === undefined ? [] : [{ path: daemonPath, write: true, what: 'socket' }],
+    ),
     ...loggedPorts(devices).map((port) => ({ path: logOf(port, paths), write: true, what: 'log' })),
     ...ports.flatMap(filesOfPort),
     ...graphics.flatMap(filesOfScreen),

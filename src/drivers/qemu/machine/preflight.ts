@@ -28,6 +28,7 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
     hostDeviceFiles(devices),
     ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
     ...devices.rngs.map(({ source }) => (source ? checkReadable(source, 'source of randomness') : undefined)),
+    ...devices.rngs.map(({ daemonPath }) => (daemonPath ? checkReadable(daemonPath, 'socket') : undefined)),
   ])
   return new Map(images.filter((entry) => entry !== undefined))
 }

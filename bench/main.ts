@@ -15,6 +15,7 @@ import { hotplug } from './benchmarks/hotplug.ts'
 import { list } from './benchmarks/list.ts'
 import { memory } from './benchmarks/memory.ts'
 import { migrate, migrateDowntime } from './benchmarks/migrate.ts'
+import { networkPorts, networkStart, networkThroughput } from './benchmarks/networks.ts'
 import { ready } from './benchmarks/ready.ts'
 import { rest } from './benchmarks/rest.ts'
 import { start } from './benchmarks/start.ts'
@@ -39,6 +40,9 @@ const benchmarks: readonly Benchmark[] = [
   guestMemory,
   migrate,
   migrateDowntime,
+  networkStart,
+  networkPorts,
+  networkThroughput,
 ]
 const defaultRounds = 11
 

@@ -75,14 +75,15 @@ export function membership(context: MembershipContext): GuestNetworks {
       ...(group ? { portGroup: group.name } : {}),
     }
     await ports.put(port)
+    const setUp = async () => {
+      if (definition.bridge === undefined) return
+      if (isolated) await isolatePort(link)
+      await limitPort(link, group?.bandwidth?.inbound)
+      if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
+      else await applyPort('add', definition, port)
+    }
     try {
-      if (definition.bridge !== undefined) {
-        if (isolated) await isolatePort(link)
-        await limitPort(link, group?.bandwidth?.inbound)
-        if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
-        else await applyPort('add', definition, port)
-      }
-      await live.tellService(definition.uuid)
+      await Promise.all([setUp(), live.tellService(definition.uuid)])
     } catch (error) {
       await ports.remove(link)
       throw error

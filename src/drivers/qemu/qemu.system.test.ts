@@ -174,13 +174,12 @@ describe('QEMU guests', { skip }, () => {
 
   test('a start that QEMU refuses says why, and leaves nothing', async () => {
     const definition = testDefinition('refused', disk)
-    const { uuid } = await domains.define({
-      ...definition,
-      cpu: { model: 'qemu64', features: [{ name: 'nosuch' }] },
-    })
+    const kernel = join(directory, 'no-kernel')
+    await writeFile(kernel, 'this is no kernel')
+    const { uuid } = await domains.define({ ...definition, os: { ...definition.os, kernel } })
     await assert.rejects(domains.start(uuid), (error: unknown) => {
       assert.ok(error instanceof VisorError && error.code === 'failed')
-      assert.match(error.message, /could not be started: .*nosuch/u)
+      assert.match(error.message, /could not be started: .*invalid kernel header/u)
       return true
     })
     assert.deepEqual(await readdir(join(directory, 'run', 'qemu')), [])

@@ -1,6 +1,6 @@
 /** Real guests of different drivers on one network of a host of their own, by a visord that is killed meanwhile. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -8,6 +8,7 @@ import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
 import { openTerminal, prompt, type Terminal } from '../../src/drivers/qemu/testing/test-terminal.ts'
 import { type Image, kernelCommandLine } from '../../src/model/index.ts'
 import { openImages } from '../../src/storage/index.ts'
+import { greeting, writeBootSector } from '../fixtures/boot-sector.ts'
 import { missing } from '../fixtures/machines.ts'
 import {
   inside,
@@ -34,6 +35,7 @@ async function runOnTestHost(images: Images): Promise<void> {
     inside('host', 'nft', '-j', 'list', 'ruleset'),
   ]
   const before = listing()
+  const folders: string[] = []
   const visord = await startVisord({ drivers: ['qemu', 'v86'] })
   let connection: CompleteConnection = await visord.connect()
 
@@ -102,16 +104,48 @@ async function runOnTestHost(images: Images): Promise<void> {
     const restored = await openShell(small.uuid, true)
     assert.ok(await pings(restored, 'web'))
 
-    for (const { uuid } of [web, small]) {
+    // A guest without a disk boots what the network offers.
+    const offered = await mkdtemp(join(tmpdir(), 'visor-tftp-'))
+    folders.push(offered)
+    await chmod(offered, 0o755)
+    const program = join(offered, 'boot.0')
+    // No disk but its first sector: what PXE loads is small, and begins at the same address.
+    await truncate(await writeBootSector(program), 512)
+    await connection.networks.define({
+      name: 'pxe',
+      addresses: [
+        {
+          address: '10.99.0.1',
+          prefix: 24,
+          tftp: { root: offered },
+          dhcp: { ranges: [{ start: '10.99.0.10', end: '10.99.0.20' }], bootServers: [{ file: 'boot.0' }] },
+        },
+      ],
+    })
+    await connection.networks.start('pxe')
+    const diskless = await connection.domains.define({
+      type: 'qemu',
+      name: 'diskless',
+      memoryKiB: 65_536,
+      os: { arch: 'x86_64', boot: ['network'] },
+      devices: { serials: [{}], interfaces: [{ type: 'network', network: 'pxe', model: 'virtio' }] },
+    })
+    await connection.domains.start(diskless.uuid)
+    const serial = openTerminal(await connection.domains.openConsole(diskless.uuid, { scrollback: true }))
+    await serial.until(greeting)
+
+    for (const { uuid } of [web, small, diskless]) {
       await connection.domains.destroy(uuid)
       await connection.domains.undefine(uuid)
     }
     await connection.networks.destroy('default')
+    await connection.networks.destroy('pxe')
     assert.deepEqual(listing(), before)
   } finally {
     for (const { uuid, state } of await connection.domains.list().catch(() => []))
       if (state !== 'shutoff') await connection.domains.destroy(uuid).catch(() => {})
     await visord.dispose()
+    for (const folder of folders) await rm(folder, { recursive: true })
   }
 }
 

@@ -1,7 +1,7 @@
 /** The micro guest: a kernel and busybox, both as the distribution ships them, and an init of our own. */
 import { createHash } from 'node:crypto'
 import { promises as fs } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { type Progress, VisorError } from '../model/index.ts'
@@ -120,14 +120,12 @@ export async function buildMicro({
       },
     )
   const options = { arch: architecture.package, directory: scratch, signal, progress }
-  const packages = await fetchPackages(architecture, arch, options)
+  const { packages, kernel } = await fetchPackages(architecture, arch, options)
   progress?.({ phase: 'putting the image together' })
-  const kernel = await findKernelFile(packages)
-  const kernelName = await writeKernel(kernel, output, architecture.direct)
-  const release = basename(kernel).replace(/^vmlinu[xz]-/u, '')
+  const kernelName = await writeKernel(kernel.file, output, architecture.direct)
   const entries = [
     ...files(await readBusybox(packages), arch),
-    ...(await moduleFiles(packages, release, signal)),
+    ...(await moduleFiles(packages, kernel.release, signal)),
   ]
   await fs.writeFile(join(output, 'initrd'), await promisify(gzip)(formatCpio(entries), { level: 6 }))
   return {
@@ -140,22 +138,27 @@ export async function buildMicro({
   }
 }
 
+interface Kernel {
+  readonly file: string
+  /** What `uname -r` says under it. */
+  readonly release: string
+}
+
 /** From the release of the host, or a later one where that has none for the architecture. */
 async function fetchPackages(
   { kernels, laterReleases = [] }: Architecture,
   arch: string,
   options: PackageOptions,
-): Promise<DownloadedPackage[]> {
+): Promise<{ packages: DownloadedPackage[]; kernel: Kernel }> {
   let failure: unknown
   for (const [index, release] of [undefined, ...laterReleases].entries())
     try {
       const directory = join(options.directory, `release-${index}`)
       await fs.mkdir(directory)
-      return await withPackages(
-        { ...options, directory, ...(release ? { release } : {}) },
-        async (packages) =>
-          packages.fetch([...(await findKernel(packages, arch, kernels)), 'busybox-static']),
-      )
+      return await withPackages({ ...options, directory, ...(release ? { release } : {}) }, async (index) => {
+        const packages = await index.fetch([...(await findKernel(index, arch, kernels)), 'busybox-static'])
+        return { packages, kernel: await findKernelFile(packages) }
+      })
     } catch (error) {
       options.signal?.throwIfAborted()
       failure ??= error
@@ -199,14 +202,22 @@ async function withParts(index: PackageIndex, names: readonly string[]): Promise
 }
 
 function isKernelPart(name: string): boolean {
-  return /^linux-(image|modules)-\d/u.test(name)
+  return /^linux-(image|binary|modules)-\d/u.test(name)
 }
 
-async function findKernelFile(packages: readonly DownloadedPackage[]): Promise<string> {
+/** As `/boot/vmlinuz-RELEASE`, or since Debian 14 as `/usr/lib/modules/RELEASE/vmlinuz`. */
+async function findKernelFile(packages: readonly DownloadedPackage[]): Promise<Kernel> {
+  const list = (directory: string): Promise<string[]> => fs.readdir(directory).catch(() => [])
   for (const { root } of packages) {
     const boot = join(root, 'boot')
-    const name = (await fs.readdir(boot).catch(() => [])).find((entry) => /^vmlinu[xz]-/u.test(entry))
-    if (name) return join(boot, name)
+    for (const entry of await list(boot)) {
+      const release = /^vmlinu[xz]-(.+)$/u.exec(entry)?.[1]
+      if (release) return { file: join(boot, entry), release }
+    }
+    const modules = join(root, 'usr/lib/modules')
+    for (const release of await list(modules))
+      if ((await list(join(modules, release))).includes('vmlinuz'))
+        return { file: join(modules, release, 'vmlinuz'), release }
   }
   throw new VisorError(
     'failed',

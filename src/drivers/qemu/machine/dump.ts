@@ -10,6 +10,7 @@ import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { grantAccess, revokeAccess } from './access.ts'
 import type { Machine } from './machine.ts'
+import { blockedReasons } from './unmovable.ts'
 
 /**
  *   as it was --record--> marked --dump-guest-memory--> stopped, writing --rename--> whole
@@ -70,8 +71,11 @@ async function dump(machine: Machine, file: string, { format, signal, progress }
     for (let pause = 10; ; pause = Math.min(pause * 2, 200)) {
       const answer = await monitor.execute('query-dump')
       const { status, completed, total } = isRecord(answer) ? answer : {}
-      if (status === 'completed') break
-      if (status === 'failed') throw new VisorError('failed', `QEMU could not write '${file}'.`)
+      if (status === 'failed' || status === 'completed') {
+        await isOver(machine)
+        if (status === 'failed') throw new VisorError('failed', `QEMU could not write '${file}'.`)
+        break
+      }
       progress?.({
         phase: 'writing memory',
         done: Number(completed) || 0,
@@ -85,6 +89,20 @@ async function dump(machine: Machine, file: string, { format, signal, progress }
   } finally {
     machine.interceptors.delete(intercept)
     machine.setState(before)
+  }
+}
+
+/**
+ * QEMU says how a dump ended before it closes the file, lets the guest go on, and takes its migration blocker
+ * away, which comes last: until then nothing else can take the state of the machine.
+ */
+async function isOver({ monitor }: Machine): Promise<void> {
+  for (
+    let pause = 1;
+    (await blockedReasons(monitor)).some((reason) => reason.includes('dump-guest-memory'));
+  ) {
+    await new Promise((resolve) => setTimeout(resolve, pause))
+    pause = Math.min(pause * 2, 100)
   }
 }
 

@@ -12,15 +12,12 @@ export async function refuseUnmovable(
   what: string,
   instead = '',
 ): Promise<void> {
-  const answer = await monitor.execute('query-migrate')
-  const reasons = isRecord(answer) ? answer['blocked-reasons'] : undefined
-  if (!Array.isArray(reasons) || reasons.length === 0) return
+  const reasons = await blockedReasons(monitor)
+  if (reasons.length === 0) return
   const { name, devices } = details.definition
   const shares = devices.filesystems.filter(({ driver }) => driver === 'virtiofs')
-  const isShare = shares.length > 0 && reasons.some((reason) => String(reason).includes('vhost-user-fs'))
-  const mounted = reasons
-    .map((reason) => /VirtFS .*mount_tag '(.*)'/u.exec(String(reason))?.[1])
-    .find(Boolean)
+  const isShare = shares.length > 0 && reasons.some((reason) => reason.includes('vhost-user-fs'))
+  const mounted = reasons.map((reason) => /VirtFS .*mount_tag '(.*)'/u.exec(reason)?.[1]).find(Boolean)
   const object = { kind: 'domain', name } as const
   if (isShare)
     throw new VisorError(
@@ -42,4 +39,11 @@ export async function refuseUnmovable(
     `Domain '${name}' cannot be ${what}: ${reasons.join(' ').replace(/\.?$/u, '.')}`,
     { object },
   )
+}
+
+/** What QEMU says keeps it from giving its state away, in its own words. */
+export async function blockedReasons(monitor: Machine['monitor']): Promise<string[]> {
+  const answer = await monitor.execute('query-migrate')
+  const reasons = isRecord(answer) ? answer['blocked-reasons'] : undefined
+  return Array.isArray(reasons) ? reasons.map(String) : []
 }

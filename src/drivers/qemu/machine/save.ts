@@ -10,6 +10,7 @@ import type { Context } from '../context.ts'
 import { refuseTransient } from '../disks/transient.ts'
 import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
+import { giveUpSending, resumeAfterSending } from './give-up-sending.ts'
 import type { Machine } from './machine.ts'
 import { receiveState, type StateWriter } from './saved-state.ts'
 import { refuseUnmovable } from './unmovable.ts'
@@ -115,17 +116,6 @@ function sleep(timeoutMs: number): Promise<void> {
 
 /** Lets the guest go on as if nothing had been. */
 async function goOn(machine: Machine, resume: boolean): Promise<void> {
-  await stopWriting(machine)
-  await (resume ? machine.monitor.execute('cont') : stayPaused(machine))
-}
-
-/** Ends the writing of state, if it is under way. */
-export async function stopWriting({ monitor }: Machine): Promise<void> {
-  await monitor.execute('migrate_cancel').catch(() => {})
-  for (let tries = 0; tries < 100; tries++) {
-    const answer = await monitor.execute('query-migrate').catch(() => undefined)
-    const status = isRecord(answer) ? answer.status : undefined
-    if (status !== 'active' && status !== 'setup' && status !== 'cancelling' && status !== 'device') break
-    await sleep(20)
-  }
+  await giveUpSending(machine.monitor)
+  await (resume ? resumeAfterSending(machine.monitor) : stayPaused(machine))
 }

@@ -24,6 +24,7 @@ import type {
 import { type MigrationSummary, toVisorError, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { giveUpSending, resumeAfterSending } from '../machine/give-up-sending.ts'
 import type { Leaving, Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { addCredentials, queryMigrate, resetCapabilities, setCapabilities, sleep } from './channel.ts'
@@ -53,7 +54,6 @@ const askAgainMs = 5_000
 const stillThereMs = 2_000
 /** A destination that says nothing for so long may be cut off. */
 const answerMs = 30_000
-const contTimeoutMs = 60_000
 
 type Verdict = 'there' | 'here'
 
@@ -364,29 +364,11 @@ export function openDepartures(options: DeparturesOptions): Departures {
   async function goOn(machine: Machine): Promise<void> {
     const { monitor, leaving } = gathered(machine)
     if (!monitor) return
-    await monitor.execute('migrate_cancel').catch(() => {})
-    for (let tries = 0; tries < 1000; tries++) {
-      const { status } = await queryMigrate(machine)
-      if (['none', 'completed', 'failed', 'cancelled', 'postcopy-paused'].includes(status)) break
-      await sleep(10)
-    }
+    await giveUpSending(monitor)
     await dropCopies(machine)
     await resetCapabilities(machine)
-    if (leaving?.resume) await resumeHere(machine)
+    if (leaving?.resume) await resumeAfterSending(monitor)
     await machine.record({ leaving: undefined })
-  }
-
-  /** What has been sent to its end is refused for a moment. */
-  async function resumeHere({ monitor }: Machine): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      try {
-        await monitor.execute('cont', undefined, { timeoutMs: contTimeoutMs })
-        return
-      } catch (error) {
-        if (tries >= 100 || !/finalized|finish/iu.test(String(error))) throw error
-        await sleep(10)
-      }
-    }
   }
 
   async function depart(machine: Machine): Promise<void> {

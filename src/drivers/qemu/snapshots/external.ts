@@ -17,8 +17,9 @@ import { addBitmap, type DiskFile, inspectImage, makeImage, mergeBitmap } from '
 import { newName } from '../block/job.ts'
 import { overlayNode } from '../block/nodes.ts'
 import { grantAccess } from '../machine/access.ts'
+import { giveUpSending } from '../machine/give-up-sending.ts'
 import type { Machine } from '../machine/machine.ts'
-import { stopWriting, writeState } from '../machine/save.ts'
+import { writeState } from '../machine/save.ts'
 import { receiveState } from '../machine/saved-state.ts'
 import type { QmpEvent } from '../qmp/index.ts'
 import type { ChosenDisk } from './create.ts'
@@ -157,7 +158,7 @@ async function saveMemory(
     await writer.commit()
   } catch (error) {
     await writer.discard()
-    await stopWriting(machine)
+    await giveUpSending(monitor)
     throw error instanceof VisorError ? error : cannotWrite(target, error)
   } finally {
     machine.interceptors.delete(intercept)

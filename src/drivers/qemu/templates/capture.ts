@@ -8,6 +8,7 @@ import { VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { giveTo, grantAccess } from '../machine/access.ts'
+import { giveUpSending, resumeAfterSending } from '../machine/give-up-sending.ts'
 import { launch } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord, type QmpEvent } from '../qmp/index.ts'
@@ -22,7 +23,6 @@ import { fileMark, type TemplateFiles, type TemplateRecord } from './record.ts'
 const convergeMs = 10_000
 /** The hook looks for the host once a second. */
 const hookTimeoutMs = 4_000
-const migrateTimeoutMs = 60_000
 
 export interface Capture extends CallOptions {
   readonly name: string
@@ -162,6 +162,7 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
   await restoreFirmware(definition, paths, options)
   const alias = hookAlias(definition)
   let hook: Awaited<ReturnType<typeof connectHook>> | undefined
+  let sending: Promise<void> | undefined
   try {
     return await launch(context, {
       definition,
@@ -179,10 +180,15 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
         async before(machine) {
           if (alias !== undefined) hook = await connectHook(paths.socket(alias), machine)
         },
-        feed: () => sendState(source, paths.socket('incoming'), { signal, progress, whenStopped }),
+        feed() {
+          sending = sendState(source, paths.socket('incoming'), { signal, progress, whenStopped })
+          return sending
+        },
       },
     })
   } finally {
+    // Who receives may be gone first: the source has gone on before it is anybody else's.
+    await sending?.catch(() => {})
     hook?.close()
   }
 }
@@ -221,20 +227,10 @@ export async function adoptSource(defined: Registry['defined'], source: Machine)
 /** Lets the source of a template go on, whatever became of that. */
 async function settleCapture(source: Machine): Promise<void> {
   const { monitor, details } = source
-  await monitor.execute('migrate_cancel').catch(() => {})
-  for (let tries = 0; tries < 500; tries++) {
-    const status = await migrationStatus(source).catch(() => undefined)
-    if (status === undefined || ['none', 'completed', 'failed', 'cancelled'].includes(status)) break
-    await sleep(20)
-  }
+  await giveUpSending(monitor)
   await setCapability(source, 'pause-before-switchover', false).catch(() => {})
-  if (details.capturing?.resume) await monitor.execute('cont', undefined, { timeoutMs: migrateTimeoutMs })
+  if (details.capturing?.resume) await resumeAfterSending(monitor)
   await source.record({ capturing: undefined })
-}
-
-async function migrationStatus({ monitor }: Machine): Promise<string> {
-  const answer = await monitor.execute('query-migrate')
-  return isRecord(answer) && typeof answer.status === 'string' ? answer.status : 'none'
 }
 
 function setCapability({ monitor }: Machine, capability: string, state: boolean): Promise<unknown> {

@@ -15,6 +15,7 @@ import type { CompleteDefinition } from './definition/definition.ts'
 import { adoptShares, lostShares } from './devices/shares/serve.ts'
 import { adoptTpms } from './devices/tpm.ts'
 import { removeStaleOverlays } from './disks/transient.ts'
+import { giveUpSending, resumeAfterSending } from './machine/give-up-sending.ts'
 import {
   connectMonitor,
   type GuestDetails,
@@ -268,28 +269,55 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
     })
     void machine.ended.then(() => context.confinement.release(live.uuid))
     if (template?.role === 'capture' || (isDomain && unfinished)) return machine.kill('failed')
-    const monitor = await reach(machine, paths.of(live.uuid).monitor)
+    let gone = false
+    const exited = guest.exited.then(() => {
+      gone = true
+    })
+    const monitor = await reach(machine, paths.of(live.uuid).monitor, () => gone)
     if (template?.role === 'spare') return adoptSpare(machine, monitor)
     if (details.arriving) {
       if (monitor) machine.useMonitor(monitor)
       arrivals.push(machine)
       return
     }
-    if (monitor) {
-      machine.useMonitor(monitor)
-      const status = await monitor.execute('query-status').catch(() => undefined)
-      const { prelaunch, ...state } = fromStatus(status)
-      machine.setState(state)
-      const neverRan = prelaunch || (details.restoring !== undefined && state.state === 'paused')
-      if (neverRan && !details.paused && !details.restarting) {
-        log.warn({ domain: live.name }, 'A guest was found half started, and ended.')
-        noteGone(details, 'failed')
-        return machine.kill('failed')
-      }
-      if (!(await settle(machine))) return
-    }
+    if (monitor && !(await takeOver(machine, monitor))) return
     watch(live.uuid, machine)
-    log.info({ domain: live.name, pid: guest.identity.pid }, 'Found a running guest again.')
+    // Who is ending is not seen as running: its process may last a moment longer than its monitor.
+    if (!monitor) await Promise.race([exited, sleep(500)])
+    if (gone) await machine.ended
+    else log.info({ domain: live.name, pid: guest.identity.pid }, 'Found a running guest again.')
+    if (!monitor && !gone) void reachLater(machine, () => gone || closed)
+  }
+
+  /** Goes on with a machine that a daemon before had; false when it is ended, as it never ran or has been saved. */
+  async function takeOver(machine: OpenMachine, monitor: QmpClient): Promise<boolean> {
+    const { details } = machine
+    machine.useMonitor(monitor)
+    const status = await monitor.execute('query-status').catch(() => undefined)
+    const { prelaunch, ...state } = fromStatus(status)
+    machine.setState(state)
+    const neverRan = prelaunch || (details.restoring !== undefined && state.state === 'paused')
+    if (!neverRan || details.paused || details.restarting) return settle(machine)
+    log.warn({ domain: details.definition.name }, 'A guest was found half started, and ended.')
+    noteGone(details, 'failed')
+    await machine.kill('failed')
+    return false
+  }
+
+  /** A QEMU that hangs, such as for a file system that does, may answer when that does again. */
+  async function reachLater(machine: OpenMachine, isOver: () => boolean): Promise<void> {
+    const { name, uuid } = machine.details.definition
+    log.warn({ domain: name }, 'The QEMU of a guest that was found does not answer; it is asked again.')
+    while (!isOver()) {
+      await sleep(1_000)
+      const monitor = await connectMonitor(paths.of(uuid).monitor, machine, machine.onEvent).catch(
+        () => undefined,
+      )
+      if (!monitor) continue
+      if (isOver()) return monitor.close()
+      await takeOver(machine, monitor)
+      return log.info({ domain: name }, 'The QEMU of a guest answers again.')
+    }
   }
 
   async function adoptSpare(machine: Machine, monitor: QmpClient | undefined): Promise<void> {
@@ -327,7 +355,8 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
         return false
       }
       if (saving.resume) {
-        await machine.monitor.execute('cont')
+        await giveUpSending(machine.monitor)
+        await resumeAfterSending(machine.monitor)
         machine.setState({ state: 'running', reason: 'resumed' })
       }
       await machine.record({ saving: undefined })
@@ -363,23 +392,20 @@ async function removeOrphans(directory: string, isWanted: (name: string) => bool
     if (!isWanted(name)) await rm(join(directory, name), { recursive: true, force: true })
 }
 
+type OpenMachine = ReturnType<typeof openMachine>
+
 /** The monitor of a guest that may still be coming up; undefined when it does not answer. */
-async function reach(
-  machine: Machine & { readonly onEvent: Parameters<typeof connectMonitor>[2] },
-  path: string,
-) {
+async function reach(machine: OpenMachine, path: string, isGone: () => boolean) {
   const deadline = performance.now() + 5_000
-  let gone = false
-  void machine.guest.exited.then(() => {
-    gone = true
-  })
   let monitor: QmpClient | undefined
-  while (!monitor && !gone && performance.now() < deadline) {
+  while (!monitor && !isGone() && performance.now() < deadline) {
     monitor = await connectMonitor(path, machine, machine.onEvent).catch(() => undefined)
-    if (!monitor) await new Promise((resolve) => setTimeout(resolve, 20))
+    if (!monitor) await sleep(20)
   }
   return monitor
 }
+
+const sleep = (timeoutMs: number) => new Promise<void>((resolve) => setTimeout(resolve, timeoutMs))
 
 function parseDetails(value: unknown): GuestDetails | undefined {
   const sound =

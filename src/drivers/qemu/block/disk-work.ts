@@ -22,7 +22,7 @@ export interface DiskWork {
 
 export function diskWork(context: Context, registry: Registry, trees: SnapshotTrees): DiskWork {
   const underWay = new Map<string, string>()
-  return {
+  const shared: DiskWork = {
     context,
     registry,
     trees,
@@ -42,12 +42,15 @@ export function diskWork(context: Context, registry: Registry, trees: SnapshotTr
         )
       underWay.set(uuid, what)
       try {
+        // What could not be settled before, such as when QEMU did not answer, would be forgotten.
+        if (trees.get(uuid).pending) await settle(shared, uuid)
         return await work()
       } finally {
         underWay.delete(uuid)
       }
     },
   }
+  return shared
 }
 
 /** The files that a domain has as its disks, now or at its next start. */
@@ -88,8 +91,9 @@ export async function settle(work: DiskWork, uuid: string): Promise<void> {
   if (happened && snapshot && isWhole) settled = withSnapshot(settled, snapshot)
   if (happened && current !== undefined) settled = { ...settled, current }
   const useless = happened ? [...replaced, ...(snapshot && !isWhole ? beside : [])] : created
+  // Forgotten last: who is killed here leaves them to the next.
+  for (const path of useless) if (!inUse.has(path)) await rm(path, { recursive: true, force: true })
   await trees.put(uuid, settled)
-  for (const path of useless) if (!inUse.has(path)) await rm(path, { force: true })
 }
 
 /** Where a machine has other files open than its definition says. */
@@ -124,12 +128,15 @@ async function removeInternal(
 export async function settleAll(work: DiskWork): Promise<void> {
   const { registry, trees, context } = work
   for (const [uuid, machine] of registry.machines())
-    await settleMachine(work, uuid, machine).catch((error: unknown) =>
+    await settleMachine(work, uuid, machine).catch(async (error: unknown) => {
+      // One that ends meanwhile is settled below, as one that is off.
+      const ends = machine.ended.then(() => true)
+      if (await Promise.race([ends, new Promise((resolve) => setTimeout(resolve, 1_000))])) return
       context.log.error(
         { domain: machine.details.definition.name, error: String(error) },
         'Work on disks that was cut short could not be settled.',
-      ),
-    )
+      )
+    })
   for (const [uuid, { pending }] of trees.all()) {
     if (!registry.defined.find(uuid))
       await trees.put(uuid, { snapshots: [], checkpoints: [], made: [], bases: [] })

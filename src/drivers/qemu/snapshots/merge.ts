@@ -24,12 +24,15 @@ interface KnownFile extends DiskFile {
 
 /** Joins what can be joined, and removes overlays of ours that nothing needs. */
 export async function collapse(work: DiskWork, uuid: string, options: FoldOptions): Promise<void> {
+  // Who was killed between the two of them has removed what it had not yet forgotten.
+  for (const path of work.trees.get(uuid).made)
+    if (!(await unlessMissing(stat(path)))) await forget(work, uuid, path)
   for (;;) {
     const files = await readKnown(work.trees.get(uuid))
     const useless = findUseless(work, uuid, files)
     if (useless) {
-      await forget(work, uuid, useless.path)
       await rm(useless.path, { force: true })
+      await forget(work, uuid, useless.path)
       continue
     }
     const pair = await findPair(work, uuid, files)
@@ -144,8 +147,8 @@ async function fold(
     await recordFiles(work.registry, uuid, [{ from: top.path, to: bare(base) }])
   }
   await work.trees.put(uuid, replaceInTree(work.trees.get(uuid), top.path, bare(base)))
-  await forget(work, uuid, top.path)
   await rm(top.path, { force: true })
+  await forget(work, uuid, top.path)
 }
 
 const bare = ({ type, path, format }: DiskFile): DiskFile => ({ type, path, format })

@@ -30,20 +30,23 @@ export function snapshotRemoval(work: DiskWork) {
           work.context,
           files.map((path) => ({ path })),
         )
-        if (files.length > 0) {
-          // Forgotten first: a daemon that is killed here leaves to the next what is in the images still.
+        const beside = metadataOnly ? [] : [one.memoryFile, one.firmware].filter((path) => path !== undefined)
+        // Forgotten first: a daemon that is killed here leaves to the next what is there still.
+        if (files.length + beside.length > 0)
           await trees.put(uuid, {
             ...after,
-            pending: { created: [], internal: { name: tagOf(one.name), files } },
+            pending: {
+              created: beside,
+              ...(files.length > 0 ? { internal: { name: tagOf(one.name), files } } : {}),
+            },
           })
+        if (files.length > 0)
           await removeInternal(work, uuid, one, call).catch(async (error: unknown) => {
             await trees.put(uuid, before)
             throw error
           })
-        }
+        for (const path of beside) await rm(path, { recursive: true, force: true })
         await trees.put(uuid, after)
-        for (const path of [one.memoryFile, one.firmware])
-          if (!metadataOnly && path !== undefined) await rm(path, { recursive: true, force: true })
       }
       registry.tell(uuid, { type: 'changed', reason: 'snapshot' })
       if (!metadataOnly)

@@ -5,7 +5,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Config } from '../src/daemon/config.ts'
-import { DomainDefinition, formatReference, NetworkDefinition } from '../src/model/index.ts'
+import {
+  DomainDefinition,
+  formatReference,
+  NetworkDefinition,
+  NwfilterDefinition,
+} from '../src/model/index.ts'
 import { formatCommandLinePage } from './command-line-page.ts'
 import { formatSupportPage } from './support-page.ts'
 
@@ -32,6 +37,10 @@ const pages: readonly Page[] = [
   {
     file: 'docs/reference/network.md',
     content: () => formatReference(NetworkDefinition, 'Network definitions'),
+  },
+  {
+    file: 'docs/reference/nwfilter.md',
+    content: () => formatReference(NwfilterDefinition, 'Filter definitions'),
   },
   {
     file: 'docs/reference/visord.md',

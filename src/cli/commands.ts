@@ -78,6 +78,12 @@ export const commands: readonly CommandEntry[] = [
   entry('unpublish', 'Take such ports back', machines, () => import('./commands/unpublish.ts')),
   entry('network', 'Make networks that machines are on', machines, () => import('./commands/network.ts')),
   entry(
+    'nwfilter',
+    'Make filters of what machines send and get',
+    machines,
+    () => import('./commands/nwfilter.ts'),
+  ),
+  entry(
     'snapshot',
     'Keep machines as they are, and take them back',
     machines,

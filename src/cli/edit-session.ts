@@ -51,14 +51,16 @@ function oneLine(text: string): string {
   return text.replace(/\s+/gu, ' ').trim()
 }
 
-export interface EditOptions {
+export interface EditOptions<D extends object = DomainDefinition> {
   /** The file is opened with it. */
   readonly text: string
   readonly format: EditFormat
   /** A line about it at the top. */
   readonly heading: string
+  /** What the text says; a definition of a domain without it. */
+  readonly parse?: (text: string, format: EditFormat) => D
   /** Makes the change. An error about the definition opens the editor again. */
-  readonly accept: (definition: DomainDefinition) => Promise<void>
+  readonly accept: (definition: D) => Promise<void>
 }
 
 const aboutTheText: readonly string[] = [
@@ -73,7 +75,13 @@ const aboutTheText: readonly string[] = [
  * told in the file itself. Left unchanged after an error, or refused for another reason, what was written is kept
  * in a file, and the error says where.
  */
-export async function editUntilAccepted({ text, format, heading, accept }: EditOptions): Promise<boolean> {
+export async function editUntilAccepted<D extends object = DomainDefinition>({
+  text,
+  format,
+  heading,
+  accept,
+  parse = parseDefinition as unknown as NonNullable<EditOptions<D>['parse']>,
+}: EditOptions<D>): Promise<boolean> {
   const directory = await mkdtemp(join(tmpdir(), 'visor-edit-'))
   const file = join(directory, `definition.${format}`)
   let keep = false
@@ -88,7 +96,7 @@ export async function editUntilAccepted({ text, format, heading, accept }: EditO
         keep = true
         throw kept(error, file)
       }
-      error = await attempt(edited, format, accept)
+      error = await attempt(() => parse(edited, format), accept)
       if (!error) return true
       if (!aboutTheText.includes(error.code)) {
         keep = true
@@ -102,14 +110,13 @@ export async function editUntilAccepted({ text, format, heading, accept }: EditO
   }
 }
 
-async function attempt(
-  text: string,
-  format: EditFormat,
-  accept: EditOptions['accept'],
+async function attempt<D extends object>(
+  parse: () => D,
+  accept: EditOptions<D>['accept'],
 ): Promise<VisorError | undefined> {
-  let definition: DomainDefinition | undefined
+  let definition: D | undefined
   try {
-    definition = parseDefinition(text, format)
+    definition = parse()
     await accept(definition)
     return undefined
   } catch (thrown) {
@@ -118,7 +125,7 @@ async function attempt(
 }
 
 /** Where things are in the text the user has, not in what was sent. */
-function located(error: VisorError, definition: DomainDefinition): VisorError {
+function located(error: VisorError, definition: object): VisorError {
   const { code, message, remedy, path, object } = error
   const find = (part: string | undefined) => (part === undefined ? undefined : positionOf(definition, part))
   const issues = error.issues?.map((issue) => ({

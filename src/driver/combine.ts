@@ -156,7 +156,11 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     },
     ...(parts as unknown as Pick<Connection, 'domains'>),
     ...(images && { images }),
-    ...(networks && { networks: networks.networks, publications: named(networks.publications) }),
+    ...(networks && {
+      networks: networks.networks,
+      nwfilters: networks.nwfilters,
+      publications: named(networks.publications),
+    }),
     reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),
     ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
     events: ({ signal } = {}) =>

@@ -33,6 +33,7 @@ import type {
   SettleMigrationOptions,
 } from './parts/migrations.ts'
 import type { Networks } from './parts/networks.ts'
+import type { Nwfilters } from './parts/nwfilters.ts'
 import type { Publications } from './parts/publications.ts'
 import type { Reach } from './parts/reach.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
@@ -62,6 +63,8 @@ export interface Connection {
   readonly migrations?: Migrations
   /** Virtual networks of the host. */
   readonly networks?: Networks
+  /** Filters of what guests send and get. */
+  readonly nwfilters?: Nwfilters
   /** Ports of the host that lead to guests. */
   readonly publications?: Publications
   /** How guests are reached. */

@@ -2,15 +2,17 @@
 import {
   checkDefinition,
   checkNetworkDefinition,
+  checkNwfilterDefinition,
   DomainDefinition,
   NetworkDefinition,
+  NwfilterDefinition,
   parse,
   VisorError,
 } from '../model/index.ts'
 import type { CallOptions, Connection } from './connection.ts'
 import type { OperationName } from './operations.ts'
 
-type Definition = DomainDefinition | NetworkDefinition
+export type Definition = DomainDefinition | NetworkDefinition | NwfilterDefinition
 
 export interface Definable {
   readonly name: OperationName
@@ -51,6 +53,18 @@ export const definable: readonly Definable[] = [
       ifThere(async () => networks?.describe(uuid ?? name, { inactive: true })),
     define: async ({ networks }, definition, options) =>
       networks?.define?.(definition as NetworkDefinition, options),
+  },
+  {
+    name: 'nwfilters.define',
+    noun: 'nwfilter',
+    check(given) {
+      const definition = parse(NwfilterDefinition, given)
+      checkNwfilterDefinition(definition)
+      return definition
+    },
+    find: ({ nwfilters }, { uuid, name }) => ifThere(async () => nwfilters?.describe(uuid ?? name)),
+    define: async ({ nwfilters }, definition, options) =>
+      nwfilters?.define?.(definition as NwfilterDefinition, options),
   },
 ]
 

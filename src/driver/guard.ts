@@ -1,16 +1,14 @@
 import {
   type Domain,
-  type DomainDefinition,
   type Event,
   type Job,
-  type NetworkDefinition,
   notFound,
   parse,
   toVisorError,
   VisorError,
 } from '../model/index.ts'
 import type { CallOptions, Connection, DefineOptions } from './connection.ts'
-import { type Definable, definable } from './definable.ts'
+import { type Definable, type Definition, definable } from './definable.ts'
 import { entityTag } from './entity-tag.ts'
 import { type EventHub, eventHub } from './event-hub.ts'
 import { type JobBook, jobBook } from './job.ts'
@@ -141,7 +139,7 @@ function onlyOne(name: string, found: readonly Domain[] = []): string {
 function checkConditions(
   noun: string,
   name: string,
-  there: DomainDefinition | NetworkDefinition | undefined,
+  there: Definition | undefined,
   options: DefineOptions,
 ): void {
   const { ifMatch, ifNoneMatch } = options

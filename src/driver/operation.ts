@@ -9,7 +9,16 @@ export interface Operation {
   /** A sentence: what it does. */
   readonly doc: string
   /** The noun whose key is the first argument. */
-  readonly key?: 'domain' | 'image' | 'volume' | 'job' | 'template' | 'migration' | 'network' | 'publication'
+  readonly key?:
+    | 'domain'
+    | 'image'
+    | 'volume'
+    | 'job'
+    | 'template'
+    | 'migration'
+    | 'network'
+    | 'nwfilter'
+    | 'publication'
   /** The noun within the domain whose name is the second argument. */
   readonly item?: 'snapshot' | 'checkpoint'
   /** The argument after the key (or the first), a whole document. */

@@ -28,6 +28,7 @@ import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
+import { nwfilterOperations } from './parts/nwfilters.ts'
 import { publicationOperations } from './parts/publications.ts'
 import { reachOperations } from './parts/reach.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
@@ -43,6 +44,7 @@ type Part =
   | 'templates'
   | 'migrations'
   | 'networks'
+  | 'nwfilters'
   | 'publications'
   | 'reach'
   | 'images'
@@ -395,6 +397,7 @@ export const operations: Table = {
   templates: templateOperations,
   migrations: migrationOperations,
   networks: networkOperations,
+  nwfilters: nwfilterOperations,
   publications: publicationOperations,
   reach: reachOperations,
   images: {

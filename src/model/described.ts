@@ -59,6 +59,11 @@ export function xmlPathOf(schema: s.Schema, path: string): string | undefined {
       if (here.kind !== 'array') return undefined
       // 'boot/@dev' repeats the element, not the attribute.
       const item = described(here.item)
+      // One of several names, which the next step says.
+      if (here.options.xml === '.') {
+        here = item
+        continue
+      }
       const [element, attribute] = xml.split('/@')
       xml = `${element}[${step + 1}]${attribute === undefined ? '' : `/@${attribute}`}`
       here = item

@@ -7,7 +7,8 @@
  *
  * A field's `xml` says where libvirt's format keeps it, relative to the element of the object that owns it:
  * `'@type'` is an attribute, `'driver/@type'` an attribute of a child, `'name'` the text of a child, `'.'`
- * the element's own text, `'source#2/@host'` an attribute of the second child of that name. A field without `xml` exists only in JSON and YAML.
+ * the element's own text, `'source#2/@host'` an attribute of the second child of that name. A list at `'.'` has as items
+ * the children that the fields of an item name, in the order in which they stand. A field without `xml` exists only in JSON and YAML.
  */
 
 /** What every field says about itself. */

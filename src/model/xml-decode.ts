@@ -139,7 +139,11 @@ function readItem(
   if (list.length === 0) mark(reading, join(owner.path, slot.key), child.start)
   mark(reading, path, child.start)
   const item = described((slot.schema as s.ArraySchema).item)
-  if (item.kind === 'object') list.push(readObject(reading, child, item, path))
+  if (item.kind === 'object' && slot.among)
+    list.push(
+      readObject(reading, { ...child, attributes: new Map(), children: [child], text: '' }, item, path),
+    )
+  else if (item.kind === 'object') list.push(readObject(reading, child, item, path))
   else {
     // An item that is just a text or an attribute has no room for anything else.
     const text = slot.attribute === undefined ? child.text : child.attributes.get(slot.attribute)?.value

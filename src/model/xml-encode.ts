@@ -41,7 +41,9 @@ function writeField(node: XmlNode, known: ReturnType<typeof described>, value: u
   const { elements, attribute } = splitXmlPath(xml)
   switch (known.kind) {
     case 'array':
-      for (const item of value as unknown[]) writeItem(node, described(known.item), item, elements, attribute)
+      for (const item of value as unknown[])
+        if (elements.length === 0) writeAmong(node, described(known.item), item)
+        else writeItem(node, described(known.item), item, elements, attribute)
       return
     case 'object': {
       const child = newNode(elements.at(-1) ?? '')
@@ -97,6 +99,14 @@ function writeItem(
   if (item.kind === 'object') writeObject(child, item, value as Record<string, unknown>)
   else if (attribute === undefined) child.text = scalar(item, value)
   else child.attributes.set(attribute, scalar(item, value))
+}
+
+/** An item that is one element of several names. */
+function writeAmong(node: XmlNode, item: ReturnType<typeof described>, value: unknown): void {
+  if (item.kind !== 'object') return
+  const holder = newNode('')
+  writeObject(holder, item, value as Record<string, unknown>)
+  node.children.push(...holder.children)
 }
 
 function scalar(known: ReturnType<typeof described>, value: unknown): string {

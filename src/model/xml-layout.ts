@@ -18,8 +18,11 @@ export interface Place {
   text?: Slot
   /** Field that is the element as a whole: an object of its own, or a fragment. */
   whole?: Slot
-  /** List whose items are elements of this name; `attribute` when an item is just that attribute. */
-  repeated?: Slot & { readonly attribute?: string }
+  /**
+   * List whose items are elements of this name; `attribute` when an item is just that attribute, `among` when its
+   * items are elements of all these names in any order.
+   */
+  repeated?: Slot & { readonly attribute?: string; readonly among?: readonly string[] }
   /** Names in the order of libvirt's output. */
   readonly order?: readonly string[]
 }
@@ -70,11 +73,21 @@ function put(root: Place, slot: Slot, xml: string, order: Readonly<Record<string
     }
     place = child
   }
-  const { kind } = described(slot.schema)
-  if (kind === 'array') place.repeated = attribute === undefined ? slot : { ...slot, attribute }
+  const known = described(slot.schema)
+  const { kind } = known
+  if (known.kind === 'array' && elements.length === 0) putAmong(root, slot, known)
+  else if (kind === 'array') place.repeated = attribute === undefined ? slot : { ...slot, attribute }
   else if (attribute !== undefined) place.attributes.set(attribute, slot)
   else if (kind === 'object' || kind === 'fragment') place.whole = slot
   else place.text = slot
+}
+
+/** A list whose items are single elements of several names: the fields of an item. */
+function putAmong(root: Place, slot: Slot, { item }: s.ArraySchema): void {
+  const known = described(item)
+  const among =
+    known.kind === 'object' ? Object.values(known.fields).map(({ options }) => options.xml ?? '') : []
+  for (const name of among) root.children.set(name, { ...newPlace(), repeated: { ...slot, among } })
 }
 
 /** The elements and the attribute of a field's `xml`. */
@@ -87,7 +100,9 @@ export function splitXmlPath(xml: string): { elements: string[]; attribute?: str
 }
 
 /** The place in its libvirt order of a child (or of an attribute as `@name`); unknown names come last. */
-export function rank(place: Place | undefined, name: string): number {
+export function rank(place: Place | undefined, given: string): number {
+  // Those of one list stay as they are among each other.
+  const name = place?.children.get(given)?.repeated?.among?.[0] ?? given
   const listed = place?.order?.indexOf(name) ?? -1
   if (listed >= 0) return listed
   const names = name.startsWith('@') ? place?.attributes : place?.children

@@ -76,6 +76,7 @@ export function liveNetworks(
   context: ServiceContext,
   ports: Ports,
   published: () => readonly PublishedPort[],
+  filters: () => Promise<string>,
 ): LiveNetworks {
   const { places, log } = context
   const networks = new Map<string, Running>()
@@ -88,7 +89,9 @@ export function liveNetworks(
       definition,
       ports: portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
     }))
-    await nft(ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled, published()))
+    const rules =
+      ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled, published())
+    await nft(`${rules}\n${await filters()}`)
   }
 
   async function serve(running: Running): Promise<void> {

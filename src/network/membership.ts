@@ -5,6 +5,7 @@ import { nft } from './commands.ts'
 import type { CompleteNetwork } from './complete.ts'
 import type { DefinedNetwork } from './defined.ts'
 import { explainPath } from './explain/index.ts'
+import type { KeptFilters } from './filters/open.ts'
 import { heardAddresses, knownAddresses } from './guest-addresses.ts'
 import type { KeptAddresses } from './kept-addresses.ts'
 import { readLeases } from './leases.ts'
@@ -22,6 +23,7 @@ export interface MembershipContext {
   readonly kept: KeptAddresses
   readonly ports: Ports
   readonly published: KeptPublications
+  readonly filters: KeptFilters
   readonly hub: EventHub
   readonly log: Log
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>
@@ -31,7 +33,7 @@ export interface MembershipContext {
 }
 
 export function membership(context: MembershipContext): GuestNetworks {
-  const { places, live, kept, ports, published, hub, log, alone, find, start } = context
+  const { places, live, kept, ports, published, filters, hub, log, alone, find, start } = context
 
   /** What an interface gets from its network and port group. */
   async function admit(request: PortRequest): Promise<NetworkAccess> {
@@ -43,6 +45,7 @@ export function membership(context: MembershipContext): GuestNetworks {
     }
     const definition = live.get(uuid)?.definition ?? found.definition
     const group = groupOf(definition, request)
+    refuseFilter(definition, request)
     return {
       network: name,
       ...accessOf(definition),
@@ -53,7 +56,7 @@ export function membership(context: MembershipContext): GuestNetworks {
 
   async function join(
     definition: CompleteNetwork,
-    { domain, name, driver, mac }: PortRequest,
+    { domain, name, driver, mac, filter, filterParameters = [] }: PortRequest,
     link: string,
     group: ReturnType<typeof groupOf>,
   ): Promise<void> {
@@ -73,13 +76,17 @@ export function membership(context: MembershipContext): GuestNetworks {
         isolated,
       },
       ...(group ? { portGroup: group.name } : {}),
+      ...(filter === undefined ? {} : { filter }),
+      filterParameters: [...filterParameters],
     }
+    if (filter !== undefined) await filters.check(port, definition)
     await ports.put(port)
     const setUp = async () => {
       if (definition.bridge === undefined) return
       if (isolated) await isolatePort(link)
       await limitPort(link, group?.bandwidth?.inbound)
       if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
+      else if (filter !== undefined) await live.applyRules()
       else await applyPort('add', definition, port)
     }
     try {
@@ -100,11 +107,12 @@ export function membership(context: MembershipContext): GuestNetworks {
     await ports.remove(port.link)
     const definition = live.get(port.uuid)?.definition
     if (!definition) return
-    const change = published.has(port.domain)
-      ? live.applyRules()
-      : definition.bridge === undefined
-        ? Promise.resolve()
-        : applyPort('delete', definition, port)
+    const change =
+      published.has(port.domain) || port.filter !== undefined
+        ? live.applyRules()
+        : definition.bridge === undefined
+          ? Promise.resolve()
+          : applyPort('delete', definition, port)
     await change.catch((error: unknown) =>
       log.warn(
         { network: port.network, link: port.link, error: String(error) },
@@ -146,6 +154,15 @@ function refuseOddLink(link: string, mac: string): void {
   if (/^(?![.-])[\w.@+~-]{1,15}$/u.test(link) && /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/u.test(mac)) return
   throw new VisorError('unsupported-config', `A card on a network cannot have the link '${link}'.`, {
     remedy: 'Give its target a name of letters, digits and . _ - + @ ~, or none: one is found then.',
+  })
+}
+
+/** Fails with `unsupported-config` for a filter where packets pass no bridge. */
+function refuseFilter({ name, bridge }: CompleteNetwork, { filter }: PortRequest): void {
+  if (filter === undefined || bridge !== undefined) return
+  throw new VisorError('unsupported-config', `Filter '${filter}' cannot be in force on network '${name}'.`, {
+    object: { kind: 'network', name },
+    remedy: 'Packets of its guests pass no bridge of this host: choose a network that has one.',
   })
 }
 

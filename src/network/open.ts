@@ -19,6 +19,7 @@ import {
 import { type CompleteNetwork, completeNetwork, defaultNetwork, offerSubnet } from './complete.ts'
 import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
+import { openFilters } from './filters/open.ts'
 import { honouredNetwork } from './honoured.ts'
 import { openKeptAddresses } from './kept-addresses.ts'
 import { watchLeases } from './lease-events.ts'
@@ -50,7 +51,12 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
   const defined = await openDefinedNetworks(store)
   const kept = await openKeptAddresses(store)
   const ports = await openPorts(places.ports)
-  const live = liveNetworks({ places, owner: stateDirectory, log }, ports, () => published.inForce())
+  const live = liveNetworks(
+    { places, owner: stateDirectory, log },
+    ports,
+    () => published.inForce(),
+    () => filters.script(),
+  )
 
   let queue: Promise<unknown> = Promise.resolve()
   /** Changes of what there is happen one after another: they share links, rules and addresses. */
@@ -69,6 +75,15 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
         ? undefined
         : `Network '${network}' of mode '${mode}' has no way in from this host.`
     },
+    apply: live.applyRules,
+  })
+  const filters = await openFilters({
+    ...{ store, hub, table: places.table, alone },
+    ports: () =>
+      ports.all().flatMap((port) => {
+        const network = live.get(port.uuid)?.definition
+        return network?.bridge === undefined ? [] : [[port, network] as const]
+      }),
     apply: live.applyRules,
   })
   await live.adopt()
@@ -277,8 +292,9 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
 
   return {
     networks,
+    nwfilters: filters.operations,
     publications: published.operations,
-    guests: membership({ places, live, kept, ports, published, hub, log, alone, find, start }),
+    guests: membership({ places, live, kept, ports, published, filters, hub, log, alone, find, start }),
     events: (eventOptions) => hub.listen(eventOptions),
     async autostart() {
       for (const network of defined.all())

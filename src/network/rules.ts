@@ -6,6 +6,7 @@
  */
 import {
   contains,
+  formatIp,
   formatSubnet,
   type IpFamily,
   type IpSubnet,
@@ -27,6 +28,8 @@ export interface GuardedPort {
   readonly guards: readonly IpFamily[]
   /** Whether it may send as whom it likes. */
   readonly isTrusted?: boolean
+  /** Addresses that its filter is told of: it sends as these too. */
+  readonly filterParameters?: readonly { readonly name: string; readonly value: string }[]
   /** How much it may send. */
   readonly outbound?: Rate | undefined
 }
@@ -377,13 +380,20 @@ function guardElements({
   addresses,
   guards,
   isTrusted,
+  filterParameters = [],
 }: GuardedPort): (readonly [string, string])[] {
   if (isTrusted) return []
+  const told = filterParameters.flatMap(({ name, value }) => {
+    const parsed = name === 'IP' || name === 'IPV6' ? parseIp(value) : undefined
+    return parsed ? [formatIp(parsed)] : []
+  })
   const of = quoted(link)
   return [
     ['guarded', of],
     ['macs', `${of} . ${mac}`],
     ...guards.map((family) => [family === 'ipv4' ? 'guarded4' : 'guarded6', of] as const),
-    ...addresses.map((address) => [address.includes(':') ? 'ipv6' : 'ipv4', `${of} . ${address}`] as const),
+    ...[...new Set([...addresses, ...told])].map(
+      (address) => [address.includes(':') ? 'ipv6' : 'ipv4', `${of} . ${address}`] as const,
+    ),
   ]
 }

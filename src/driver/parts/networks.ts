@@ -2,6 +2,7 @@
 import {
   type Event,
   type Explanation,
+  type FilterParameter,
   type GuestInterfaceAddress,
   Network,
   type NetworkChange,
@@ -15,6 +16,7 @@ import {
 } from '../../model/index.ts'
 import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
+import type { Nwfilters } from './nwfilters.ts'
 import type { Publications } from './publications.ts'
 
 /** Networks, each by its name or uuid. */
@@ -142,6 +144,9 @@ export interface PortRequest {
   readonly name: string
   readonly driver: string
   readonly mac: string
+  /** What is in force for it, and values of its variables. */
+  readonly filter?: string | undefined
+  readonly filterParameters?: readonly FilterParameter[] | undefined
 }
 
 /** How an interface gets on its network. */
@@ -199,6 +204,7 @@ export interface GuestNetworks {
 /** The networks of a host. */
 export interface HostNetworks {
   readonly networks: Networks
+  readonly nwfilters: Nwfilters
   readonly publications: Publications
   readonly guests: GuestNetworks
   events(options?: EventOptions): AsyncIterable<Event>

@@ -51,6 +51,9 @@ export const honoured = [
   'devices.interfaces[].type=network|bridge|user',
   'devices.interfaces[].network',
   'devices.interfaces[].portGroup',
+  'devices.interfaces[].filter',
+  'devices.interfaces[].filterParameters',
+  'devices.interfaces[].filterParameters.*',
   'devices.interfaces[].bridge',
   'devices.interfaces[].backend=default|passt',
   'devices.interfaces[].dev',
@@ -135,6 +138,9 @@ const checks: readonly ((definition: DomainDefinition) => void)[] = [
   ({ devices: { interfaces } }) => {
     if (interfaces.length > 1)
       refuse('devices.interfaces', 'driver v86 has one network card', 'Remove the others.')
+    for (const { type, filter } of interfaces)
+      if (filter !== undefined && type !== 'network')
+        refuse('devices.interfaces[0].filter', `needs the type 'network', not '${type}'`, 'Leave it out.')
     for (const one of interfaces)
       if (one.type === 'user') checkPasstSettings(one, 'devices.interfaces[0]')
       else refuseUserSettings(one)

@@ -110,7 +110,7 @@ const linkName = (target: string | undefined) =>
 
 async function admit(
   { uuid, name }: IdentifiedDefinition,
-  { network = '', portGroup, mac = '' }: Card,
+  { network = '', portGroup, mac = '', filter, filterParameters }: Card,
   networks: GuestNetworks | undefined,
 ) {
   const object = { kind: 'domain', name } as const
@@ -119,7 +119,10 @@ async function admit(
       object,
       remedy: 'Run visord as root, which networks need, or leave the network card out.',
     })
-  const access = await networks.admit({ network, portGroup, domain: uuid, name, driver: 'v86', mac })
+  const access = await networks.admit({
+    ...{ network, portGroup, domain: uuid, name, driver: 'v86', mac },
+    ...{ filter, filterParameters },
+  })
   if (access.bridge !== undefined) return access
   throw new VisorError('unsupported-config', `Network '${network}' has no bridge for domain '${name}'.`, {
     object,

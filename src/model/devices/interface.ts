@@ -1,6 +1,7 @@
 /** Network interfaces. Source: libvirt's "Domain XML format", devices. */
 
 import { aLink, aName, path, unknown, words } from '../domain-words.ts'
+import { aFilterName, FilterParameter } from '../nwfilter/definition.ts'
 import * as s from '../schema.ts'
 import { address, alias, bootOrder, deviceOrder } from './common.ts'
 import { Bandwidth, GuestOffloads, HostOffloads, VlanTag } from './interface-parts.ts'
@@ -158,7 +159,16 @@ export const Interface = s.object(
       as: 'yes-no',
       optional: true,
     }),
-    filter: s.string('name of a filter of packets', { xml: 'filterref/@filter', optional: true, ...aName }),
+    filter: s.string('name of a filter of packets (network)', {
+      xml: 'filterref/@filter',
+      optional: true,
+      ...aFilterName,
+    }),
+    filterParameters: s.array("values of the filter's variables", FilterParameter, {
+      xml: 'filterref/parameter',
+      default: [],
+      maxItems: 4096,
+    }),
     guestDev: s.string('name of the link in a container', {
       xml: 'guest/@dev',
       optional: true,

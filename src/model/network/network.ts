@@ -1,4 +1,5 @@
 /** A network as it is now, and what is known of who is on it. */
+import { FilterParameter } from '../nwfilter/definition.ts'
 import * as s from '../schema.ts'
 import { forwardModes } from './forwarding.ts'
 
@@ -41,6 +42,8 @@ export const NetworkPort = s.object('NetworkPort', 'An interface of a guest on a
   link: s.string('link of this host that leads to it'),
   mac: s.string('its hardware address'),
   portGroup: s.string('the settings it has', { optional: true }),
+  filter: s.string('filter that is in force for it', { optional: true }),
+  filterParameters: s.array('values of the variables of its filter', FilterParameter, { default: [] }),
   addresses: s.array('addresses that are kept for it', s.string('address')),
 })
 export type NetworkPort = s.Output<typeof NetworkPort>

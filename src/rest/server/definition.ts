@@ -12,11 +12,16 @@ import {
   type DomainDefinitionInput,
   formatDefinition,
   formatNetworkDefinition,
+  formatNwfilterDefinition,
   type Network,
   type NetworkDefinition,
   type NetworkDefinitionInput,
+  type Nwfilter,
+  type NwfilterDefinition,
+  type NwfilterDefinitionInput,
   parseDefinition,
   parseNetworkDefinition,
+  parseNwfilterDefinition,
   VisorError,
 } from '../../model/index.ts'
 import { routeOf } from '../routes.ts'
@@ -36,10 +41,12 @@ const formats = Object.keys(definitionTypes) as DefinitionFormat[]
 const sentTypes = formats.map((format) => definitionTypes[format][0] ?? '')
 const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu
 
+type DefinedNoun = 'domain' | 'network' | 'nwfilter'
+
 /** A noun that is defined by a document. */
 interface Noun<Input extends { name: string; uuid?: string | undefined }, Complete> {
-  readonly noun: 'domain' | 'network'
-  readonly part: 'domains' | 'networks'
+  readonly noun: DefinedNoun
+  readonly part: `${DefinedNoun}s`
   parse(text: string, format: DefinitionFormat): Input
   format(definition: Complete, format: DefinitionFormat): string
   get(connection: CompleteConnection, key: string): Promise<{ readonly uuid: string; readonly name: string }>
@@ -67,11 +74,21 @@ const networks: Noun<NetworkDefinitionInput, NetworkDefinition> = {
   define: (connection, definition, options) => connection.networks.define(definition, options),
 }
 
+const nwfilters: Noun<NwfilterDefinitionInput, NwfilterDefinition> = {
+  noun: 'nwfilter',
+  part: 'nwfilters',
+  parse: parseNwfilterDefinition,
+  format: formatNwfilterDefinition,
+  get: (connection, key) => connection.nwfilters.get(key),
+  describe: (connection, key, options) => connection.nwfilters.describe(key, options),
+  define: (connection, definition, options) => connection.nwfilters.define(definition, options),
+}
+
 /** What is served of the definitions of a noun. */
 export interface DefinitionHandlers {
-  readonly part: 'domains' | 'networks'
+  readonly part: `${DefinedNoun}s`
   /** `domain` in `/v1/domains/{domain}/definition`. */
-  readonly noun: 'domain' | 'network'
+  readonly noun: DefinedNoun
   /** GET of the definition. */
   readonly get: Handler
   /** POST to the list. */
@@ -80,7 +97,11 @@ export interface DefinitionHandlers {
   readonly put: Handler
 }
 
-export const definitionHandlers: readonly DefinitionHandlers[] = [handlers(domains), handlers(networks)]
+export const definitionHandlers: readonly DefinitionHandlers[] = [
+  handlers(domains),
+  handlers(networks),
+  handlers(nwfilters),
+]
 
 function handlers<Input extends { name: string; uuid?: string | undefined }, Complete>(
   noun: Noun<Input, Complete>,
@@ -108,7 +129,7 @@ function handlers<Input extends { name: string; uuid?: string | undefined }, Com
     const before = await find(call, definition.uuid ?? definition.name)
     const run = (more: object) => noun.define(call.connection, definition, { ...conditions, ...more })
     return runChange(call, false, run, (result) => {
-      const made = result as Domain | Network
+      const made = result as Domain | Network | Nwfilter
       const location = `/v1/${noun.part}/${made.uuid}`
       return json(made, { status: before ? 200 : 201, headers: { location } })
     })

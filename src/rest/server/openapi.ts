@@ -129,12 +129,11 @@ function parametersOf(route: Route, schemas: SchemaBook): Parameter[] {
 
 /** The parameter in a path. */
 export function keyParameter(name: string): Parameter {
-  const what =
-    name === 'domain' || name === 'network'
-      ? `uuid or name of the ${name}`
-      : name === 'job' || name === 'migration' || name === 'publication'
-        ? `id of the ${name}`
-        : `name of the ${name}`
+  const what = ['domain', 'network', 'nwfilter'].includes(name)
+    ? `uuid or name of the ${name}`
+    : name === 'job' || name === 'migration' || name === 'publication'
+      ? `id of the ${name}`
+      : `name of the ${name}`
   return { name, in: 'path', description: what, required: true, schema: { type: 'string' } }
 }
 

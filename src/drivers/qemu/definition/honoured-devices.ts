@@ -29,6 +29,7 @@ export const honouredNetwork: readonly string[] = [
   ...of('interfaces', 'hostOffloads.*', 'guestOffloads.*', 'isolated', 'vlanTrunk', 'vlanTags[].*'),
   ...of('interfaces', 'inbound.*', 'outbound.*', 'vlanTags'),
   ...of('interfaces', 'network', 'portGroup', 'model', 'bridge', 'target', 'managedTarget'),
+  ...of('interfaces', 'filter', 'filterParameters.*', 'filterParameters'),
 ]
 
 export const honouredScreens: readonly string[] = [

@@ -22,11 +22,11 @@ export function refuseKinds({ devices }: Pick<DomainDefinition, 'devices'>): voi
       const [what, remedy] = other
       throw unsupported(`${path}.type`, what, remedy)
     }
-    if (filter !== undefined)
+    if (filter !== undefined && type !== 'network')
       throw unsupported(
         `${path}.filter`,
-        `'${filter}': filters of packets cannot be had`,
-        "Leave it out; 'isolated' keeps the guests of a bridge apart, and rules of the host's firewall can be for the name of a link ('target').",
+        `'${filter}': filters of packets are for interfaces of type 'network'`,
+        "Leave it out, or put the card on a network: one of mode 'bridge' has a bridge that is there.",
       )
     for (const [key, limit] of Object.entries({ inbound, outbound })) {
       if (limit?.floorKBps !== undefined)

@@ -6,7 +6,7 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 /** Readies the network of a card. Fails with `unsupported-config` where it has no bridge for the card. */
 export async function admitCard(
   { uuid, name }: CompleteDefinition,
-  { network = '', portGroup, mac = '' }: Interface,
+  { network = '', portGroup, mac = '', filter, filterParameters }: Interface,
   networks: GuestNetworks | undefined,
 ): Promise<NetworkAccess> {
   if (!networks)
@@ -14,7 +14,10 @@ export async function admitCard(
       object: { kind: 'domain', name },
       remedy: "Run visord as root, which networks need, or use an interface of type 'user'.",
     })
-  const access = await networks.admit({ network, portGroup, domain: uuid, name, driver: 'qemu', mac })
+  const access = await networks.admit({
+    ...{ network, portGroup, domain: uuid, name, driver: 'qemu', mac },
+    ...{ filter, filterParameters },
+  })
   if (access.bridge !== undefined) return access
   throw new VisorError('unsupported-config', `Network '${network}' has no bridge for domain '${name}'.`, {
     object: { kind: 'domain', name },

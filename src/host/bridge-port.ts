@@ -1,6 +1,7 @@
-/** How links are ports of bridges. Source: bridge(8), ip-link(8). */
+/** How links are ports of bridges. Source: bridge(8), ip-link(8), linux/if_link.h. */
 import { readFile } from 'node:fs/promises'
 import { VisorError } from '../model/index.ts'
+import { askKernel, attribute, netlinkOf } from './netlink/index.ts'
 import { runTool } from './network-tools.ts'
 
 export interface BridgePort {
@@ -22,7 +23,7 @@ export async function setBridgePort(
   link: string,
   { isolated, vlans = [] }: BridgePort,
 ): Promise<void> {
-  if (isolated) await runTool('bridge', ['link', 'set', 'dev', link, 'isolated', 'on'])
+  if (isolated) await setPortFlag(link, 'isolated')
   if (vlans.length === 0) return
   const filters = await readFile(`/sys/class/net/${bridge}/bridge/vlan_filtering`, 'latin1').catch(() => '')
   if (filters.trim() !== '1')
@@ -37,4 +38,26 @@ export async function setBridgePort(
       ...['vlan', 'add', 'dev', link, 'vid', String(id)],
       ...(untagged ? ['pvid', 'untagged'] : []),
     ])
+}
+
+const RTM_SETLINK = 19
+const AF_BRIDGE = 7
+const IFLA_PROTINFO = 12
+/** Attributes IFLA_BRPORT_MODE and IFLA_BRPORT_ISOLATED. */
+const flagOf = { hairpin: 4, isolated: 33 } as const
+
+/** Sets a flag of a link that is a port. Fails with `failed` when there is no such link, or it is no port. */
+export async function setPortFlag(link: string, flag: keyof typeof flagOf): Promise<void> {
+  try {
+    const header = Buffer.alloc(16)
+    header.writeUInt8(AF_BRIDGE, 0)
+    header.writeInt32LE(Number(await readFile(`/sys/class/net/${link}/ifindex`, 'latin1')), 4)
+    const port = attribute(IFLA_PROTINFO, [attribute(flagOf[flag], Buffer.from([1]))])
+    await askKernel(netlinkOf.route, [{ type: RTM_SETLINK, body: Buffer.concat([header, port]) }])
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new VisorError('failed', `The port '${link}' of a bridge cannot be made ${flag}: ${reason}.`, {
+      cause,
+    })
+  }
 }

@@ -14,6 +14,14 @@ export type { ProcessLimits } from './limits.ts'
 export * from './link-limits.ts'
 export * from './mac-address.ts'
 export * from './macvtap.ts'
+export {
+  changeElements,
+  type ElementChange,
+  type ElementPart,
+  mostElementsAtOnce,
+  type NamedLimit,
+  type SetElement,
+} from './netlink/index.ts'
 export * from './packets.ts'
 export * from './passt.ts'
 export * from './png.ts'

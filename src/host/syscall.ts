@@ -50,6 +50,9 @@ export interface Calls {
     to: Buffer,
     size: number,
   ) => number
+  /** As `sendto`, by another thread: some of what is sent to the kernel takes long. */
+  readonly sendInThread: (...args: Parameters<Calls['sendto']>) => Promise<number>
+  readonly recv: (fd: number, bytes: Buffer, length: number, flags: number) => number
   readonly sendmsg: (fd: number, message: MessageHeader, flags: number) => number
   readonly close: (fd: number) => number
   readonly bind: (fd: number, address: Buffer, size: number) => number
@@ -98,10 +101,13 @@ async function bind(): Promise<Calls> {
     msg_controllen: 'size_t',
     msg_flags: 'int',
   })
+  const sendto = libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)')
   return {
     getsockopt: libc.func('int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)'),
     socket: libc.func('int socket(int, int, int)'),
-    sendto: libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)'),
+    sendto,
+    sendInThread: inThread(sendto),
+    recv: libc.func('int64 recv(int, _Out_ uint8_t *, uint64, int)'),
     sendmsg: libc.func('int64 sendmsg(int, const msghdr *, int)'),
     close: libc.func('int close(int)'),
     bind: libc.func('int bind(int, const uint8_t *, uint32)'),

@@ -1,7 +1,7 @@
 /** Links of this host that a network is made of. Source: ip-link(8), bridge(8), ip-sysctl.rst of the kernel. */
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { type LinkLimit, limitLink, runChecked } from '../host/index.ts'
+import { type LinkLimit, limitLink, runChecked, setPortFlag } from '../host/index.ts'
 import {
   type IpFamily,
   type NetworkBandwidth,
@@ -199,7 +199,7 @@ async function keepRouters(): Promise<void> {
 
 /** Whether guests on a port reach only the host and what is behind it. */
 export async function isolatePort(link: string): Promise<void> {
-  await ipBatch([`link set dev ${link} type bridge_slave isolated on`])
+  await setPortFlag(link, 'isolated')
 }
 
 /**
@@ -208,8 +208,7 @@ export async function isolatePort(link: string): Promise<void> {
  */
 export async function reflectPort(link: string): Promise<void> {
   const asked = await readFile('/proc/sys/net/bridge/bridge-nf-call-iptables', 'latin1').catch(() => '0')
-  if (asked.trim() !== '0' && existsSync(`/sys/class/net/${link}/brport`))
-    await ipBatch([`link set dev ${link} type bridge_slave hairpin on`])
+  if (asked.trim() !== '0' && existsSync(`/sys/class/net/${link}/brport`)) await setPortFlag(link, 'hairpin')
 }
 
 /** A rate of a network as one of a link. */

@@ -19,7 +19,7 @@ import {
   writeFileAtomic,
 } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
-import { nft } from './commands.ts'
+import { appliedRules } from './applied-rules.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
 import { formatConfig, wantsService } from './dnsmasq-config.ts'
 import {
@@ -33,7 +33,7 @@ import {
 } from './links.ts'
 import type { Ports } from './ports.ts'
 import type { PublishedPort } from './publications.ts'
-import { formatRules, guardedPort, removeRules } from './rules.ts'
+import { guardedPort } from './rule-elements.ts'
 import {
   endService,
   mostRestarts,
@@ -63,7 +63,7 @@ export interface LiveNetworks {
   stop(uuid: string): Promise<void>
   /** Makes it what this definition says, of the same links. On failure it is as before. */
   update(definition: CompleteNetwork): Promise<void>
-  /** Sets all rules anew. */
+  /** Sets rules to what is there now. */
   applyRules(): Promise<void>
   /** Who is on it has changed. */
   tellService(uuid: string): Promise<void>
@@ -80,6 +80,7 @@ export function liveNetworks(
 ): LiveNetworks {
   const { places, log } = context
   const networks = new Map<string, Running>()
+  const rules = appliedRules(places.table)
   let closed = false
 
   const portsOf = (uuid: string) => ports.of(uuid)
@@ -89,9 +90,7 @@ export function liveNetworks(
       definition,
       ports: portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
     }))
-    const rules =
-      ruled.length === 0 ? removeRules(places.table) : formatRules(places.table, ruled, published())
-    await nft(`${rules}\n${await filters()}`)
+    await rules.become(ruled, published(), await filters())
   }
 
   async function serve(running: Running): Promise<void> {

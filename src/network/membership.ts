@@ -1,7 +1,6 @@
 /** Guests on networks: who is let on, what is kept for whom, what each may send. */
 import type { EventHub, GuestNetworks, Log, NetworkAccess, PortRequest } from '../driver/index.ts'
 import { networkMode, VisorError } from '../model/index.ts'
-import { nft } from './commands.ts'
 import type { CompleteNetwork } from './complete.ts'
 import type { DefinedNetwork } from './defined.ts'
 import { explainPath } from './explain/index.ts'
@@ -15,7 +14,6 @@ import { readNeighbours } from './neighbours.ts'
 import type { NetworkPlaces } from './places.ts'
 import type { Port, Ports } from './ports.ts'
 import type { KeptPublications } from './publications.ts'
-import { formatPortRules, guardedPort } from './rules.ts'
 
 export interface MembershipContext {
   readonly places: NetworkPlaces
@@ -85,9 +83,8 @@ export function membership(context: MembershipContext): GuestNetworks {
       if (definition.bridge === undefined) return
       if (isolated) await isolatePort(link)
       await limitPort(link, group?.bandwidth?.inbound)
-      if (published.has(domain)) await Promise.all([live.applyRules(), reflectPort(link)])
-      else if (filter !== undefined) await live.applyRules()
-      else await applyPort('add', definition, port)
+      await live.applyRules()
+      if (published.has(domain)) await reflectPort(link)
     }
     try {
       await Promise.all([setUp(), live.tellService(definition.uuid)])
@@ -98,22 +95,12 @@ export function membership(context: MembershipContext): GuestNetworks {
     hub.emit({ kind: 'network', type: 'changed', uuid: definition.uuid, name: definition.name })
   }
 
-  async function applyPort(change: 'add' | 'delete', definition: CompleteNetwork, port: Port): Promise<void> {
-    const script = formatPortRules(places.table, change, guardedPort(definition, port))
-    if (script !== '') await nft(script)
-  }
-
   async function leave(port: Port): Promise<void> {
     await ports.remove(port.link)
     const definition = live.get(port.uuid)?.definition
     if (!definition) return
-    const change =
-      published.has(port.domain) || port.filter !== undefined
-        ? live.applyRules()
-        : definition.bridge === undefined
-          ? Promise.resolve()
-          : applyPort('delete', definition, port)
-    await change.catch((error: unknown) =>
+    const change = definition.bridge === undefined ? undefined : live.applyRules()
+    await change?.catch((error: unknown) =>
       log.warn(
         { network: port.network, link: port.link, error: String(error) },
         'Rules of a guest could not be removed.',

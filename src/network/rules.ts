@@ -4,71 +4,17 @@
  * What each packet meets does not grow with the number of networks and guests: it is looked up in maps and sets
  * by its link. Source: nft(8), libvirt's rules as its "Virtual networking" page gives them.
  */
-import {
-  contains,
-  formatIp,
-  formatSubnet,
-  type IpFamily,
-  type IpSubnet,
-  type NetworkBandwidth,
-  networkMode,
-  parseIp,
-  subnetOfAddress,
-} from '../model/index.ts'
+
+import type { ElementPart, SetElement } from '../host/index.ts'
+import { formatSubnet, type IpSubnet, networkMode } from '../model/index.ts'
 import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
-import type { PublishedPort } from './publications.ts'
+import { limitName, plainName, type RuledNetwork, type RuleElement, subnetsOf } from './rule-elements.ts'
 
-/** An interface of a guest, as rules know it. */
-export interface GuardedPort {
-  readonly link: string
-  readonly mac: string
-  /** Addresses that are kept for it. */
-  readonly addresses: readonly string[]
-  /** Families of which it sends from none but these. */
-  readonly guards: readonly IpFamily[]
-  /** Whether it may send as whom it likes. */
-  readonly isTrusted?: boolean
-  /** Addresses that its filter is told of: it sends as these too. */
-  readonly filterParameters?: readonly { readonly name: string; readonly value: string }[]
-  /** How much it may send. */
-  readonly outbound?: Rate | undefined
-}
-
-type Rate = NonNullable<NetworkBandwidth['outbound']>
-
-/**
- * An interface with what it may send: of a family, no more than its addresses where each subnet has kept one for it,
- * else anything, as who gives itself an address is not known by it.
- */
-export function guardedPort<
-  P extends Omit<GuardedPort, 'guards'> & { readonly portGroup?: string | undefined },
->(definition: CompleteNetwork, port: P): P & GuardedPort {
-  const { addresses, portGroup } = port
-  const group = definition.portGroups.find(({ name }) => name === portGroup)
-  const guards = (['ipv4', 'ipv6'] as const).filter((family) => {
-    const own = subnets(definition).filter((subnet) => subnet.family === family)
-    const isKept = (subnet: IpSubnet) =>
-      addresses.map(parseIp).some((address) => address && contains(subnet, address))
-    if (own.length > 0) return own.every(isKept)
-    // The network does not know the family: its guests need not either, unless it is asked for.
-    return addresses.length > 0 && !(family === 'ipv6' && definition.ipv6 === true)
-  })
-  return {
-    ...{ ...port, guards, outbound: group?.bandwidth?.outbound },
-    isTrusted: definition.trustGuestRxFilters === true,
-  }
-}
-
-export interface RuledNetwork {
-  readonly definition: CompleteNetwork
-  readonly ports: readonly GuardedPort[]
-}
-
-/** Replaces both tables. */
+/** Replaces both tables, with what is in their sets and maps. */
 export function formatRules(
   table: string,
   networks: readonly RuledNetwork[],
-  published: readonly PublishedPort[] = [],
+  elements: readonly RuleElement[] = [],
 ): string {
   const bridged = networks.filter(({ definition }) => definition.bridge !== undefined)
   // A bridge that was there before is the host's: what it forwards is not ours to say.
@@ -76,7 +22,7 @@ export function formatRules(
   return `${removeRules(table)}
 table inet ${table} {
 ${[
-  ...limits(networkLimits(networks)),
+  ...limits('inet', elements),
   ...ruled.flatMap(({ definition }) => networkChains(definition)),
   chain('forward', 'type filter hook forward priority filter; policy accept;', [
     ...dispatch('oifname', 'to', ruled),
@@ -91,12 +37,12 @@ ${[
   chain('output', 'type filter hook output priority filter; policy accept;', closed(ruled, 'oifname')),
   chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', [
     ...ruled.flatMap(({ definition }) => masquerade(definition)),
-    ...(published.length > 0 ? hairpin(ruled) : []),
+    ...hairpin(ruled),
   ]),
-  ...publishing(published),
+  ...publishing(elements),
 ].join('\n')}
 }
-${guardTable(table, bridged)}`
+${guardTable(table, elements)}`
 }
 
 /** Removes both tables, whether they are there or not. */
@@ -106,53 +52,18 @@ export function removeRules(table: string): string {
     .join('\n')
 }
 
-/** Adds an interface to what is guarded, or takes it out. */
-export function formatPortRules(table: string, change: 'add' | 'delete', port: GuardedPort): string {
-  const elements = guardElements(port).map(
-    ([set, element]) => `${change} element bridge ${table} ${set} { ${element} }`,
-  )
-  const { link, outbound } = port
-  if (outbound?.average === undefined) return elements.join('\n')
-  const name = limitName(link)
-  const lines =
-    change === 'add'
-      ? [`add limit bridge ${table} ${name} { ${rateOf(outbound)} ; }`]
-      : [`delete limit bridge ${table} ${name}`]
-  const entry = `${change} element bridge ${table} outbound { ${quoted(link)} : "${name}" }`
-  return [...elements, ...(change === 'add' ? [...lines, entry] : [entry, ...lines])].join('\n')
-}
-
-/** A link, and how much may come from it. */
-type LimitedLink = readonly [link: string, rate: Rate]
-
-const networkLimits = (networks: readonly RuledNetwork[]): LimitedLink[] =>
-  networks.flatMap(({ definition }): LimitedLink[] => {
-    const rate = definition.bandwidth?.outbound
-    return rate?.average === undefined || definition.bridge === undefined ? [] : [[definition.bridge, rate]]
-  })
-
-const limitName = (link: string) => `out_${plainName(link)}`
-
-/** The least that may pass at once: a guest may leave the cutting of segments to the host. */
-const leastBurst = 128 * 1024
-
-/** Kilobytes are 1000 bytes, as for tc(8), and those of a burst 1024. */
-function rateOf({ average = 0, burst }: Rate): string {
-  const bytes = Math.max(burst === undefined ? average * 1000 : burst * 1024, leastBurst)
-  return `rate over ${average * 1000} bytes/second burst ${bytes} bytes`
-}
-
-/** What is beyond a limit is lost, which slows down who sends; each packet is looked up once. */
-function limits(limited: readonly LimitedLink[]): string[] {
-  const elements = limited.map(([link]) => `${quoted(link)} : "${limitName(link)}"`)
+/** Each packet is looked up once. */
+function limits(family: 'inet' | 'bridge', elements: readonly RuleElement[]): string[] {
+  const own = elements.filter((element) => element.family === family)
   return [
-    ...limited.map(([link, rate]) => `  limit ${limitName(link)} { ${rateOf(rate)} ; }`),
-    [
-      '  map outbound {',
-      '    type ifname : limit',
-      ...(elements.length > 0 ? [`    elements = { ${elements.join(', ')} }`] : []),
-      '  }',
-    ].join('\n'),
+    ...own.flatMap((element) =>
+      'set' in element
+        ? []
+        : [
+            `  limit ${element.name} { rate over ${element.bytesPerSecond} bytes/second burst ${element.burstBytes} bytes ; }`,
+          ],
+    ),
+    formatSet('map', 'outbound', 'ifname : limit', own),
   ]
 }
 
@@ -166,7 +77,7 @@ const limitRules = (networks: readonly RuledNetwork[]): string[] =>
     if (bandwidth?.outbound?.average === undefined) return []
     const [from, drop] = [`iifname ${quoted(bridge)}`, `limit name "${limitName(bridge)}" drop`]
     const away = (['ipv4', 'ipv6'] as const).flatMap((family) => {
-      const own = subnets(definition).filter((subnet) => subnet.family === family)
+      const own = subnetsOf(definition).filter((subnet) => subnet.family === family)
       const [first] = own
       return first ? [`${from} ${word(first)} daddr != { ${own.map(formatSubnet).join(', ')} } ${drop}`] : []
     })
@@ -177,9 +88,6 @@ const hasRules = (definition: CompleteNetwork) => networkMode(definition) !== 'o
 
 /** Guests that this host neither reaches nor is reached by. */
 const isClosed = (definition: CompleteNetwork) => ['internal', 'vxlan'].includes(networkMode(definition))
-
-const subnets = ({ addresses }: CompleteNetwork): IpSubnet[] =>
-  addresses.map(subnetOfAddress).filter((subnet) => subnet !== undefined)
 
 const word = ({ family }: IpSubnet) => (family === 'ipv4' ? 'ip' : 'ip6')
 const quoted = (text: string | undefined) => `"${text}"`
@@ -204,9 +112,6 @@ const dispatch = (key: string, direction: string, networks: readonly RuledNetwor
 /** Of the bridge's name, with nothing that nft would read otherwise. */
 const chainName = ({ bridge = '' }: CompleteNetwork) => plainName(bridge)
 
-const plainName = (link: string) =>
-  link.replace(/[^a-zA-Z0-9]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`)
-
 function closed(networks: readonly RuledNetwork[], key: string): string[] {
   const names = networks
     .filter(({ definition }) => isClosed(definition))
@@ -229,7 +134,7 @@ function networkChains(definition: CompleteNetwork): string[] {
   const within = `iifname ${quoted(bridge)} return`
   const through = forward?.dev === undefined ? '' : `iifname ${quoted(forward.dev)} `
   const out = forward?.dev === undefined ? '' : `oifname ${quoted(forward.dev)} `
-  const own = subnets(definition)
+  const own = subnetsOf(definition)
   if (mode === 'nat')
     return [
       chain(`to_${name}`, undefined, [
@@ -270,7 +175,7 @@ function masquerade(definition: CompleteNetwork): string[] {
   if (networkMode(definition) !== 'nat') return []
   const { nat } = forward ?? {}
   const out = forward?.dev === undefined ? '' : `oifname ${quoted(forward.dev)} `
-  return subnets(definition)
+  return subnetsOf(definition)
     .filter(({ family }) => family === 'ipv4' || nat?.ipv6)
     .flatMap((subnet) => {
       const ip = word(subnet)
@@ -295,35 +200,31 @@ function masquerade(definition: CompleteNetwork): string[] {
 const hairpin = (networks: readonly RuledNetwork[]): string[] =>
   networks.flatMap(({ definition }) => [
     // By their addresses: of what is bridged the kernel does not say here where it came in.
-    ...subnets(definition).map(
+    ...subnetsOf(definition).map(
       (subnet) =>
         `${word(subnet)} saddr ${formatSubnet(subnet)} oifname ${quoted(definition.bridge)} ct status dnat masquerade`,
     ),
     `ip saddr 127.0.0.0/8 oifname ${quoted(definition.bridge)} masquerade`,
   ])
 
+const publicationMaps = (['any', 'one'] as const).flatMap((kind) =>
+  (['ip', 'ip6'] as const).flatMap((family) =>
+    (['tcp', 'udp'] as const).map((proto) => ({ name: `${kind}_${family}_${proto}`, kind, family, proto })),
+  ),
+)
+
 /** Ports of this host that lead to guests: for packets from elsewhere, from guests and from the host itself. */
-function publishing(published: readonly PublishedPort[]): string[] {
-  if (published.length === 0) return []
-  const sets = new Map<string, string[]>()
-  for (const { proto, address, port, target, to } of published) {
-    const family = target.includes(':') ? 'ip6' : 'ip'
-    const name = `${address === undefined ? 'any' : 'one'}_${family}_${proto}`
-    const key = address === undefined ? `${port}` : `${address} . ${port}`
-    sets.set(name, [...(sets.get(name) ?? []), `${key} : ${target} . ${to}`])
-  }
-  const maps = [...sets].map(([name, elements]) => {
-    const [kind, family] = name.split('_')
+function publishing(elements: readonly RuleElement[]): string[] {
+  const maps = publicationMaps.map(({ name, kind, family }) => {
     const type = family === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
-    return [
-      `  map ${name} {`,
-      `    type ${kind === 'one' ? `${type} . ` : ''}inet_service : ${type} . inet_service`,
-      `    elements = { ${elements.join(', ')} }`,
-      '  }',
-    ].join('\n')
+    return formatSet(
+      'map',
+      name,
+      `${kind === 'one' ? `${type} . ` : ''}inet_service : ${type} . inet_service`,
+      elements,
+    )
   })
-  const rules = [...sets.keys()].map((name) => {
-    const [kind, family, proto] = name.split('_')
+  const rules = publicationMaps.map(({ name, kind, family, proto }) => {
     const key = kind === 'one' ? `${family} daddr . ${proto} dport` : `${proto} dport`
     return `fib daddr type local dnat ${family} to ${key} map @${name}`
   })
@@ -335,24 +236,11 @@ function publishing(published: readonly PublishedPort[]): string[] {
 }
 
 /** What guests may send: only as who they are. */
-function guardTable(table: string, networks: readonly RuledNetwork[]): string {
-  const ports = networks.flatMap((one) => one.ports)
-  const elements = ports.flatMap(guardElements)
-  const limited = ports.flatMap(({ link, outbound }): LimitedLink[] =>
-    outbound?.average === undefined ? [] : [[link, outbound]],
-  )
-  const set = (name: string, type: string) => {
-    const own = elements.filter(([of]) => of === name).map(([, element]) => element)
-    return [
-      `  set ${name} {`,
-      `    type ${type}`,
-      ...(own.length > 0 ? [`    elements = { ${own.join(', ')} }`] : []),
-      '  }',
-    ].join('\n')
-  }
+function guardTable(table: string, elements: readonly RuleElement[]): string {
+  const set = (name: string, type: string) => formatSet('set', name, type, elements)
   return `table bridge ${table} {
 ${[
-  ...limits(limited),
+  ...limits('bridge', elements),
   set('guarded', 'ifname'),
   set('guarded4', 'ifname'),
   set('guarded6', 'ifname'),
@@ -374,26 +262,26 @@ ${[
 `
 }
 
-function guardElements({
-  link,
-  mac,
-  addresses,
-  guards,
-  isTrusted,
-  filterParameters = [],
-}: GuardedPort): (readonly [string, string])[] {
-  if (isTrusted) return []
-  const told = filterParameters.flatMap(({ name, value }) => {
-    const parsed = name === 'IP' || name === 'IPV6' ? parseIp(value) : undefined
-    return parsed ? [formatIp(parsed)] : []
-  })
-  const of = quoted(link)
+function formatSet(
+  kind: 'set' | 'map',
+  name: string,
+  type: string,
+  elements: readonly RuleElement[],
+): string {
+  const own = elements.flatMap((element) =>
+    'set' in element && element.set === name ? [formatElement(element)] : [],
+  )
   return [
-    ['guarded', of],
-    ['macs', `${of} . ${mac}`],
-    ...guards.map((family) => [family === 'ipv4' ? 'guarded4' : 'guarded6', of] as const),
-    ...[...new Set([...addresses, ...told])].map(
-      (address) => [address.includes(':') ? 'ipv6' : 'ipv4', `${of} . ${address}`] as const,
-    ),
-  ]
+    `  ${kind} ${name} {`,
+    `    type ${type}`,
+    ...(own.length > 0 ? [`    elements = { ${own.join(', ')} }`] : []),
+    '  }',
+  ].join('\n')
+}
+
+function formatElement({ key, data, limit }: SetElement): string {
+  const parts = (all: readonly ElementPart[]) =>
+    all.map(([type, value]) => (type === 'ifname' ? quoted(value) : value)).join(' . ')
+  const mapped = data ? parts(data) : limit && quoted(limit)
+  return mapped ? `${parts(key)} : ${mapped}` : parts(key)
 }

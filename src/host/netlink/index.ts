@@ -1,0 +1,10 @@
+/** What is asked of the kernel by netlink(7). */
+export { askKernel, attribute, NetlinkError, netlinkOf } from './messages.ts'
+export {
+  changeElements,
+  type ElementChange,
+  type ElementPart,
+  mostElementsAtOnce,
+  type NamedLimit,
+  type SetElement,
+} from './set-elements.ts'

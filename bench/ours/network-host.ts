@@ -186,6 +186,8 @@ const asked: Readonly<Record<string, () => Promise<number>>> = {
         await access.join(`vw${number}`)
       }
     }
+    // Else only what is new would be told to the kernel.
+    onHost('nft', 'flush', 'ruleset')
     let id = ''
     const took = await timed(async () => {
       id = (await publications.create?.({ domain: 'g1', name: 'g1', start: 9090, to: 80 }))?.id ?? ''

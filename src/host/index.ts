@@ -18,6 +18,7 @@ export {
   changeElements,
   type ElementChange,
   type ElementPart,
+  hasTable,
   mostElementsAtOnce,
   type NamedLimit,
   type SetElement,

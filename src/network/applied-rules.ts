@@ -2,7 +2,7 @@
  * The rules that are in force, and how they become others. What changes with who is there is in sets and maps:
  * of these alone the kernel is told, in well under a millisecond; else all is written anew, at once too.
  */
-import { changeElements, type ElementChange, mostElementsAtOnce } from '../host/index.ts'
+import { changeElements, type ElementChange, hasTable, mostElementsAtOnce } from '../host/index.ts'
 import { nft } from './commands.ts'
 import type { PublishedPort } from './publications.ts'
 import { elementsOf, type RuledNetwork, type RuleElement } from './rule-elements.ts'
@@ -18,6 +18,8 @@ export interface AppliedRules {
     published: readonly PublishedPort[],
     filters: string,
   ): Promise<void>
+  /** Whether nobody else has taken them away. */
+  areThere(): Promise<boolean>
 }
 
 interface InForce {
@@ -51,6 +53,10 @@ export function appliedRules(table: string): AppliedRules {
         ))
       if (!isDone) await nft(`${formatRules(table, networks, elements)}\n${filters}`)
       inForce = next
+    },
+    async areThere() {
+      const tables = await Promise.all([hasTable('inet', table), hasTable('bridge', table)])
+      return tables.every(Boolean)
     },
   }
 }

@@ -65,6 +65,8 @@ export interface LiveNetworks {
   update(definition: CompleteNetwork): Promise<void>
   /** Sets rules to what is there now. */
   applyRules(): Promise<void>
+  /** Sets rules again that somebody else took away. */
+  keepRules(): Promise<void>
   /** Who is on it has changed. */
   tellService(uuid: string): Promise<void>
   /** Finds those that a daemon before started. */
@@ -196,6 +198,14 @@ export function liveNetworks(
     get: (uuid) => networks.get(uuid),
     all: () => [...networks.values()].map(({ definition }) => definition),
     applyRules,
+    async keepRules() {
+      if (networks.size === 0 || (await rules.areThere())) return
+      log.warn(
+        { table: places.table },
+        'The rules of the networks were taken away by another program, such as `nft flush ruleset`; they are set again.',
+      )
+      await applyRules()
+    },
     async start(definition) {
       checkHostLinks(definition)
       await mkdir(places.leases, { recursive: true, mode: 0o755 })

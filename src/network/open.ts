@@ -39,6 +39,9 @@ export interface NetworksOptions {
   readonly log: Log
 }
 
+/** How often it is looked whether our rules are still there. */
+const keepRulesMs = 5_000
+
 /**
  * Opens them: finds what a daemon before started, and settles what it left half done. Undefined where this process
  * may not make any: networks need root.
@@ -92,6 +95,15 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     { places, hub, log, find: (uuid) => live.get(uuid)?.definition, portsOf: ports.of },
     live.all(),
   )
+
+  // What starts with the host, or an administrator, may flush all rules there are, and ours with them.
+  const keeping = setInterval(
+    () =>
+      void alone(live.keepRules).catch((error: unknown) =>
+        log.error({ error: String(error) }, 'Rules of networks could not be looked at.'),
+      ),
+    keepRulesMs,
+  ).unref()
 
   let defaultMade: Promise<void> | undefined
   /** The network `default` is there without being made, until somebody removes it. */
@@ -307,6 +319,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
           )
     },
     async close() {
+      clearInterval(keeping)
       await queue
       leaseWatch.close()
       await live.close()

@@ -96,14 +96,18 @@ export async function openPublications(context: PublicationsContext): Promise<Ke
           })
           const { state: _, ...plain } = one as Publication
           await refuseTaken(plain, list())
-          await store.write([{ key: prefix + plain.id, value: plain }])
           kept.set(plain.id, plain)
-          try {
-            await apply()
-            for (const port of ports()) if (port.domain === domain) await reflectPort(port.link)
-          } catch (error) {
+          const own = ports().filter((port) => port.domain === domain)
+          const done = await Promise.allSettled([
+            store.write([{ key: prefix + plain.id, value: plain }]),
+            apply(),
+            ...own.map(({ link }) => reflectPort(link)),
+          ])
+          const failed = done.find((one) => one.status === 'rejected')
+          if (failed) {
             await forget(plain.id)
-            throw error
+            await apply().catch(() => {})
+            throw failed.reason
           }
           return describe(plain)
         }),

@@ -128,6 +128,16 @@ async function runOnTestHost(): Promise<void> {
     assert.equal(await askForAddress('web', folder), '10.9.1.90')
     assert.equal(await reaches('web', '10.9.1.50', 'icmp', 40), true)
 
+    // Who flushes all rules there are takes ours away for a moment only.
+    const tables = inside('host', 'nft', 'list', 'tables')
+    inside('host', 'nft', 'flush', 'ruleset')
+    const deadline = performance.now() + 60_000
+    while (inside('host', 'nft', 'list', 'tables') !== tables) {
+      assert.ok(performance.now() < deadline, 'The rules did not come back.')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    assert.equal(await reaches('web', '10.9.1.50', 'icmp', 40), true)
+
     // What does not fit is refused, and nothing is changed.
     const now = JSON.stringify(await networks.describe('lab'))
     const refused: readonly (readonly [Promise<void>, string, RegExp])[] = [

@@ -4,6 +4,7 @@ export {
   changeElements,
   type ElementChange,
   type ElementPart,
+  hasTable,
   mostElementsAtOnce,
   type NamedLimit,
   type SetElement,

@@ -3,7 +3,7 @@
  * read before. Source: linux/netfilter/nf_tables.h, nfnetlink.h; nft(8) for what a set's types mean.
  */
 import { parseIp } from '../../model/index.ts'
-import { askKernel, attribute, type NetlinkMessage, netlinkOf } from './messages.ts'
+import { askKernel, attribute, NetlinkError, type NetlinkMessage, netlinkOf } from './messages.ts'
 
 /** A part of a key or of what a map has for it. */
 export type ElementPart =
@@ -35,10 +35,12 @@ export interface ElementChange {
 const NFNL_SUBSYS_NFTABLES = 10
 const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11
+const NFT_MSG_GETTABLE = 1
 const elementMessage = { add: 12, delete: 14 } as const
 const objectMessage = { add: 18, delete: 20 } as const
 const familyOf = { inet: 1, bridge: 7 } as const
 const NLM_F_CREATE = 0x400
+const NFTA_TABLE_NAME = 1
 const NFTA_SET_ELEM_LIST_TABLE = 1
 const NFTA_SET_ELEM_LIST_SET = 2
 const NFTA_SET_ELEM_LIST_ELEMENTS = 3
@@ -77,6 +79,18 @@ export async function changeElements(table: string, changes: readonly ElementCha
     ...changes.map((one) => formatChange(table, one)),
     batch(NFNL_MSG_BATCH_END),
   ])
+}
+
+/** Whether a table is there; it goes with all others by `nft flush ruleset`. Fails with `NetlinkError`. */
+export async function hasTable(family: 'inet' | 'bridge', table: string): Promise<boolean> {
+  const body = Buffer.concat([header(familyOf[family]), attribute(NFTA_TABLE_NAME, text(table))])
+  try {
+    await askKernel(netlinkOf.netfilter, [{ type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETTABLE, body }])
+    return true
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return false
+    throw error
+  }
 }
 
 /** `struct nfgenmsg`. */

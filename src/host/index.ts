@@ -21,6 +21,7 @@ export {
   hasTable,
   mostElementsAtOnce,
   type NamedLimit,
+  openSockets,
   type SetElement,
 } from './netlink/index.ts'
 export * from './packets.ts'

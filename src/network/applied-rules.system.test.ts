@@ -8,6 +8,7 @@ import { NetworkDefinition, type NetworkDefinitionInput, parse } from '../model/
 import { appliedRules } from './applied-rules.ts'
 import { nft } from './commands.ts'
 import { completeNetwork } from './complete.ts'
+import { noFilters } from './filters/open.ts'
 import type { PublishedPort } from './publications.ts'
 import { elementsOf, guardedPort, type RuledNetwork } from './rule-elements.ts'
 import { formatRules } from './rules.ts'
@@ -101,14 +102,14 @@ async function runOnTestHost(): Promise<void> {
         return { definition, ports: ports.map((port) => guardedPort(definition, port)) }
       })
     const published = somePublications(draw)
-    await rules.become(networks, published, '')
+    await rules.become(networks, published, noFilters)
     await nft(formatRules('whole', networks, elementsOf(networks, published)))
     const now = listingOf('steps')
     assert.deepEqual(now.rules, listingOf('whole').rules, `seed ${seed}, step ${step}`)
     if (!isFlushed && now.handles.join() === before.join()) kept++
   }
   assert.ok(kept > 10, `only ${kept} steps changed what is in sets alone (seed ${seed})`)
-  await rules.become([], [], '')
+  await rules.become([], [], noFilters)
   assert.deepEqual(listingOf('steps').rules, [])
 }
 

@@ -4,19 +4,20 @@
  */
 import { changeElements, type ElementChange, hasTable, mostElementsAtOnce } from '../host/index.ts'
 import { nft } from './commands.ts'
+import type { FilterRules } from './filters/open.ts'
 import type { PublishedPort } from './publications.ts'
-import { elementsOf, type RuledNetwork, type RuleElement } from './rule-elements.ts'
+import { elementKey, elementsOf, type RuledNetwork, type RuleElement } from './rule-elements.ts'
 import { formatRules, removeRules } from './rules.ts'
 
 export interface AppliedRules {
   /**
-   * Makes them those of these networks, with the script of their filters; of none, there are none. Fails with
+   * Makes them those of these networks, with those of their filters; of none, there are none. Fails with
    * `failed`; they are as before then.
    */
   become(
     networks: readonly RuledNetwork[],
     published: readonly PublishedPort[],
-    filters: string,
+    filters: FilterRules,
   ): Promise<void>
   /** Whether nobody else has taken them away. */
   areThere(): Promise<boolean>
@@ -34,12 +35,13 @@ export function appliedRules(table: string): AppliedRules {
     async become(networks, published, filters) {
       if (networks.length === 0) {
         inForce = undefined
-        return nft(`${removeRules(table)}\n${filters}`)
+        return nft(`${removeRules(table)}\n${await filters.script()}`)
       }
       const elements = elementsOf(networks, published)
       const next = {
-        frame: `${formatRules(table, networks)}\n${filters}`,
-        elements: new Map(elements.map((element) => [JSON.stringify(element), element])),
+        frame: `${formatRules(table, networks)}
+${filters}`,
+        elements: new Map(elements.map((element) => [elementKey(element), element])),
       }
       const changes = inForce?.frame === next.frame ? changesBetween(inForce.elements, next.elements) : []
       inForce = undefined
@@ -51,7 +53,7 @@ export function appliedRules(table: string): AppliedRules {
           () => true,
           () => false,
         ))
-      if (!isDone) await nft(`${formatRules(table, networks, elements)}\n${filters}`)
+      if (!isDone) await nft(`$formatRules(table, networks, elements)\n$filters`)
       inForce = next
     },
     async areThere() {

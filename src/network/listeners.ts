@@ -1,5 +1,6 @@
-/** Programs of this host that listen on ports. Source: proc(5), /proc/net/tcp and its like. */
+/** Programs of this host that listen on ports. Source: sock_diag(7); proc(5), /proc/net/tcp and its like. */
 import { readdir, readFile, readlink } from 'node:fs/promises'
+import { openSockets } from '../host/index.ts'
 import { formatIp, parseIp } from '../model/index.ts'
 
 export interface Listener {
@@ -27,13 +28,27 @@ const unconnected = '07'
 
 /** The first program that has one of the ports; undefined when all are free. */
 export async function whoListens(wanted: PortRange): Promise<Listener | undefined> {
-  const files = [`/proc/net/${wanted.proto}`, `/proc/net/${wanted.proto}6`]
-  const texts = await Promise.all(files.map((file) => readFile(file, 'latin1').catch(() => '')))
-  const state = wanted.proto === 'tcp' ? listening : unconnected
-  const found = texts
-    .flatMap((text) => parseSockets(text, state))
-    .find(({ port, address }) => port >= wanted.start && port <= wanted.end && meets(address, wanted.address))
+  // The files have all sockets of the host, and take milliseconds: where the kernel tells of some, it is asked.
+  const entries = await openEntries(wanted.proto).catch(() => entriesOfFiles(wanted.proto))
+  const found = entries.find(
+    ({ port, address }) => port >= wanted.start && port <= wanted.end && meets(address, wanted.address),
+  )
   return found && { port: found.port, ...(await ownerOf(found.inode)) }
+}
+
+async function openEntries(proto: 'tcp' | 'udp'): Promise<Entry[]> {
+  const sockets = await openSockets(proto)
+  return sockets.map(({ address, port, inode }) => {
+    const value = address.reduce((sum, byte) => (sum << 8n) + BigInt(byte), 0n)
+    const family = address.length === 4 ? 'ipv4' : 'ipv6'
+    return { address: formatIp({ family, value }), port, inode: String(inode) }
+  })
+}
+
+async function entriesOfFiles(proto: 'tcp' | 'udp'): Promise<Entry[]> {
+  const files = [`/proc/net/${proto}`, `/proc/net/${proto}6`]
+  const texts = await Promise.all(files.map((file) => readFile(file, 'latin1').catch(() => '')))
+  return texts.flatMap((text) => parseSockets(text, proto === 'tcp' ? listening : unconnected))
 }
 
 /** The lines of /proc/net/tcp and its like that are in this state. */

@@ -22,6 +22,7 @@ import { VisorError } from '../model/index.ts'
 import { appliedRules } from './applied-rules.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
 import { formatConfig, wantsService } from './dnsmasq-config.ts'
+import type { FilterRules } from './filters/open.ts'
 import {
   allowForwarding,
   allowLoopback,
@@ -78,7 +79,7 @@ export function liveNetworks(
   context: ServiceContext,
   ports: Ports,
   published: () => readonly PublishedPort[],
-  filters: () => Promise<string>,
+  filters: () => Promise<FilterRules>,
 ): LiveNetworks {
   const { places, log } = context
   const networks = new Map<string, Running>()

@@ -58,7 +58,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     { places, owner: stateDirectory, log },
     ports,
     () => published.inForce(),
-    () => filters.script(),
+    () => filters.rules(),
   )
 
   let queue: Promise<unknown> = Promise.resolve()

@@ -5,6 +5,7 @@
 import type { ElementPart, NamedLimit, SetElement } from '../host/index.ts'
 import {
   contains,
+  formatIp,
   type IpFamily,
   type IpSubnet,
   type NetworkBandwidth,
@@ -26,6 +27,8 @@ export interface GuardedPort {
   readonly guards: readonly IpFamily[]
   /** Whether it may send as whom it likes. */
   readonly isTrusted?: boolean
+  /** Addresses that its filter is told of: it sends as these too. */
+  readonly filterParameters?: readonly { readonly name: string; readonly value: string }[]
   /** How much it may send. */
   readonly outbound?: Rate | undefined
 }
@@ -36,9 +39,23 @@ type Rate = NonNullable<NetworkBandwidth['outbound']>
  * An interface with what it may send: of a family, no more than its addresses where each subnet has kept one for it,
  * else anything, as who gives itself an address is not known by it.
  */
-export function guardedPort<
-  P extends Omit<GuardedPort, 'guards'> & { readonly portGroup?: string | undefined },
->(definition: CompleteNetwork, port: P): P & GuardedPort {
+export function guardedPort(definition: CompleteNetwork, port: OpenPort): GuardedPort {
+  const known = knownPorts.get(port)
+  if (known?.definition === definition) return known.guarded
+  const guarded = guard(definition, port)
+  knownPorts.set(port, { definition, guarded })
+  return guarded
+}
+
+type OpenPort = Omit<GuardedPort, 'guards'> & { readonly portGroup?: string | undefined }
+
+/** Neither definitions nor ports change: they are replaced. */
+const knownPorts = new WeakMap<
+  OpenPort,
+  { readonly definition: CompleteNetwork; readonly guarded: GuardedPort }
+>()
+
+function guard(definition: CompleteNetwork, port: OpenPort): GuardedPort {
   const { addresses, portGroup } = port
   const group = definition.portGroups.find(({ name }) => name === portGroup)
   const guards = (['ipv4', 'ipv6'] as const).filter((family) => {
@@ -69,13 +86,32 @@ export function elementsOf(
   return [
     ...bridged.flatMap(({ definition: { bridge, bandwidth }, ports }) => [
       ...limitElements('inet', bridge, bandwidth?.outbound),
-      ...ports.flatMap((port) => [
-        ...guardElements(port),
-        ...limitElements('bridge', port.link, port.outbound),
-      ]),
+      ...ports.flatMap(portElements),
     ]),
     ...published.map(publicationElement),
   ]
+}
+
+const knownElements = new WeakMap<GuardedPort, readonly RuleElement[]>()
+
+/** Kept while the port is: of hundreds of them, one has changed. */
+function portElements(port: GuardedPort): readonly RuleElement[] {
+  const known = knownElements.get(port)
+  if (known) return known
+  const elements = [...guardElements(port), ...limitElements('bridge', port.link, port.outbound)]
+  knownElements.set(port, elements)
+  return elements
+}
+
+const knownKeys = new WeakMap<RuleElement, string>()
+
+/** The same for elements that are alike. */
+export function elementKey(element: RuleElement): string {
+  const known = knownKeys.get(element)
+  if (known !== undefined) return known
+  const key = JSON.stringify(element)
+  knownKeys.set(element, key)
+  return key
 }
 
 function publicationElement({ proto, address, port, target, to }: PublishedPort): SetElement {
@@ -92,8 +128,19 @@ function publicationElement({ proto, address, port, target, to }: PublishedPort)
   }
 }
 
-function guardElements({ link, mac, addresses, guards, isTrusted }: GuardedPort): SetElement[] {
+function guardElements({
+  link,
+  mac,
+  addresses,
+  guards,
+  isTrusted,
+  filterParameters = [],
+}: GuardedPort): SetElement[] {
   if (isTrusted) return []
+  const told = filterParameters.flatMap(({ name, value }) => {
+    const parsed = name === 'IP' || name === 'IPV6' ? parseIp(value) : undefined
+    return parsed ? [formatIp(parsed)] : []
+  })
   const of = (set: string, ...more: ElementPart[]): SetElement => ({
     ...{ family: 'bridge', set, key: [['ifname', link], ...more] },
   })
@@ -101,7 +148,7 @@ function guardElements({ link, mac, addresses, guards, isTrusted }: GuardedPort)
     of('guarded'),
     of('macs', ['ether_addr', mac]),
     ...guards.map((family) => of(family === 'ipv4' ? 'guarded4' : 'guarded6')),
-    ...addresses.map((address) =>
+    ...[...new Set([...addresses, ...told])].map((address) =>
       address.includes(':') ? of('ipv6', ['ipv6_addr', address]) : of('ipv4', ['ipv4_addr', address]),
     ),
   ]

@@ -9,3 +9,4 @@ export {
   type NamedLimit,
   type SetElement,
 } from './set-elements.ts'
+export { openSockets } from './sockets.ts'

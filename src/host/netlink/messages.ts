@@ -15,7 +15,7 @@ export interface NetlinkMessage {
 }
 
 /** Which part of the kernel is asked. */
-export const netlinkOf = { route: 0, netfilter: 12 } as const
+export const netlinkOf = { route: 0, sockets: 4, netfilter: 12 } as const
 
 const AF_NETLINK = 16
 const SOCK_RAW = 3
@@ -23,7 +23,9 @@ const SOCK_CLOEXEC = 0o2000000
 const MSG_DONTWAIT = 0x40
 const NLM_F_REQUEST = 1
 const NLM_F_ACK = 4
+const NLM_F_DUMP = 0x300
 const NLMSG_ERROR = 2
+const NLMSG_DONE = 3
 const headerBytes = 16
 
 /** Mark an attribute that holds others. */
@@ -56,12 +58,36 @@ export function attribute(type: number, value: Buffer | readonly Buffer[]): Buff
 const aligned = (length: number) => (length + 3) & ~3
 
 /**
- * Asks for all of it, and resolves when the kernel has done it; it does so before it lets go of who asks, which is a thread of its own. Fails with
- * {@link NetlinkError} for the first that is refused; whether the others are done is the kernel's to say: all or
- * nothing of a batch of netfilter's.
+ * Asks for all of it, and resolves when the kernel has done it; it does so before it lets go of who asks, which is a
+ * thread of its own. Fails with {@link NetlinkError} for the first that is refused; whether the others are done is the
+ * kernel's to say: all or nothing of a batch of netfilter's.
  */
 export async function askKernel(part: number, messages: readonly NetlinkMessage[]): Promise<void> {
-  const { socket, sendInThread, close, errno } = await loadCalls()
+  const wanted = messages.filter(({ isSilent }) => !isSilent).length
+  let answered = 0
+  await converse(part, messages, (answers) => {
+    for (const { error } of answers) if (error !== undefined) answered++
+    return answered >= wanted
+  })
+}
+
+/** Asks for a list; gives the bodies of what is in it. Fails with {@link NetlinkError}. */
+export async function listFromKernel(part: number, message: NetlinkMessage): Promise<Buffer[]> {
+  const listed: Buffer[] = []
+  await converse(part, [{ ...message, flags: NLM_F_DUMP, isSilent: true }], (answers) => {
+    listed.push(...answers.filter(({ type }) => type === message.type).map(({ body }) => body))
+    return answers.some(({ type }) => type === NLMSG_DONE)
+  })
+  return listed
+}
+
+/** Sends, and reads until that is all. */
+async function converse(
+  part: number,
+  messages: readonly NetlinkMessage[],
+  isAll: (answers: readonly NetlinkAnswer[]) => boolean,
+): Promise<void> {
+  const { socket, sendInThread, recv, close, errno } = await loadCalls()
   const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, part)
   if (fd < 0) throw new NetlinkError(errno())
   try {
@@ -70,7 +96,15 @@ export async function askKernel(part: number, messages: readonly NetlinkMessage[
     kernel.writeUInt16LE(AF_NETLINK, 0)
     if ((await sendInThread(fd, bytes, bytes.length, 0, kernel, kernel.length)) < 0)
       throw new NetlinkError(errno())
-    await readAnswers(fd, messages.filter(({ isSilent }) => !isSilent).length)
+    const buffer = Buffer.alloc(64 * 1024)
+    for (;;) {
+      const length = Number(recv(fd, buffer, buffer.length, MSG_DONTWAIT))
+      if (length < 0) throw new NetlinkError(errno())
+      const answers = answersIn(buffer.subarray(0, length))
+      const refused = answers.find(({ error = 0 }) => error !== 0)
+      if (refused) throw new NetlinkError(-(refused.error ?? 0))
+      if (isAll(answers)) return
+    }
   } finally {
     close(fd)
   }
@@ -86,26 +120,23 @@ function format({ type, flags = 0, body, isSilent }: NetlinkMessage, index: numb
   return whole
 }
 
-async function readAnswers(fd: number, wanted: number): Promise<void> {
-  const { recv, errno } = await loadCalls()
-  const buffer = Buffer.alloc(64 * 1024)
-  for (let answered = 0; answered < wanted; ) {
-    const length = Number(recv(fd, buffer, buffer.length, MSG_DONTWAIT))
-    if (length < 0) throw new NetlinkError(errno())
-    for (const code of errorsIn(buffer.subarray(0, length))) {
-      if (code !== 0) throw new NetlinkError(-code)
-      answered++
-    }
-  }
+interface NetlinkAnswer {
+  readonly type: number
+  readonly body: Buffer
+  /** Of what says how it went: 0 where it is done, else the number of the error, negative. */
+  readonly error?: number
 }
 
-/** What each answer says: 0 where it is done, else the number of the error, negative. */
-export function errorsIn(bytes: Buffer): number[] {
-  const found: number[] = []
-  for (let at = 0; at + headerBytes + 4 <= bytes.length; ) {
+/** The messages that were received, each whole. */
+export function answersIn(bytes: Buffer): NetlinkAnswer[] {
+  const found: NetlinkAnswer[] = []
+  for (let at = 0; at + headerBytes <= bytes.length; ) {
     const length = bytes.readUInt32LE(at)
-    if (length < headerBytes + 4) break
-    if (bytes.readUInt16LE(at + 4) === NLMSG_ERROR) found.push(bytes.readInt32LE(at + headerBytes))
+    if (length < headerBytes || at + length > bytes.length) break
+    const type = bytes.readUInt16LE(at + 4)
+    const body = Buffer.from(bytes.subarray(at + headerBytes, at + length))
+    const isVerdict = type === NLMSG_ERROR && body.length >= 4
+    found.push({ type, body, ...(isVerdict ? { error: body.readInt32LE(0) } : {}) })
     at += aligned(length)
   }
   return found

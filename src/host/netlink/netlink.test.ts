@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { askKernel, attribute, errorsIn, netlinkOf } from './messages.ts'
+import { answersIn, askKernel, attribute, netlinkOf } from './messages.ts'
 import { changeElements, concatenated } from './set-elements.ts'
+import { openSockets } from './sockets.ts'
 
 test('an attribute has its length, its type, and whole words', () => {
   assert.equal(attribute(3, Buffer.from('ab')).toString('hex'), '0600030061620000')
@@ -25,7 +28,7 @@ test('parts of keys are as the kernel compares them', () => {
 test('answers that are cut off or say odd things are read to their end', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-      assert.ok(errorsIn(Buffer.from(bytes)).length <= bytes.length / 20)
+      assert.ok(answersIn(Buffer.from(bytes)).length <= bytes.length / 16)
     }),
   )
 })
@@ -40,4 +43,20 @@ test('what the kernel refuses is an error with its name', async () => {
   await assert.rejects(askKernel(netlinkOf.route, [{ type: 19, body: Buffer.alloc(16) }]), {
     name: 'NetlinkError',
   })
+})
+
+test('sockets that listen are listed, with those of both families', async (context) => {
+  const server = createServer().listen(0, '::')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  try {
+    const all = await openSockets('tcp').catch((error: unknown) => String(error))
+    if (typeof all === 'string') return context.skip(`this kernel does not tell: ${all}`)
+    assert.deepEqual(
+      all.filter((one) => one.port === port).map(({ address }) => [...address]),
+      [Array.from({ length: 16 }, () => 0)],
+    )
+  } finally {
+    server.close()
+  }
 })

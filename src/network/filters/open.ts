@@ -32,9 +32,18 @@ export interface KeptFilters {
   readonly operations: Nwfilters
   /** Fails with `unsupported-config` where the filter of the port cannot be in force. */
   check(port: Port, network: CompleteNetwork): Promise<void>
-  /** What sets the rules of all filters in force; `''` where there are none and were none. */
+  /** The rules of all filters. */
+  rules(): Promise<FilterRules>
+}
+
+export interface FilterRules {
+  /** The same for rules that are alike; `''` where there are none. */
+  readonly frame: string
+  /** What sets them in force, whatever the kernel has of them; `''` where there are none and were none. */
   script(): Promise<string>
 }
+
+export const noFilters: FilterRules = { frame: '', script: async () => '' }
 
 const prefix = 'network/filters/'
 
@@ -106,12 +115,17 @@ export async function openFilters(context: FiltersContext): Promise<KeptFilters>
     async check(port, network) {
       await compile([[port, network]], own)
     },
-    async script() {
+    async rules() {
       const compiled = await compile(ports(), own)
-      if (compiled.length === 0 && !mayHave) return ''
-      const before = await filterChains(table)
-      mayHave = compiled.length > 0
-      return formatFilters(table, compiled, before)
+      return {
+        frame: formatFilters(table, compiled, []),
+        async script() {
+          if (compiled.length === 0 && !mayHave) return ''
+          const before = await filterChains(table)
+          mayHave = compiled.length > 0
+          return formatFilters(table, compiled, before)
+        },
+      }
     },
     operations: {
       list: async () => all().map(describe),

@@ -39,8 +39,7 @@ export function appliedRules(table: string): AppliedRules {
       }
       const elements = elementsOf(networks, published)
       const next = {
-        frame: `${formatRules(table, networks)}
-${filters}`,
+        frame: `${formatRules(table, networks)}\n${filters.frame}`,
         elements: new Map(elements.map((element) => [elementKey(element), element])),
       }
       const changes = inForce?.frame === next.frame ? changesBetween(inForce.elements, next.elements) : []
@@ -53,7 +52,7 @@ ${filters}`,
           () => true,
           () => false,
         ))
-      if (!isDone) await nft(`$formatRules(table, networks, elements)\n$filters`)
+      if (!isDone) await nft(`${formatRules(table, networks, elements)}\n${await filters.script()}`)
       inForce = next
     },
     async areThere() {

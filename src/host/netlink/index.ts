@@ -1,5 +1,5 @@
 /** What is asked of the kernel by netlink(7). */
-export { askKernel, attribute, NetlinkError, netlinkOf } from './messages.ts'
+export { askKernel, attribute, netlinkOf } from './messages.ts'
 export {
   changeElements,
   type ElementChange,

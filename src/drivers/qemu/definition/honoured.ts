@@ -43,6 +43,9 @@ export const honoured: readonly string[] = [
   'devices.redirdevs[].bootOrder',
   'devices.inputs[].type',
   'devices.inputs[].bus',
+  ...['hostDevice', 'eventDevice', 'grab', 'grabToggle', 'repeat'].map(
+    (field) => `devices.inputs[].${field}`,
+  ),
   ...addressed('inputs'),
   ...honouredScreens,
   ...addressed('videos'),

@@ -8,10 +8,11 @@ import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
 import type { Place } from './device-place.ts'
+import { inputParts } from './inputs.ts'
 import { parallelParts, serialParts } from './ports/character-devices.ts'
 import { checkPort, portsOf } from './ports/ports.ts'
 import { rngParts } from './random.ts'
-import { graphicsParts, inputParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
+import { graphicsParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
 /** Fails with `unsupported-config` for what no machine of this kind can have, or this QEMU has not. */
@@ -34,7 +35,9 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
   devices.rngs.forEach((one, index) => {
     check(`devices.rngs[${index}]`, rngParts(one, index, place))
   })
-  devices.inputs.forEach((one) => void inputParts(one, place))
+  devices.inputs.forEach((one, index) => {
+    check(`devices.inputs[${index}]`, inputParts(one, index, place))
+  })
   devices.videos.forEach((one, index) => {
     videoParts(one, index, place)
     if (one.accel3d && !devices.graphics.some(({ type, gl }) => type === 'egl-headless' || gl))

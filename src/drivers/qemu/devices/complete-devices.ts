@@ -6,6 +6,7 @@ import {
   type Devices,
   type Disk,
   type DomainDefinition,
+  type InputDevice,
   type Video,
   VisorError,
 } from '../../../model/index.ts'
@@ -140,7 +141,11 @@ function named<T extends { alias?: string }>(
 /** Machines made for virtualization have no drives, screens and keyboards of PCs. */
 const isPc = (family: MachineFamily) => family === 'q35' || family === 'pc'
 
-const inputBus = (type: string, family: MachineFamily) => (type === 'tablet' || !isPc(family) ? 'usb' : 'ps2')
+function inputBus(type: InputDevice['type'], family: MachineFamily): InputDevice['bus'] {
+  if (type === 'evdev') return undefined
+  if (type === 'passthrough') return 'virtio'
+  return type === 'tablet' || !isPc(family) ? 'usb' : 'ps2'
+}
 
 function chooseBus({ device, target }: Disk, family: MachineFamily): NonNullable<Disk['bus']> {
   const internal = family === 'q35' ? 'sata' : family === 'pc' ? 'ide' : 'scsi'

@@ -58,7 +58,13 @@ function socketAddress(uuid: string): number {
 }
 
 /** The files of the host that these devices open. */
-export function filesOfDevices({ sharedMemories, audios, sounds, interfaces }: Devices): FileAccess[] {
+export function filesOfDevices({
+  sharedMemories,
+  audios,
+  sounds,
+  interfaces,
+  inputs,
+}: Devices): FileAccess[] {
   return [
     ...sharedMemories.flatMap(({ server }) =>
       server === undefined ? [] : [{ path: server, write: true, what: 'socket' }],
@@ -66,6 +72,10 @@ export function filesOfDevices({ sharedMemories, audios, sounds, interfaces }: D
     ...(sounds.length > 0 ? audios : []).flatMap(({ path }) =>
       path === undefined ? [] : [{ path, write: true, what: 'sound file' }],
     ),
+    ...inputs.flatMap(({ hostDevice, eventDevice }) => {
+      const path = hostDevice ?? eventDevice
+      return path === undefined ? [] : [{ path, write: true, what: 'input device' }]
+    }),
     ...interfaces.flatMap(({ romFile }) => (romFile === undefined ? [] : [{ path: romFile, what: 'ROM' }])),
   ]
 }

@@ -12,9 +12,10 @@ import { tapDescriptors } from '../network/taps.ts'
 import type { GuestPaths } from '../paths.ts'
 import { controllerParts, impliedControllers } from './controllers.ts'
 import { type Place, pci } from './device-place.ts'
+import { inputParts } from './inputs.ts'
 import { channelParts, consoleParts, parallelParts, serialParts } from './ports/character-devices.ts'
 import { rngParts } from './random.ts'
-import { graphicsParts, inputParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
+import { graphicsParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
 import { filesystemParts } from './shares/filesystems.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
@@ -55,7 +56,7 @@ export function deviceParts({ definition, emulator, paths, images }: DeviceOptio
       console.target === 'virtio' ? consoleParts(console, place) : [],
     ),
     ...devices.channels.flatMap((channel) => channelParts(channel, place)),
-    ...devices.inputs.flatMap((input) => inputParts(input, place)),
+    ...devices.inputs.flatMap((input, index) => inputParts(input, index, place)),
     ...devices.rngs.flatMap((rng, index) => rngParts(rng, index, place)),
     ...balloonParts(devices.memballoon, place),
     ...redirectionParts(devices, place),

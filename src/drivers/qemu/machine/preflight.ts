@@ -27,6 +27,9 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
     checkScreens(devices),
     hostDeviceFiles(devices),
     ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
+    ...devices.inputs
+      .flatMap(({ hostDevice, eventDevice }) => hostDevice ?? eventDevice ?? [])
+      .map((path) => checkReadable(path, 'input device')),
     ...devices.rngs.map(({ source }) => (source ? checkReadable(source, 'source of randomness') : undefined)),
     ...devices.rngs.map(({ daemonPath }) => (daemonPath ? checkReadable(daemonPath, 'socket') : undefined)),
   ])

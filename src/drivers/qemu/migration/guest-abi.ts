@@ -35,6 +35,7 @@ const ofHost: Readonly<Record<string, readonly string[]>> = {
   serials: ['type', 'mode', 'path'],
   consoles: ['type', 'mode', 'path'],
   channels: ['type', 'mode', 'path'],
+  inputs: ['hostDevice', 'eventDevice', 'grab', 'grabToggle', 'repeat'],
   sounds: ['audio'],
   rngs: [
     'backend',

@@ -1,5 +1,5 @@
-/** Screens, graphics cards and input devices as parts of QEMU. Source: -vnc, -spice and -display in qemu(1). */
-import type { Devices, Graphics, InputDevice, Video } from '../../../../model/index.ts'
+/** Screens and graphics cards as parts of QEMU. Source: -vnc, -spice and -display in qemu(1). */
+import type { Devices, Graphics, Video } from '../../../../model/index.ts'
 import type { MachineFamily } from '../../board/machine-type.ts'
 import { type Fields, keyValue } from '../../definition/key-value.ts'
 import { atStart, device, object, type Part } from '../../definition/parts.ts'
@@ -214,19 +214,6 @@ function spiceTls(screen: Graphics): Fields {
     'tls-channel': of('secure'),
     'plaintext-channel': of('insecure'),
   }
-}
-
-export function inputParts({ type, bus, alias, address }: InputDevice, place: Place): Part[] {
-  // A PC has both of them anyway.
-  if (bus === 'ps2') {
-    if (place.family !== 'pc' && place.family !== 'q35')
-      throw unsupported('devices.inputs', "bus 'ps2' is on PCs only", "Use 'usb' or 'virtio'.")
-    if (type === 'tablet')
-      throw unsupported('devices.inputs', "a tablet cannot be on bus 'ps2'", "Use 'usb'.")
-    return []
-  }
-  if (bus === 'virtio') return [device(`virtio-${type}-pci`, { id: alias, ...pci(address, place) })]
-  return [device(`usb-${type === 'keyboard' ? 'kbd' : type}`, { id: alias, ...usb(address) })]
 }
 
 const secondCards: Readonly<Record<string, string>> = {

@@ -42,6 +42,7 @@ const packages = [
   },
   { name: 'tgt', program: 'tgtd', for: ['test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },
+  { name: 'libvirt-daemon', program: 'libvirtd', for: ['test'], peer: true },
   { name: 'libvirt-daemon-driver-qemu', program: 'virt-qemu-run', for: ['test'], peer: true },
   { name: 'chromium', program: 'chromium', for: ['test'], peer: true },
 ]

@@ -1,5 +1,5 @@
 /** Guests on networks: who is let on, what is kept for whom, what each may send. */
-import type { EventHub, GuestNetworks, Log, NetworkAccess, PortRequest } from '../driver/index.ts'
+import type { EventHub, GuestNetworks, Log, NetworkAccess, PortFilter, PortRequest } from '../driver/index.ts'
 import { networkMode, VisorError } from '../model/index.ts'
 import type { CompleteNetwork } from './complete.ts'
 import type { DefinedNetwork } from './defined.ts'
@@ -119,6 +119,27 @@ export function membership(context: MembershipContext): GuestNetworks {
       }).catch((error: unknown) =>
         log.warn({ domain, error: String(error) }, 'A guest could not leave its networks.'),
       ),
+    setFilter: (domain, mac, { filter, filterParameters = [] }) =>
+      alone(async () => {
+        const before = ports.all().find((port) => port.domain === domain && port.mac === mac)
+        const definition = before && live.get(before.uuid)?.definition
+        if (!before || !definition) return
+        refuseFilter(definition, { filter })
+        const { filter: _, ...rest } = before
+        const next: Port = {
+          ...rest,
+          ...(filter === undefined ? {} : { filter }),
+          filterParameters: [...filterParameters],
+        }
+        if (filter !== undefined) await filters.check(next, definition)
+        await ports.put(next)
+        try {
+          await live.applyRules()
+        } catch (error) {
+          await ports.put(before)
+          throw error
+        }
+      }),
     explain: (request) => explainPath({ places, live, ports }, request),
     async addressesOf(domain, cards = []) {
       const own = ports.all().filter((port) => port.domain === domain)
@@ -145,7 +166,7 @@ function refuseOddLink(link: string, mac: string): void {
 }
 
 /** Fails with `unsupported-config` for a filter where packets pass no bridge. */
-function refuseFilter({ name, bridge }: CompleteNetwork, { filter }: PortRequest): void {
+function refuseFilter({ name, bridge }: CompleteNetwork, { filter }: PortFilter): void {
   if (filter === undefined || bridge !== undefined) return
   throw new VisorError('unsupported-config', `Filter '${filter}' cannot be in force on network '${name}'.`, {
     object: { kind: 'network', name },

@@ -135,8 +135,14 @@ export const networkOperations = {
   },
 } as const satisfies PartTable<Networks>
 
+/** What is in force for an interface, and values of its variables. */
+export interface PortFilter {
+  readonly filter?: string | undefined
+  readonly filterParameters?: readonly FilterParameter[] | undefined
+}
+
 /** An interface of a guest that shall be on a network. */
-export interface PortRequest {
+export interface PortRequest extends PortFilter {
   /** Name or uuid of the network. */
   readonly network: string
   readonly portGroup?: string | undefined
@@ -144,9 +150,6 @@ export interface PortRequest {
   readonly name: string
   readonly driver: string
   readonly mac: string
-  /** What is in force for it, and values of its variables. */
-  readonly filter?: string | undefined
-  readonly filterParameters?: readonly FilterParameter[] | undefined
 }
 
 /** How an interface gets on its network. */
@@ -192,6 +195,11 @@ export interface GuestNetworks {
   admit(request: PortRequest): Promise<NetworkAccess>
   /** The guest has ended, or this interface of it is gone. Never fails. */
   leave(domain: string, mac?: string): Promise<void>
+  /**
+   * Puts another filter in force for a card of a guest that is on a network; none without a name. Fails with
+   * `unsupported-config` where it cannot be; what was in force stays then.
+   */
+  setFilter(domain: string, mac: string, filter: PortFilter): Promise<void>
   /**
    * What is known here of the addresses of a guest: of its cards on networks, and of `cards` of which nothing else
    * is known by who was heard on the links of the host.

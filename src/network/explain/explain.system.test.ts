@@ -19,7 +19,13 @@ import {
   setUpTestHost,
 } from '../../../test/fixtures/test-host.ts'
 import { memoryStore, silentLog } from '../../driver/index.ts'
-import { type GuestInterfaceAddress, NetworkDefinition, type PathStep, parse } from '../../model/index.ts'
+import {
+  type GuestInterfaceAddress,
+  NetworkDefinition,
+  NwfilterDefinition,
+  type PathStep,
+  parse,
+} from '../../model/index.ts'
 import { openNetworks } from '../index.ts'
 
 const echo = join(import.meta.dirname, '../../../test/fixtures/echo.ts')
@@ -245,6 +251,25 @@ async function runOnTestHost(): Promise<void> {
     nft('add rule bridge other forward oifname vg2 drop')
     await stops('web', 'near', 'rules', /table 'bridge other', by its rule 'oifname "vg2" drop'/u)
     nft('delete table bridge other')
+
+    // Filters, of who sends and of who gets it.
+    const filter = (name: string, direction: string, protocol: string) =>
+      host.nwfilters.define?.(
+        parse(NwfilterDefinition, {
+          name,
+          entries: [{ rule: { action: 'drop', direction, [protocol]: {} } }],
+        }),
+      )
+    await filter('no-pings-out', 'out', 'icmp')
+    await filter('no-tcp-in', 'in', 'tcp')
+    const [webMac, nearMac] = ['52:54:00:00:03:01', '52:54:00:00:03:02']
+    await host.guests.setFilter('web', webMac, { filter: 'no-pings-out' })
+    await host.guests.setFilter('near', nearMac, { filter: 'no-tcp-in' })
+    await stops('web', 'near', 'senders', /filter 'no-pings-out' of 'web'.*nwfilter edit no-pings-out/su)
+    await stops('web', 'near', 'rules', /filter 'no-tcp-in' of 'near'/u, { port: 7 })
+    await host.guests.setFilter('web', webMac, {})
+    await host.guests.setFilter('near', nearMac, {})
+    await passes('web', 'near', 7)
 
     // Whom it is for.
     ip('link set vg2 down')

@@ -240,7 +240,7 @@ async function* followSenders(path: Path): AsyncGenerator<PathStep> {
   const found = findStop(ruleset, 'prerouting', ['bridge', 'netdev'], frameOf(asked, own))
   if (found)
     yield await stepOf(found, ruleset, {
-      ...{ own: places.table, bridge: own.link, side: 'iifname', name: 'senders' },
+      ...{ own: places.table, bridge: own.link, side: 'iifname', name: 'senders', filtered: own },
       ours: {
         message: `'${own.name}' sends from ${asked.from}, which is not its address on network '${own.network}' (${own.addresses.join(', ')}): it is taken for somebody else.`,
         remedy:
@@ -268,6 +268,9 @@ async function* followNear(path: Path, port: Port): AsyncGenerator<PathStep> {
   yield* followTargetPort(path, port)
   const found = findStop(ruleset, 'forward', ['bridge'], { ...frameOf(asked, own), oifname: port.link })
   if (found) yield await stepOf(found, ruleset, blame(path, 'iifname', own.link))
+  const last = { ...frameOf(asked, own), oifname: port.link }
+  const refused = findStop(ruleset, 'postrouting', ['bridge'], last)
+  if (refused) yield await stepOf(refused, ruleset, { ...blame(path, 'oifname', port.link), filtered: port })
   // The kernel may ask the rules of IP about what bridges forward.
   const word = parseIp(asked.to)?.family === 'ipv6' ? 'ip6tables' : 'iptables'
   if ((await readSwitch(`bridge/bridge-nf-call-${word}`)) === '1')

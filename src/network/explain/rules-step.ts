@@ -1,6 +1,7 @@
 /** What the rules of the host, ours and those of others, do to a packet, and what to do about it. */
 import { run, runChecked } from '../../host/index.ts'
 import { type PathStep, parseIp } from '../../model/index.ts'
+import { filterTable } from '../filters/script.ts'
 import { findStop, type Packet, parseRuleset, type Ruleset, type Stop } from './ruleset.ts'
 
 export interface Asked {
@@ -80,6 +81,8 @@ export interface Blame {
   /** What visor's own rules mean by it. */
   readonly ours: { readonly message: string; readonly remedy: string }
   readonly name: PathStep['name']
+  /** Whose filter it may be, and which. */
+  readonly filtered?: { readonly name: string; readonly filter?: string | undefined }
 }
 
 /** The step of who stopped it, in words. */
@@ -88,6 +91,14 @@ export async function stepOf(stop: Stop, ruleset: Ruleset, blame: Blame): Promis
   const { own, name } = blame
   if (chain.table === own) return { name, passed: false, ...blame.ours }
   const text = handle === undefined ? undefined : await textOf(stop)
+  if (chain.table === filterTable(own)) {
+    const { filter = '', name: guest = '' } = blame.filtered ?? {}
+    return {
+      ...{ name, passed: false },
+      message: `The filter '${filter}' of '${guest}' does not let it pass: '${text ?? chain.name}'.`,
+      remedy: `Give it a rule that accepts such packets: 'visor nwfilter edit ${filter}'.`,
+    }
+  }
   const rule = text === undefined ? 'whose policy is to drop' : `by its rule '${text}'`
   const doubt = unsure ? ', unless a rule before it that cannot be judged here lets it pass' : ''
   return {

@@ -165,6 +165,21 @@ async function runOnTestHost(): Promise<void> {
     await undefine('no-other-l2-traffic')
     assert.equal(await reaches('web', linkLocal, 'icmp', 2), false)
 
+    // Another filter, and none, for a guest that runs.
+    const mac = '52:54:00:00:00:01'
+    await assert.rejects(host.guests.setFilter('web', mac, { filter: 'server-only' }), {
+      code: 'unsupported-config',
+    })
+    await host.guests.setFilter('web', mac, { filter: 'no-other-l2-traffic' })
+    assert.equal(await reaches('db', web, 'tcp', 2), false)
+    await host.guests.setFilter('web', mac, {})
+    await table([['db', web, 'udp', true]])
+    await host.guests.setFilter('web', mac, {
+      filter: 'server-only',
+      filterParameters: [{ name: 'PORTS', value: '7' }],
+    })
+    await table([['db', web, 'udp', false]])
+
     await host.guests.leave('web')
     await undefine('server-only')
     await host.guests.leave('db')

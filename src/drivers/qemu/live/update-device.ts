@@ -1,4 +1,5 @@
 /** Changes what can be changed of a device while its machine runs: media, cables, passwords. */
+import { isDeepStrictEqual } from 'node:util'
 import type { DeviceOptions, Domains } from '../../../driver/index.ts'
 import {
   type Devices,
@@ -25,7 +26,7 @@ import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-de
 /** What may differ, by kind of device; everything else needs a new start. */
 const changeable: Readonly<Record<string, readonly string[]>> = {
   disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy', 'throttle'],
-  interfaces: ['link', 'bridge', 'inbound', 'outbound'],
+  interfaces: ['link', 'bridge', 'inbound', 'outbound', 'filter', 'filterParameters'],
   memories: ['requestedKiB'],
   graphics: ['passwordFile', 'passwordValidTo', 'passwordConnected'],
 }
@@ -56,11 +57,17 @@ function replaced<D extends DomainDefinition>(definition: D, given: OneDevice): 
   const { device } = findDevice(definition, given)
   const isDrive = kind === 'disks' && (device as Disk).device !== 'disk'
   const { file: _file, block: _block, ...kept } = device as AnyDevice & { block?: string }
-  const next = { ...(isDrive ? kept : device), ...given.device }
+  const next = { ...(isDrive ? kept : device), ...withoutStray(given) }
   const list = (definition.devices as unknown as Record<string, readonly AnyDevice[]>)[kind] ?? []
   const all = list.map((one) => (one === device ? next : one))
   const changed = kind === 'disks' ? withLimitsOf(all as Disk[], next as Disk) : all
   return { ...definition, devices: { ...definition.devices, [kind]: changed } as unknown as Devices }
+}
+
+/** Values of a filter's variables are of the filter that is given. */
+function withoutStray({ kind, device }: OneDevice): object {
+  const { filterParameters: _, ...rest } = device as AnyDevice & Partial<Interface>
+  return kind === 'interfaces' && rest.filter === undefined ? rest : device
 }
 
 async function update(context: Context, machine: Machine, given: OneDevice, force: boolean) {
@@ -144,10 +151,19 @@ async function apply(context: Context, machine: Machine, change: Change, force: 
   }
   if (kind === 'memories') return requestMemory(machine, next as unknown as MemoryDevice)
   if (kind === 'interfaces') {
+    await changeFilter(context, change)
     await changeLink(old as Interface, next as Interface)
     const up = (next as Interface).link !== 'down'
     await machine.monitor.execute('set_link', { name: next.alias, up })
   }
+}
+
+/** What is in force for a card on a network. */
+async function changeFilter({ networks }: Context, { old, next, before }: Change): Promise<void> {
+  const [one, other] = [old as Interface, next as Interface]
+  const of = ({ filter, filterParameters }: Interface) => [filter, filterParameters]
+  if (isDeepStrictEqual(of(one), of(other))) return
+  await networks?.setFilter(before.uuid, other.mac ?? '', other)
 }
 
 /** Has a guest take so much of a module, or give it back; it follows when it likes. */

@@ -12,6 +12,7 @@ const stampFile = join(root, 'dist/.stamp')
 const entryPoints = {
   visor: 'src/cli/main.ts',
   visord: 'src/daemon/main.ts',
+  'host-bridge': 'src/network/host-bridge/mover.ts',
   'first-run': 'src/first-run/main.ts',
   'v86-machine': 'src/drivers/v86/machine-process.ts',
   index: 'src/index.ts',

@@ -78,6 +78,12 @@ export const commands: readonly CommandEntry[] = [
   entry('unpublish', 'Take such ports back', machines, () => import('./commands/unpublish.ts')),
   entry('network', 'Make networks that machines are on', machines, () => import('./commands/network.ts')),
   entry(
+    'host-bridge',
+    'Make a bridge from a network card of this host',
+    machines,
+    () => import('./commands/host-bridge.ts'),
+  ),
+  entry(
     'nwfilter',
     'Make filters of what machines send and get',
     machines,

@@ -159,6 +159,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
     ...(networks && {
       networks: networks.networks,
       nwfilters: networks.nwfilters,
+      hostBridges: networks.hostBridges,
       publications: named(networks.publications),
     }),
     reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),

@@ -26,6 +26,7 @@ import type {
 } from '../model/index.ts'
 import type { Agent } from './parts/agent.ts'
 import type { Blocks } from './parts/blocks.ts'
+import type { HostBridges } from './parts/host-bridges.ts'
 import type {
   AdjustMigrationOptions,
   MigrateOptions,
@@ -65,6 +66,8 @@ export interface Connection {
   readonly networks?: Networks
   /** Filters of what guests send and get. */
   readonly nwfilters?: Nwfilters
+  /** Bridges that were made from network cards of the host. */
+  readonly hostBridges?: HostBridges
   /** Ports of the host that lead to guests. */
   readonly publications?: Publications
   /** How guests are reached. */

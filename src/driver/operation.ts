@@ -18,6 +18,7 @@ export interface Operation {
     | 'migration'
     | 'network'
     | 'nwfilter'
+    | 'hostBridge'
     | 'publication'
   /** The noun within the domain whose name is the second argument. */
   readonly item?: 'snapshot' | 'checkpoint'

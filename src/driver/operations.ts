@@ -26,6 +26,7 @@ import type { Connection } from './connection.ts'
 import type { Operation, PartTable } from './operation.ts'
 import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
+import { hostBridgeOperations } from './parts/host-bridges.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
 import { nwfilterOperations } from './parts/nwfilters.ts'
@@ -45,6 +46,7 @@ type Part =
   | 'migrations'
   | 'networks'
   | 'nwfilters'
+  | 'hostBridges'
   | 'publications'
   | 'reach'
   | 'images'
@@ -398,6 +400,7 @@ export const operations: Table = {
   migrations: migrationOperations,
   networks: networkOperations,
   nwfilters: nwfilterOperations,
+  hostBridges: hostBridgeOperations,
   publications: publicationOperations,
   reach: reachOperations,
   images: {

@@ -145,9 +145,7 @@ const apartLines = ({ bridge, namespace }: MadeLinks): string[] => [
 
 function routeLines({ routes }: CompleteNetwork, link: string): string[] {
   return routes.map((route) => {
-    const subnet = subnetOfAddress(route)
-    const family = subnet?.family === 'ipv6' ? '-6 ' : ''
-    return `${family}route add ${route.address}/${prefixOf(route)} via ${route.gateway} dev ${link}${route.metric ? ` metric ${route.metric}` : ''}`
+    return `route add ${route.address}/${prefixOf(route)} via ${route.gateway} dev ${link}${route.metric ? ` metric ${route.metric}` : ''}`
   })
 }
 

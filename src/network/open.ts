@@ -21,6 +21,7 @@ import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
 import { openFilters } from './filters/open.ts'
 import { honouredNetwork } from './honoured.ts'
+import { hostBridges } from './host-bridge/open.ts'
 import { openKeptAddresses } from './kept-addresses.ts'
 import { watchLeases } from './lease-events.ts'
 import { readLeases } from './leases.ts'
@@ -89,6 +90,11 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       }),
     apply: live.applyRules,
   })
+  const bridges = hostBridges({
+    ...{ folder: places.hostBridges, log, alone },
+    usersOf: (bridge) => live.all().flatMap((network) => (network.bridge === bridge ? [network.name] : [])),
+  })
+  await bridges.adopt()
   await live.adopt()
   await mkdir(places.leases, { recursive: true, mode: 0o755 })
   const leaseWatch = await watchLeases(
@@ -305,6 +311,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
   return {
     networks,
     nwfilters: filters.operations,
+    hostBridges: bridges.operations,
     publications: published.operations,
     guests: membership({ places, live, kept, ports, published, filters, hub, log, alone, find, start }),
     events: (eventOptions) => hub.listen(eventOptions),
@@ -322,6 +329,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       clearInterval(keeping)
       await queue
       leaseWatch.close()
+      bridges.close()
       await live.close()
       hub.close()
     },

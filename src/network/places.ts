@@ -5,6 +5,8 @@ import { join } from 'node:path'
 export interface NetworkPlaces {
   /** One folder per network that is there. */
   readonly live: string
+  /** What is known of bridges made from network cards. */
+  readonly hostBridges: string
   /** One folder per process that answers DHCP and DNS. */
   readonly services: string
   /** One file per interface of a guest. */
@@ -35,6 +37,7 @@ export function networkPlaces(stateDirectory: string, runtimeDirectory: string):
     live,
     services,
     leases,
+    hostBridges: join(runtimeDirectory, 'host-bridges'),
     ports: join(runtimeDirectory, 'network-ports'),
     table: isUsual ? 'visor' : `visor-${mark}`,
     of(uuid) {

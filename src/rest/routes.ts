@@ -45,8 +45,14 @@ export const routes: readonly Route[] = operationList.map(({ name, part, method,
 }))
 
 function rulePath(part: string, method: string, { key, item }: Operation): string {
-  const whole = key === 'domain' && part !== 'domains' ? `/v1/domains/{domain}/${part}` : undefined
-  const base = whole ? (item ? `${whole}/{${item}}` : whole) : key ? `/v1/${part}/{${key}}` : `/v1/${part}`
+  const whole = key === 'domain' && part !== 'domains' ? `/v1/domains/{domain}/${kebabCase(part)}` : undefined
+  const base = whole
+    ? item
+      ? `${whole}/{${item}}`
+      : whole
+    : key
+      ? `/v1/${kebabCase(part)}/{${key}}`
+      : `/v1/${kebabCase(part)}`
   return plain.includes(method) ? base : `${base}/${kebabCase(method)}`
 }
 

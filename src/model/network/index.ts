@@ -6,6 +6,7 @@ export {
   type NetworkDefinitionInput,
 } from './definition.ts'
 export { formatNetworkDefinition, parseNetworkDefinition } from './documents.ts'
+export * from './host-bridge.ts'
 export * from './ip.ts'
 export * from './network.ts'
 export * from './publication.ts'

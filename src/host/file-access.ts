@@ -67,12 +67,16 @@ interface Step {
 
 interface Change extends Step {
   readonly grant: Grant
+  /** What the user may by its entry now; undefined when that is enough. */
+  readonly less: Rights | undefined
   readonly acl: Acl
 }
 
 export interface AccessPlan {
   /** To be recorded before {@link AccessPlan.apply}. */
   readonly grants: readonly Grant[]
+  /** Those that give more than there was, with what there was. */
+  readonly widened: readonly Grant[]
   /** Makes the entries; takes back what it made when one fails. Those of `known` paths are held already. */
   apply(known?: ReadonlySet<string>): void
 }
@@ -109,10 +113,17 @@ export async function planAccess(
     if (refused === 0 && !ours) continue
     if (refused !== 0) checkMayGrant(step, user, calls)
     const before = ours ? (holders.get(key)?.before ?? 0) : (there ?? 0)
-    changes.push({ ...step, acl: acl ?? aclOfMode(step.stats.mode), grant: { path: step.path, before } })
+    const less = refused === 0 ? undefined : (there ?? 0)
+    changes.push({
+      ...step,
+      acl: acl ?? aclOfMode(step.stats.mode),
+      grant: { path: step.path, before },
+      less,
+    })
   }
   return {
     grants: changes.map(({ grant }) => grant),
+    widened: changes.flatMap(({ path, less }) => (less === undefined ? [] : { path, before: less })),
     apply: (known) => applyChanges(calls, user, changes, known),
   }
 }
@@ -155,6 +166,13 @@ export async function revokeGrants(
     }
   }
   return failed
+}
+
+/** Takes back what was given beyond these rights; the entries are held on. */
+export async function narrowGrants(user: FileUser, grants: readonly Grant[]): Promise<void> {
+  if (grants.length === 0) return
+  const calls = await loadCalls()
+  for (const grant of grants) takeBack(calls, user, grant)
 }
 
 function holderKey({ uid }: FileUser, path: string): string {

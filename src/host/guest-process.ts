@@ -36,6 +36,7 @@ import {
   forgetGrants,
   type Grant,
   holdGrants,
+  narrowGrants,
   planAccess,
   revokeGrants,
 } from './file-access.ts'
@@ -93,9 +94,10 @@ export interface GuestProcess {
   confirm(details: unknown): Promise<void>
   /**
    * Lets its user at more files, until its end or {@link revoke}. Nothing where it runs as who we are. Fails as
-   * `planAccess` does; nothing is changed then.
+   * `planAccess` does; nothing is changed then. Resolves with what takes back what this call alone gave: that is,
+   * what nobody else has asked for since.
    */
-  grant(files: readonly FileAccess[]): Promise<void>
+  grant(files: readonly FileAccess[]): Promise<() => Promise<void>>
   /** Takes back what was granted of exactly these files; folders on the way stay open to it until its end. */
   revoke(paths: readonly string[]): Promise<void>
   /** Holds it to other limits from now on. Fails with `unsupported-config` for what its groups cannot limit. */
@@ -335,6 +337,16 @@ function guestProcess(
     if (more.length > 0) await write()
     return more
   }
+  /** Who asked last for what is granted. */
+  const lastAsked = new Map<string, object>()
+  const revoke = async (gone: readonly Grant[]) => {
+    if (!user || gone.length === 0) return
+    const [failure] = await revokeGrants(user, gone)
+    if (failure) throw failure
+    const paths = gone.map(({ path }) => path)
+    current = { ...current, grants: (current.grants ?? []).filter(({ path }) => !paths.includes(path)) }
+    await write()
+  }
   return {
     directory,
     user,
@@ -362,7 +374,7 @@ function guestProcess(
       await write()
     },
     async grant(files) {
-      if (!user) return
+      if (!user) return async () => {}
       const plan = await planAccess(user, files, user)
       const known = new Set(current.grants?.map(({ path }) => path))
       const more = plan.grants.filter(({ path }) => !known.has(path))
@@ -375,16 +387,19 @@ function guestProcess(
         await write()
         throw error
       }
+      const turn = {}
+      for (const { path } of plan.grants) lastAsked.set(path, turn)
+      return async () => {
+        const mine = ({ path }: Grant) => lastAsked.get(path) === turn
+        if (user.own)
+          await narrowGrants(
+            user,
+            plan.widened.filter((one) => known.has(one.path) && mine(one)),
+          )
+        await revoke(more.filter(mine))
+      }
     },
-    async revoke(paths) {
-      const { grants = [] } = current
-      const gone = grants.filter(({ path }) => paths.includes(path))
-      if (!user || gone.length === 0) return
-      const [failure] = await revokeGrants(user, gone)
-      if (failure) throw failure
-      current = { ...current, grants: grants.filter((grant) => !gone.includes(grant)) }
-      await write()
-    },
+    revoke: (paths) => revoke((current.grants ?? []).filter(({ path }) => paths.includes(path))),
     async limit(hierarchies, limits) {
       const { all, paths } = await groupsIn(hierarchies)
       const settings = limitSettings(all, paths, limits)

@@ -1,4 +1,5 @@
 /** Limits that a process gets from the one that starts it (getrlimit(2)). */
+import { VisorError } from '../model/index.ts'
 import { loadCalls } from './syscall.ts'
 
 export interface ProcessLimits {
@@ -45,4 +46,15 @@ export async function withLimits<T>(
   } finally {
     for (const [resource, limits] of before) setrlimit(resource, limits)
   }
+}
+
+/** Lets a process that runs lock all memory (prlimit(2)). Resolves with what takes that back. Fails with `denied`. */
+export async function liftMemoryLock(pid: number): Promise<() => void> {
+  const { prlimit } = await loadCalls()
+  const before = new BigUint64Array(2)
+  if (prlimit(pid, RLIMIT_MEMLOCK, BigUint64Array.of(RLIM_INFINITY, RLIM_INFINITY), before) !== 0)
+    throw new VisorError('denied', `The process ${pid} cannot be let lock memory.`, {
+      remedy: "Run visord as root, or start the machine with 'memoryBacking: { locked: true }'.",
+    })
+  return () => void prlimit(pid, RLIMIT_MEMLOCK, before, new BigUint64Array(2))
 }

@@ -75,6 +75,7 @@ export interface Calls {
   readonly setxattr: (path: string, name: string, value: Buffer, size: number, flags: number) => number
   readonly getrlimit: (resource: number, limits: BigUint64Array) => number
   readonly setrlimit: (resource: number, limits: BigUint64Array) => number
+  readonly prlimit: (pid: number, resource: number, limits: BigUint64Array, before: BigUint64Array) => number
   /** glibc's own; other C libraries have none. */
   readonly trim: ((keep: number) => number) | undefined
   readonly errno: () => number
@@ -123,6 +124,7 @@ async function bind(): Promise<Calls> {
     setxattr: libc.func('int setxattr(const char *, const char *, const uint8_t *, uint64, int)'),
     getrlimit: libc.func('int getrlimit(int, _Out_ uint64_t *)'),
     setrlimit: libc.func('int setrlimit(int, const uint64_t *)'),
+    prlimit: libc.func('int prlimit(int, int, const uint64_t *, _Out_ uint64_t *)'),
     trim: findTrim(libc),
     errno: () => koffi.errno(),
   }

@@ -169,7 +169,7 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
   }
 }
 
-async function openContext(options: OpenOptions): Promise<Context> {
+export async function openContext(options: OpenOptions): Promise<Context> {
   const { stateDirectory, runtimeDirectory, store, log } = options
   const emulators = new Map<string, Promise<Emulator>>()
   const kvm = new Map<string, Promise<KvmState>>()

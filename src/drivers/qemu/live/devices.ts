@@ -7,30 +7,22 @@
  *                 '-- refused: still there --'      '-- late: when it does, also by a later daemon --'
  */
 import type { DeviceOptions, Domains } from '../../../driver/index.ts'
-import {
-  type Devices,
-  type DomainDefinition,
-  type Filesystem,
-  type Interface,
-  VisorError,
-} from '../../../model/index.ts'
+import { type DomainDefinition, type Interface, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
-import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
-import { isVirtiofs } from '../devices/shares/filesystems.ts'
-import { checkPluggedShare, plugShare } from '../devices/shares/plugged.ts'
-import { endShare, type Shares } from '../devices/shares/serve.ts'
+import type { CompleteDefinition } from '../definition/definition.ts'
+import { endShare } from '../devices/shares/serve.ts'
 import { topNode } from '../disks/disk-node.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
-import { filesAtStart, grantAccess, revokeAccess } from '../machine/access.ts'
+import { revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
-import { preflight } from '../machine/preflight.ts'
 import { removeDirect } from '../network/direct.ts'
-import { forgetFiles, plugHostSide } from '../network/plug-host-side.ts'
+import { forgetFiles } from '../network/plug-host-side.ts'
 import type { Registry } from '../registry.ts'
-import { checkAcpi } from './acpi.ts'
 import { changeDomain, settleDefinition } from './affect.ts'
+import { attach } from './attach.ts'
+import { notWhileRunning } from './not-while-running.ts'
 import { type DeviceKind, findDevice, type OneDevice, onlyDevice, withDevice, without } from './one-device.ts'
-import { findNodes, listPeripherals, partsBetween, plugIn, pullOut, removeBackends } from './plug.ts'
+import { devicesOf, findNodes, listPeripherals, partsBetween, pullOut, removeBackends } from './plug.ts'
 import { settleUpdate, updating } from './update-device.ts'
 
 export function deviceChanges(
@@ -60,49 +52,7 @@ export function deviceChanges(
   }
 }
 
-async function attach(context: Context, machine: Machine, given: OneDevice): Promise<void> {
-  const before = machine.details.definition
-  const after = await completeDefinition(withDevice(structuredClone(before), given), {
-    ...context,
-    isRunning: true,
-  })
-  const added = findAdded(before, after, given.kind)
-  const images = await preflight(only(after, given.kind, added), context.paths.of(after.uuid))
-  const parts = await partsBetween(context, { more: after, less: before, images })
-  checkAcpi(after, parts)
-  const isNinep = given.kind === 'filesystems' && !isVirtiofs(added as Pick<Filesystem, 'driver'>)
-  if (isNinep || parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
-  await checkPluggedShare(machine, after, added)
-  await machine.record({ plugging: { definition: after } })
-  let shares: Shares | undefined
-  try {
-    shares = await plugShare(context, machine, after, added)
-    const files = filesAtStart(only(after, given.kind, added), images, context.paths.of(after.uuid))
-    await grantAccess(machine, files)
-    const side = await plugHostSide(context, machine, after, { alias: added.alias, parts })
-    try {
-      await plugIn(machine, side.parts)
-    } catch (error) {
-      await side.end()
-      throw error
-    }
-    side.close()
-    if (given.kind === 'disks')
-      await limitDisks(
-        machine.monitor,
-        after.devices.disks.filter(({ alias }) => alias === added.alias),
-        {},
-      )
-    await machine.record({ definition: side.definition, plugging: undefined })
-  } catch (error) {
-    const cause = shares ? await shares.explain(error) : error
-    await endShare(machine, String(added.alias))
-    await machine.record({ plugging: undefined }).catch(() => {})
-    throw cause
-  }
-}
-
-async function detach(
+export async function detach(
   context: Context,
   machine: Machine,
   given: OneDevice,
@@ -115,7 +65,7 @@ async function detach(
   if (!parts.some(({ option }) => option === 'device')) throw notWhileRunning(before, given.kind)
   await machine.record({ unplugging: [...(machine.details.unplugging ?? []), String(found.device.alias)] })
   try {
-    await pullOut(machine, parts, signal)
+    await pullOut(machine, parts, { signal })
   } catch (error) {
     // What was asked may still come: the mark stays for whoever sees it.
     if (!(error instanceof VisorError) || error.code !== 'timeout') await unmark(machine, found)
@@ -172,6 +122,8 @@ async function settleOne(context: Context, registry: Registry, machine: Machine,
   const found = findByAlias(definition, alias)
   if (!found) return
   try {
+    // What was told may have been of one before of the same name.
+    if ((await listPeripherals(machine)).has(alias)) return
     const parts = await partsBetween(context, {
       more: definition,
       less: without(definition, found) as CompleteDefinition,
@@ -205,12 +157,18 @@ async function settlePlugs(context: Context, registry: Registry, machine: Machin
   if (!plugging) return
   const after = plugging.definition
   const parts = await partsBetween(context, { more: after, less: before })
-  const devices = parts.flatMap((part) => (part.option === 'device' ? [String(part.fields.id)] : []))
+  const devices = devicesOf(parts)
   const isWhole = devices.length > 0 && devices.every((id) => there.has(id))
-  if (isWhole) return machine.record({ definition: after, plugging: undefined })
   const disks = after.devices.disks.filter(
     ({ target }) => !before.devices.disks.some((disk) => disk.target === target),
   )
+  if (isWhole) {
+    await limitDisks(machine.monitor, disks, {})
+    return machine.record({ definition: after, plugging: undefined })
+  }
+  // A controller that came before it goes when the guest likes.
+  for (const id of devices.filter((one) => there.has(one)))
+    await machine.monitor.execute('device_del', { id }).catch(() => {})
   // Nothing is on them yet but what a start would make of them.
   const nodes = disks.flatMap((disk) => [topNode(disk), disk.target])
   await removeBackends(machine, parts, [...(await findNodes(machine, devices)), ...nodes])
@@ -230,32 +188,6 @@ function findByAlias({ devices }: DomainDefinition, alias: string): OneDevice | 
   return undefined
 }
 
-/** The one that the definition after has and that before has not. */
-function findAdded(
-  before: CompleteDefinition,
-  after: CompleteDefinition,
-  kind: DeviceKind,
-): OneDevice['device'] {
-  const known = new Set((before.devices[kind] as readonly { alias?: string }[]).map(({ alias }) => alias))
-  const added = (after.devices[kind] as readonly OneDevice['device'][]).find(({ alias }) => !known.has(alias))
-  if (!added) throw new VisorError('internal', 'The new device has no name of its own.')
-  return added
-}
-
-/** The definition with this device alone, to look at what it needs of the host. */
-function only(
-  definition: CompleteDefinition,
-  kind: DeviceKind,
-  device: OneDevice['device'],
-): CompleteDefinition {
-  const { memballoon: _, ...lists } = definition.devices
-  const empty = Object.fromEntries(
-    Object.entries(lists).map(([key, value]) => [key, Array.isArray(value) ? [] : value]),
-  )
-  const { kernel: _kernel, initrd: _initrd, ...os } = definition.os
-  return { ...definition, os, devices: { ...empty, [kind]: [device] } as unknown as Devices }
-}
-
 /** Source: QEMU's virtio-mem, which is taken back since QEMU 8.2, and virtio-pmem, which never is. */
 function keepsMemory({ name }: DomainDefinition, cause: VisorError): VisorError {
   return new VisorError(
@@ -265,26 +197,6 @@ function keepsMemory({ name }: DomainDefinition, cause: VisorError): VisorError 
       path: 'devices.memories',
       remedy: 'Request 0 of a virtio-mem module, or unplug it for the next start only (config).',
       cause,
-    },
-  )
-}
-
-function notWhileRunning({ name }: DomainDefinition, kind: DeviceKind): VisorError {
-  if (kind === 'filesystems')
-    return new VisorError(
-      'unsupported-config',
-      `Domain '${name}' runs, and is given no share by 9p meanwhile.`,
-      {
-        remedy: "Use the driver 'virtiofs', or change it for the next start only (config).",
-        path: 'devices.filesystems',
-      },
-    )
-  return new VisorError(
-    'unsupported-config',
-    `Domain '${name}' runs, and its ${kind} stay as they are meanwhile.`,
-    {
-      remedy: 'Change it for the next start only (config).',
-      path: `devices.${kind}`,
     },
   )
 }

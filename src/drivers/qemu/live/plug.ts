@@ -9,7 +9,7 @@ import type { Machine } from '../machine/machine.ts'
 import type { DiskImages } from '../machine/preflight.ts'
 import { isRecord } from '../qmp/index.ts'
 import { addCommand, idOf, removeCommand } from './monitor-command.ts'
-import { unplug } from './unplug.ts'
+import { type Unplugged, unplug } from './unplug.ts'
 
 /** The parts that the machine of one definition has and that of the other has not. */
 export async function partsBetween(
@@ -53,7 +53,10 @@ interface PartsBetween {
   readonly images?: DiskImages
 }
 
-/** Says them to QEMU in order; what was said is taken back when a later one is refused. */
+/**
+ * Says them to QEMU in order; when one is refused, what was said is taken back, but for devices: they are their
+ * guest's to let go ({@link pullOut}).
+ */
 export async function plugIn({ monitor }: Machine, parts: readonly Part[]): Promise<void> {
   await withUndo(async (undo) => {
     for (const part of parts) {
@@ -77,14 +80,24 @@ function pushRemoval(
  * Has the guest let the devices among the parts go, then takes away what stood behind them. Fails as
  * {@link unplug} does; nothing is taken away then.
  */
-export async function pullOut(machine: Machine, parts: readonly Part[], signal?: AbortSignal): Promise<void> {
-  const ids = parts.flatMap((part) => (part.option === 'device' ? [String(part.fields.id)] : []))
+export async function pullOut(
+  machine: Machine,
+  parts: readonly Part[],
+  waiting: Pick<Unplugged, 'signal'> = {},
+): Promise<void> {
+  // The last first: those before may carry it.
+  const ids = devicesOf(parts).reverse()
   const nodes = await findNodes(machine, ids)
   for (const device of ids) {
     const isGone = async () => !(await listPeripherals(machine)).has(device)
-    await unplug(machine, { device, what: `'${device}'`, signal, isGone })
+    await unplug(machine, { ...waiting, device, what: `'${device}'`, hasEvent: true, isGone })
   }
   await removeBackends(machine, parts, nodes)
+}
+
+/** The names of the devices among the parts. */
+export function devicesOf(parts: readonly Part[]): string[] {
+  return parts.flatMap((part) => (part.option === 'device' ? [String(part.fields.id)] : []))
 }
 
 /** What stood behind devices that are gone. What is gone already, or used otherwise, stays so. */

@@ -8,6 +8,11 @@ export interface Unplugged {
   readonly device: string
   /** For messages: "processor 3". */
   readonly what: string
+  /**
+   * It has an event of its own, which tells that all of it is let go of. It is not believed while the device is there:
+   * one of the same name may have been before. Some devices go without (QEMU 7.2: qemu-xhci).
+   */
+  readonly hasEvent?: true
   /** For a processor: its slot, which ACPI knows it by where it has no id. */
   readonly slot?: string
   readonly signal?: AbortSignal | undefined
@@ -17,6 +22,9 @@ export interface Unplugged {
 
 /** As long as a slow guest takes; one that does not listen never does. */
 const unplugTimeoutMs = 15_000
+const lookMs = 250
+/** From when a device is gone to when its event has come. */
+const eventMs = 1_000
 /** Source: ACPI specification, _OST: ejection asked for by the platform, and its results that are no refusal. */
 const ejection = 3
 const accepted = [0, 0x84]
@@ -31,11 +39,22 @@ export async function unplug(machine: Machine, unplugged: Unplugged): Promise<vo
   const { name } = details.definition
   const done = Promise.withResolvers<void>()
   done.promise.catch(() => {})
-  const look = () => void unplugged.isGone?.().then((isGone) => isGone && done.resolve(), done.reject)
+  let isTold = !unplugged.hasEvent
+  let goneAt: number | undefined
+  const see = (isGone: boolean) => {
+    if (!isGone) return
+    goneAt ??= performance.now()
+    if (isTold || performance.now() > goneAt + eventMs) done.resolve()
+  }
+  const look = () => void unplugged.isGone?.().then(see, done.reject)
+  const looking = unplugged.hasEvent && setInterval(look, lookMs)
   const intercept = (event: QmpEvent) => {
     if (isRefusal(event, unplugged)) done.reject(refused(name, what))
-    else if (event.event === 'DEVICE_DELETED' && isNamed(event, device)) done.resolve()
-    else if (event.event === 'DEVICE_DELETED' || event.event === 'ACPI_DEVICE_OST') look()
+    else if (event.event === 'DEVICE_DELETED' && isNamed(event, device)) {
+      isTold = true
+      if (unplugged.hasEvent) look()
+      else done.resolve()
+    } else if (event.event === 'DEVICE_DELETED' || event.event === 'ACPI_DEVICE_OST') look()
     return false
   }
   const giveUp = () =>
@@ -49,6 +68,7 @@ export async function unplug(machine: Machine, unplugged: Unplugged): Promise<vo
     await Promise.race([done.promise, machine.ended.then(() => Promise.reject(endedMeanwhile(name, what)))])
   } finally {
     clearTimeout(timer)
+    if (looking) clearInterval(looking)
     interceptors.delete(intercept)
     signal?.removeEventListener('abort', giveUp)
   }

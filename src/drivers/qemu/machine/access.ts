@@ -26,9 +26,13 @@ import type { DiskImages } from './preflight.ts'
  * Lets the QEMU of a running machine at `files`, for as long as it runs or until {@link revokeAccess}; costs
  * nothing where it may anyway. A file must be there: QEMU can make none outside of its own folder
  * (`GuestPaths.folder`), unless the folder itself is granted with `folder: true`.
- * Fails with `not-found`, or `denied` naming the component of the path that would refuse.
+ * Fails with `not-found`, or `denied` naming the component of the path that would refuse. Resolves with what takes
+ * back what was given by this alone.
  */
-export function grantAccess({ guest }: Pick<Machine, 'guest'>, files: readonly FileAccess[]): Promise<void> {
+export function grantAccess(
+  { guest }: Pick<Machine, 'guest'>,
+  files: readonly FileAccess[],
+): Promise<() => Promise<void>> {
   return guest.grant(files)
 }
 

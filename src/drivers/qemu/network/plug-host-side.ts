@@ -78,7 +78,9 @@ async function plugTap(
     }
     return names
   }
+  const removeLink = () => removeDirect(context, definition.uuid)
   const end = async () => {
+    companions.delete(removeLink)
     taps.close()
     await taps.leave()
     for (const name of given) await monitor.execute('closefd', { fdname: name }).catch(() => {})
@@ -91,7 +93,7 @@ async function plugTap(
         ? { ...part, fields: { id: part.fields.id, ...fields } }
         : part,
     )
-    if (one.type === 'direct') companions.add(() => removeDirect(context, definition.uuid))
+    if (one.type === 'direct') companions.add(removeLink)
     return { parts: named, definition: taps.named(definition), close: taps.close, end }
   } catch (error) {
     await end()

@@ -1,4 +1,5 @@
 /** Shares that are plugged into machines that run. */
+import type { Undo } from '../../../../host/index.ts'
 import { VisorError } from '../../../../model/index.ts'
 import type { Context } from '../../context.ts'
 import type { CompleteDefinition } from '../../definition/definition.ts'
@@ -6,7 +7,7 @@ import { grantAccess } from '../../machine/access.ts'
 import type { Machine } from '../../machine/machine.ts'
 import { isRecord } from '../../qmp/index.ts'
 import { filesOfShare, isVirtiofs } from './filesystems.ts'
-import { type Shares, startShares } from './serve.ts'
+import { endShare, type Shares, startShares } from './serve.ts'
 
 type Plugged = { readonly alias?: string }
 
@@ -41,10 +42,11 @@ export async function plugShare(
   machine: Machine,
   definition: CompleteDefinition,
   added: Plugged,
+  undo: Undo,
 ): Promise<Shares | undefined> {
   const one = shareOf(definition, added)
   if (!one) return undefined
-  await grantAccess(machine, filesOfShare(one))
+  undo.push(await grantAccess(machine, filesOfShare(one)))
   const shares = await startShares(
     context,
     definition,
@@ -52,5 +54,6 @@ export async function plugShare(
     ({ alias }) => alias === added.alias,
   )
   shares.keepWith(machine)
+  undo.push(() => endShare(machine, one.alias ?? ''))
   return shares
 }

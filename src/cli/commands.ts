@@ -179,6 +179,12 @@ export const commands: readonly CommandEntry[] = [
   entry('console', 'Use the serial console', looking, () => import('./commands/console.ts')),
   entry('screenshot', 'Save the screen as a picture', looking, () => import('./commands/screenshot.ts')),
   entry('domdisplay', 'Print where its screens are', looking, () => import('./commands/domdisplay.ts')),
+  entry(
+    'screen-password',
+    'Change the password of a screen',
+    looking,
+    () => import('./commands/screen-password.ts'),
+  ),
   entry('sendkey', 'Press keys of a machine', looking, () => import('./commands/sendkey.ts')),
   entry('nmi', 'Send a non-maskable interrupt', looking, () => import('./commands/nmi.ts')),
   entry('guest', 'Talk to the agent in a guest', looking, () => import('./commands/guest.ts')),

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { hasDes, logIn } from '../../src/drivers/qemu/testing/test-rfb.ts'
 import { type CommandResult, visorCommand } from '../fixtures/visor-command.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
@@ -21,6 +22,8 @@ describe('visor changes a machine that runs', { skip }, () => {
     const command = visorCommand(visord.directories)
     visor = (...args) => command(args, { cwd: directory })
     for (const file of ['more.raw', 'one.iso']) await writeFile(join(directory, file), Buffer.alloc(2 ** 20))
+    await writeFile(join(directory, 'first.vnc'), 'geheim42\n')
+    await writeFile(join(directory, 'second.vnc'), 'anders')
     await writeFile(
       join(directory, 'web.yaml'),
       `type: qemu
@@ -32,6 +35,7 @@ features: { acpi: true, apic: true }
 devices:
   disks: [{ target: sda, device: cdrom, bus: sata }]
   interfaces: [{ type: user, mac: '52:54:00:aa:bb:cc' }]
+  graphics: [{ type: vnc, passwordFile: '${join(directory, 'first.vnc')}' }]
 `,
     )
     await succeed('define', 'web.yaml', '--start')
@@ -101,6 +105,41 @@ devices:
     await succeed('domif-setlink', 'web', '52:54:00:aa:bb:cc', 'down')
     assert.match(await xml(), /<link state='down'\/>/u)
     assert.match((await visor('detach', 'web', 'vdz')).stderr, /no device 'vdz'.*It has/su)
+  })
+
+  test('the password of a screen, seen by who logs in', {
+    skip: hasDes ? false : 'OpenSSL here has no DES',
+  }, async () => {
+    const socket = /vnc\+unix:\/\/(.*)/u.exec((await succeed('domdisplay', 'web')).stdout)?.[1] ?? ''
+    const opens = async (...words: string[]) => {
+      const answers: boolean[] = []
+      for (const word of words) answers.push(await logIn(socket, word))
+      return answers
+    }
+    assert.deepEqual(await opens('geheim42', 'geheim43'), [true, false])
+    await succeed('screen-password', 'web', 'second.vnc')
+    assert.deepEqual(await opens('geheim42', 'anders'), [false, true])
+    assert.match(await xml('--inactive'), /first\.vnc/u, 'the next start has what it had')
+    await writeFile(join(directory, 'second.vnc'), 'nochmals')
+    const { stderr } = await succeed('screen-password', 'web', '--valid-for', '1h')
+    assert.match(stderr, /VNC screen changed, good until \d{4}-\d\d-\d\dT/u)
+    assert.deepEqual(await opens('anders', 'nochmals'), [false, true])
+    await succeed('screen-password', 'web', '--valid-to', '2020-01-01T00:00:00Z')
+    assert.deepEqual(await opens('nochmals'), [false], 'it has ended')
+    await succeed('screen-password', 'web', '--forever', '--type', 'vnc')
+    assert.deepEqual(await opens('nochmals'), [true])
+    await succeed('screen-password', 'web', 'second.vnc', '--live', '--config')
+    assert.match(await xml('--inactive'), /second\.vnc/u)
+    for (const [args, code, message] of [
+      [['--type', 'spice'], 3, /no spice screen/u],
+      [['nowhere'], 2, /nowhere.*cannot be read/u],
+      [['--valid-to', 'soon'], 2, /no time 'soon'/u],
+      [['--valid-for', '1h', '--forever'], 2, /cannot be used with/u],
+    ] as const) {
+      const refused = await visor('screen-password', 'web', ...args)
+      assert.deepEqual([refused.code, message.test(refused.stderr)], [code, true], refused.stderr)
+    }
+    assert.deepEqual(await opens('nochmals'), [true])
   })
 
   test('a mistake in the file of a device is told with its place', async () => {

@@ -1,6 +1,5 @@
 /** Screens with passwords in a real QEMU, looked at by a small RFB client. */
 import assert from 'node:assert/strict'
-import { createCipheriv, getCiphers } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +9,7 @@ import { findProgram } from '../../emulator/emulator.ts'
 import { isRecord, qmpClient } from '../../qmp/index.ts'
 import { openTestDriver } from '../../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../../testing/test-guest.ts'
+import { hasDes, logIn } from '../../testing/test-rfb.ts'
 
 const skip = (await findProgram('qemu-system-x86_64')) ? false : 'QEMU is not here: install qemu-system-x86'
 const options = { skip, timeout: 300_000 }
@@ -25,49 +25,11 @@ after(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-/** One block of DES, as three times the same key in triple DES, which OpenSSL has where DES alone is gone. */
-function encrypt(challenge: Buffer, password: string): Buffer {
-  const reversed = [...Buffer.alloc(8, password.padEnd(8, '\0'))].map((byte) =>
-    Number.parseInt(byte.toString(2).padStart(8, '0').split('').reverse().join(''), 2),
-  )
-  const key = Buffer.from([...reversed, ...reversed, ...reversed])
-  const cipher = createCipheriv('des-ede3', key, null).setAutoPadding(false)
-  return Buffer.concat([cipher.update(challenge), cipher.final()])
-}
-
-/** Logs in as RFC 6143 has it, security type 2: whether the server takes the password. */
-async function logIn(port: number, password: string): Promise<boolean> {
-  const socket = createConnection(port, '127.0.0.1')
-  let got: Buffer = Buffer.alloc(0)
-  const chunks = socket.iterator({ destroyOnReturn: false })
-  const take = async (count: number): Promise<Buffer> => {
-    while (got.length < count) {
-      const { value, done } = await chunks.next()
-      if (done) throw new Error('The server hung up.')
-      got = Buffer.concat([got, value as Buffer])
-    }
-    const taken = got.subarray(0, count)
-    got = got.subarray(count)
-    return taken
-  }
-  try {
-    assert.equal(String(await take(12)), 'RFB 003.008\n')
-    socket.write('RFB 003.008\n')
-    const types = [...(await take((await take(1))[0] ?? 0))]
-    assert.deepEqual(types, [2])
-    socket.write(Buffer.from([2]))
-    socket.write(encrypt(await take(16), password))
-    return (await take(4)).readUInt32BE() === 0
-  } finally {
-    socket.destroy()
-  }
-}
-
 test(
   'who looks needs the password, which can be changed, and which no command line has',
   options,
   async (t) => {
-    if (!getCiphers().includes('des-ede3')) return t.skip('OpenSSL here has no DES')
+    if (!hasDes) return t.skip('OpenSSL here has no DES')
     const { domains } = connection
     const [vnc, spice] = [join(directory, 'vnc.password'), join(directory, 'spice.password')]
     await writeFile(vnc, 'geheim42\n')

@@ -164,11 +164,17 @@ describe('confinement', { skip }, () => {
     // The daemon is killed, the guest ends, and only then comes the next daemon.
     const late = await guestOfKilledDaemon('late')
     process.kill(late.pid, 'SIGKILL')
+    const deadline = performance.now() + 60_000
+    while ((await isThere(late.pid)) && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     assert.deepEqual(entries(disk), [`user:${late.uid}:r--`])
     await open()
     assert.equal((await domains.get('late')).state, 'shutoff')
     assert.deepEqual(entries(directory, closed, disk), [])
   })
+
+  const isThere = async (pid: number) =>
+    /^State:\s+[^ZX]/mu.test(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''))
 
   async function guestOfKilledDaemon(name: string): Promise<{ pid: number; uid: number }> {
     const script = join(import.meta.dirname, '../testing/test-daemon.ts')

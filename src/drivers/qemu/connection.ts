@@ -97,10 +97,8 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
       options.log.warn({ error: String(error) }, 'A device that was plugged in or out could not be settled.'),
     )
   const trees = await openTrees(options.store)
-  const { templates, close: closeTemplates } = await openTemplates({
-    ...{ context, registry, hub },
-    hasSnapshots: (uuid) => trees.get(uuid).snapshots.length > 0,
-  })
+  const work = diskWork(context, registry, trees)
+  const { templates, close: closeTemplates } = await openTemplates({ context, registry, hub, work })
   await settleClones(context, registry)
   const basics = lifecycle(context, registry)
   const powerParts = power(context, registry)
@@ -119,7 +117,6 @@ export async function openQemu(uri: URL, options: OpenOptions): Promise<Connecti
     else void settle(machine)
     void context.hooks.tell('reconnect', machine.details.definition)
   }
-  const work = diskWork(context, registry, trees)
   await settleAll(work)
   // The files of a domain that has left are in use where it is.
   const snapshotsOf = (uuid: string) => work.trees.get(uuid).snapshots.length

@@ -28,7 +28,7 @@ import { identifySavedState } from './machine/saved-state.ts'
 import { adoptDirect } from './network/direct.ts'
 import { adoptPassts } from './network/passt.ts'
 import { isRecord, type QmpClient } from './qmp/index.ts'
-import { adoptSource } from './templates/capture.ts'
+import { settleCapture } from './templates/capture.ts'
 
 export interface Registry {
   readonly defined: DefinedDomains
@@ -337,7 +337,7 @@ export function openRegistry(context: Context, defined: DefinedDomains, hub: Eve
       await rm(dumping.partial, { force: true })
       await machine.record({ dumping: undefined })
     }
-    if (capturing) await adoptSource(defined, machine)
+    if (capturing) await settleCapture(machine)
     const file = paths.of(live.uuid).saved
     if (restoring !== undefined && (await identifySavedState(file)) === restoring) {
       // It has run on from the saved state, which must not be used again.

@@ -5,8 +5,8 @@ import { createServer, type Server } from 'node:net'
 import type { CallOptions } from '../../../driver/index.ts'
 import { syncDirectory } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
+import { recordFiles } from '../block/change-disks.ts'
 import type { Context } from '../context.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
 import { giveTo, grantAccess } from '../machine/access.ts'
 import { giveUpSending, resumeAfterSending } from '../machine/give-up-sending.ts'
 import { launch } from '../machine/launch.ts'
@@ -15,7 +15,7 @@ import { isRecord, type QmpEvent } from '../qmp/index.ts'
 import type { Registry } from '../registry.ts'
 import { keepFirmware, restoreFirmware } from '../snapshots/firmware-state.ts'
 import { cloneDefinition, type FrozenDisk } from './clone-definition.ts'
-import { findOverlays, freezeDisks, writableDisks } from './freeze-disks.ts'
+import { freezeDisks, writableDisks } from './freeze-disks.ts'
 import { connectHook, hookAlias } from './guest-hook.ts'
 import { fileMark, type TemplateFiles, type TemplateRecord } from './record.ts'
 
@@ -111,34 +111,16 @@ async function openHook(context: Context, source: Machine) {
   return connectHook(path, source).catch(() => undefined)
 }
 
+/** Both definitions have the disks that the machine writes to now. */
 async function freeze(registry: Registry, source: Machine, name: string): Promise<readonly FrozenDisk[]> {
   const live = await writableDisks(source)
-  const after = await freezeDisks(source, live, name)
-  await recordDisks(registry.defined, source, after)
-  return live.map(({ alias, file, format, sizeBytes }) => ({ alias, file, format, sizeBytes }))
-}
-
-/** Both definitions have the disks that the machine writes to now. */
-async function recordDisks(
-  defined: Registry['defined'],
-  source: Machine,
-  after: Awaited<ReturnType<typeof freezeDisks>>,
-): Promise<void> {
-  if (after.size === 0) return
-  const change = (definition: CompleteDefinition): CompleteDefinition => ({
-    ...definition,
-    devices: {
-      ...definition.devices,
-      disks: definition.devices.disks.map((disk) => {
-        const now = after.get(disk.alias ?? '')
-        return now ? { ...disk, ...now } : disk
-      }),
-    },
+  const overlays = await freezeDisks(source, live, name)
+  const changes = live.flatMap(({ file }, index) => {
+    const path = overlays[index]
+    return path === undefined ? [] : [{ from: file, to: { type: 'file', path, format: 'qcow2' } as const }]
   })
-  const { definition } = source.details
-  await source.record({ definition: change(definition) })
-  const entry = defined.get(definition.uuid)
-  await defined.put({ ...entry, definition: change(entry.definition as CompleteDefinition) })
+  await recordFiles(registry, source.details.definition.uuid, changes)
+  return live.map(({ alias, file, format, sizeBytes }) => ({ alias, file, format, sizeBytes }))
 }
 
 interface Receiving extends Capture {
@@ -218,14 +200,8 @@ async function sendState(source: Machine, socket: string, sending: Sending): Pro
   }
 }
 
-/** Settles what a daemon before did to the source of a template. */
-export async function adoptSource(defined: Registry['defined'], source: Machine): Promise<void> {
-  await recordDisks(defined, source, await findOverlays(source))
-  await settleCapture(source)
-}
-
 /** Lets the source of a template go on, whatever became of that. */
-async function settleCapture(source: Machine): Promise<void> {
+export async function settleCapture(source: Machine): Promise<void> {
   const { monitor, details } = source
   await giveUpSending(monitor)
   await setCapability(source, 'pause-before-switchover', false).catch(() => {})

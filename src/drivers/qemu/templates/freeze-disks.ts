@@ -10,9 +10,6 @@ import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
 import { type FrozenDisk, onOverlay } from './clone-definition.ts'
 
-/** Names of the nodes of overlays. */
-const overlayNode = /^frozen\d+-/u
-
 interface LiveDisk extends FrozenDisk {
   readonly disk: Disk
   /** The node that the device reads and writes. */
@@ -47,20 +44,19 @@ export function overlayPath({ file }: FrozenDisk, template: string): string {
 }
 
 /**
- * Lets a machine that stands still go on on overlays, all of its disks or none. Gives the disks of its
- * definition with them. Fails as {@link createOverlay}, or `failed`; the overlays are removed then.
+ * Lets a machine that stands still go on on overlays, all of its disks or none. Gives their
+ * files, in the order of the disks. Fails as {@link createOverlay}, or `failed`; the overlays are removed then.
  */
 export async function freezeDisks(
   machine: Machine,
   live: readonly LiveDisk[],
   template: string,
-): Promise<ReadonlyMap<string, Disk>> {
+): Promise<string[]> {
   const { monitor } = machine
   const made: string[] = []
   const nodes: string[] = []
   try {
     const actions: object[] = []
-    const after = new Map<string, Disk>()
     for (const [index, one] of live.entries()) {
       const path = overlayPath(one, template)
       await createOverlay(path, one)
@@ -74,36 +70,12 @@ export async function freezeDisks(
       })
       nodes.push(node)
       actions.push({ type: 'blockdev-snapshot', data: { node: one.node, overlay: node } })
-      after.set(one.alias, disk)
     }
     if (actions.length > 0) await monitor.execute('transaction', { actions })
-    return after
+    return made
   } catch (error) {
     for (const node of nodes) await monitor.execute('blockdev-del', { 'node-name': node }).catch(() => {})
     for (const path of made) await rm(path, { force: true })
     throw error
   }
-}
-
-/**
- * The disks that a machine writes to by now but whose definition still names what is below: their overlays
- * were put there, and nobody lived to write that down.
- */
-export async function findOverlays({ monitor, details }: Machine): Promise<ReadonlyMap<string, Disk>> {
-  const [blocks, nodes] = await Promise.all(
-    ['query-block', 'query-named-block-nodes'].map(async (command) => {
-      const answer = await monitor.execute(command)
-      return Array.isArray(answer) ? answer.filter(isRecord) : []
-    }),
-  )
-  const found = new Map<string, Disk>()
-  for (const disk of details.definition.devices.disks) {
-    const { alias = '' } = disk
-    const block = blocks?.find(({ qdev }) => typeof qdev === 'string' && qdev.split('/').includes(alias))
-    const node = isRecord(block?.inserted) ? block.inserted['node-name'] : undefined
-    if (typeof node !== 'string' || !overlayNode.test(node)) continue
-    const file = nodes?.find((one) => one['node-name'] === `${node}-file`)?.file
-    if (typeof file === 'string' && file !== disk.file) found.set(alias, onOverlay(disk, file))
-  }
-  return found
 }

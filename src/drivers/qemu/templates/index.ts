@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { CallOptions, CloneTemplateOptions, EventHub, Templates } from '../../../driver/index.ts'
 import { listDirectory } from '../../../host/index.ts'
 import { type Domain, type Template, VisorError } from '../../../model/index.ts'
+import { type DiskWork, settle } from '../block/disk-work.ts'
 import type { Context } from '../context.ts'
 import { readDiskImage } from '../disks/disk-image.ts'
 import { saveWhole } from '../machine/launch.ts'
@@ -14,6 +15,7 @@ import { capture } from './capture.ts'
 import { checkClonable, cloneDefinition } from './clone-definition.ts'
 import { connectHook, hookAlias } from './guest-hook.ts'
 import { chooseNames } from './names.ts'
+import { announceOverlays, joinOverlays } from './own-overlays.ts'
 import { end, openPools, removeOwnFiles } from './pool.ts'
 import {
   describeTemplate,
@@ -31,7 +33,7 @@ export interface TemplatesOptions {
   readonly context: Context
   readonly registry: Registry
   readonly hub: EventHub
-  readonly hasSnapshots: (uuid: string) => boolean
+  readonly work: DiskWork
 }
 
 export interface OpenTemplates {
@@ -44,7 +46,7 @@ export async function openTemplates({
   context,
   registry,
   hub,
-  hasSnapshots,
+  work,
 }: TemplatesOptions): Promise<OpenTemplates> {
   const { paths, log } = context
   const records = await openTemplateRecords(context.store)
@@ -116,7 +118,7 @@ export async function openTemplates({
     const { definition } = source.details
     checkClonable(definition)
     // Reverting or removing one would change files that the clones are based on.
-    if (hasSnapshots(definition.uuid))
+    if (work.trees.get(definition.uuid).snapshots.length > 0)
       throw new VisorError('invalid-state', `Domain '${definition.name}' has snapshots.`, {
         object: { kind: 'domain', name: definition.name },
         remedy: 'Remove them first; a template keeps the disks below it as they are.',
@@ -132,22 +134,28 @@ export async function openTemplates({
       ...{ id, name, phase: 'creating', createdAt: new Date().toISOString(), domain: definition.name },
       ...{ definition, disks: [], pinned: false, pool: 0 },
     }
-    await records.put(record)
-    try {
-      await mkdir(files.directory, { recursive: true, mode: 0o700 })
-      const captured = await capture(context, registry, source, {
-        ...{ name, files },
-        ...(signal ? { signal } : {}),
-        ...(progress ? { progress } : {}),
-      })
-      await records.put({ ...record, ...captured, phase: 'ready' })
-    } catch (error) {
-      await removeTemplateFiles(files)
-      await records.remove(id)
-      if (!signal?.aborted) throw error
-      throw new VisorError('cancelled', `Making the template '${name}' was cancelled.`, { cause: error })
-    }
-    await freeze()
+    await work.exclusively(definition.uuid, 'a template', async () => {
+      await records.put(record)
+      try {
+        await mkdir(files.directory, { recursive: true, mode: 0o700 })
+        await announceOverlays(work, source, name)
+        const captured = await capture(context, registry, source, {
+          ...{ name, files },
+          ...(signal ? { signal } : {}),
+          ...(progress ? { progress } : {}),
+        })
+        await settle(work, definition.uuid)
+        await records.put({ ...record, ...captured, phase: 'ready' })
+      } catch (error) {
+        await removeTemplateFiles(files)
+        await records.remove(id)
+        await settle(work, definition.uuid)
+        await joinOverlays(work, definition.uuid)
+        if (!signal?.aborted) throw error
+        throw new VisorError('cancelled', `Making the template '${name}' was cancelled.`, { cause: error })
+      }
+      await freeze()
+    })
     tell('created', name)
     return describe(records.get(name))
   }
@@ -290,6 +298,14 @@ export async function openTemplates({
     await freeze()
     await pools.drain(record.id)
     await removeTemplateFiles(filesOf(record))
+    const { uuid } = record.definition
+    if (registry.defined.find(uuid))
+      await work
+        .exclusively(uuid, 'the removal of a template', () => joinOverlays(work, uuid))
+        // Others work on the disks: it is done with the next template or snapshot that is removed.
+        .catch((error: unknown) =>
+          log.info({ template: name, reason: String(error) }, 'Overlays stay for now.'),
+        )
     tell('removed', name)
   }
 

@@ -119,6 +119,15 @@ describe('Templates when something dies', { skip }, () => {
     await making
     assert.equal(await count(source), before + 1)
     assert.deepEqual(await leftovers(), { templates: [], clones: [], guests: [source] })
+    // Nothing is based on its disk any more, and it writes to that itself again.
+    for (const inactive of [false, true]) {
+      const { devices } = await connection.domains.describe(source, { inactive })
+      assert.equal(devices.disks[1]?.file, join(directory, 'data.raw'))
+    }
+    assert.deepEqual(
+      (await readdir(directory)).filter((name) => name.startsWith('data.')),
+      ['data.raw'],
+    )
   })
 
   /** Kills the QEMU that is not the source's, as soon as there is one. */

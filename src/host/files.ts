@@ -101,7 +101,7 @@ export async function makePrivateDirectory(path: string): Promise<void> {
 }
 
 /** The longest path of a unix socket on Linux, unix(7): 108 bytes with the end mark. */
-const maxSocketPath = 107
+export const maxSocketPath = 107
 
 /** Fails with `invalid-argument` when a unix socket cannot have this path. */
 export function checkSocketPath(path: string): void {

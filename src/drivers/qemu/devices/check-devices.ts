@@ -14,6 +14,7 @@ import { checkPort, portsOf } from './ports/ports.ts'
 import { rngParts } from './random.ts'
 import { graphicsParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
+import { checkSocketPaths } from './socket-paths.ts'
 
 /** Fails with `unsupported-config` for what no machine of this kind can have, or this QEMU has not. */
 export function checkDevices(devices: Devices, emulator: Emulator, family: MachineFamily): void {
@@ -57,6 +58,7 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
     check(`devices.parallels[${index}]`, parallelParts(one, index, place))
   })
   checkPorts(devices, emulator)
+  checkSocketPaths(devices)
   const spice = devices.graphics.some(({ type }) => type === 'spice')
   const wantsSpice = portsOf(devices).some(({ type }) => type === 'spicevmc' || type === 'spiceport')
   if (wantsSpice && !spice)

@@ -96,7 +96,10 @@ function vncServer(screen: Graphics, path: string, place: Place, fields: Fields)
   const socket = screenSocket(screen, place)
   if (socket !== undefined) {
     if (websocket !== undefined) throw unsupported(`${path}.websocket`, 'needs a TCP port')
-    return [atStart('-vnc', keyValue(`unix:${socket.replaceAll(',', ',,')}`, fields), ...layout)]
+    const server = `unix:${socket.replaceAll(',', ',,')}`
+    // Without its key, what is before an equals sign would be taken for one.
+    const first = socket.includes('=') ? `vnc=${server}` : server
+    return [atStart('-vnc', keyValue(first, fields), ...layout)]
   }
   const address = addressOf(screen, path)
   const isFree = port === -1 || autoport

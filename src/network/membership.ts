@@ -1,8 +1,9 @@
 /** Guests on networks: who is let on, what is kept for whom, what each may send. */
 import type { EventHub, GuestNetworks, Log, NetworkAccess, PortFilter, PortRequest } from '../driver/index.ts'
-import { networkMode, VisorError } from '../model/index.ts'
+import { VisorError } from '../model/index.ts'
 import type { CompleteNetwork } from './complete.ts'
 import type { DefinedNetwork } from './defined.ts'
+import { devicePool } from './device-pool.ts'
 import { explainPath } from './explain/index.ts'
 import type { KeptFilters } from './filters/open.ts'
 import { heardAddresses, knownAddresses } from './guest-addresses.ts'
@@ -32,6 +33,7 @@ export interface MembershipContext {
 
 export function membership(context: MembershipContext): GuestNetworks {
   const { places, live, kept, ports, published, filters, hub, log, alone, find, start } = context
+  const pool = devicePool(ports.all)
 
   /** What an interface gets from its network and port group. */
   async function admit(request: PortRequest): Promise<NetworkAccess> {
@@ -46,7 +48,7 @@ export function membership(context: MembershipContext): GuestNetworks {
     refuseFilter(definition, request)
     return {
       network: name,
-      ...accessOf(definition),
+      ...(await alone(() => pool.choose(definition, request))),
       ...(definition.mtu === undefined ? {} : { mtu: definition.mtu }),
       join: (link) => alone(() => join(definition, request, link, group)),
     }
@@ -86,6 +88,7 @@ export function membership(context: MembershipContext): GuestNetworks {
       await live.applyRules()
       if (published.has(domain)) await reflectPort(link)
     }
+    pool.forget(domain, mac)
     try {
       await Promise.all([setUp(), live.tellService(definition.uuid)])
     } catch (error) {
@@ -114,6 +117,7 @@ export function membership(context: MembershipContext): GuestNetworks {
     admit,
     leave: (domain, mac) =>
       alone(async () => {
+        pool.forget(domain, mac)
         for (const port of ports.all())
           if (port.domain === domain && (mac === undefined || port.mac === mac)) await leave(port)
       }).catch((error: unknown) =>
@@ -185,23 +189,4 @@ function groupOf({ name, portGroups }: CompleteNetwork, { portGroup }: PortReque
       remedy: `It has: ${portGroups.map((group) => group.name).join(', ') || 'none'}.`,
     })
   return found
-}
-
-function accessOf(definition: CompleteNetwork): Pick<NetworkAccess, 'bridge' | 'direct'> {
-  const { bridge, forward } = definition
-  if (bridge !== undefined) return { bridge }
-  const mode = networkMode(definition)
-  const dev = forward?.links[0]?.dev ?? forward?.dev
-  if (
-    dev !== undefined &&
-    (mode === 'bridge' || mode === 'private' || mode === 'vepa' || mode === 'passthrough')
-  )
-    return { direct: { dev, mode } }
-  throw new VisorError(
-    'unsupported-config',
-    `Guests cannot be put on network '${definition.name}' of mode '${mode}'.`,
-    {
-      object: { kind: 'network', name: definition.name },
-    },
-  )
 }

@@ -124,6 +124,7 @@ async function admit(
     ...{ filter, filterParameters },
   })
   if (access.bridge !== undefined) return access
+  await networks.leave(uuid, mac)
   throw new VisorError('unsupported-config', `Network '${network}' has no bridge for domain '${name}'.`, {
     object,
     remedy: "Choose a network that has one: 'visor network list'.",

@@ -92,7 +92,7 @@ async function forget(context: Context, machine: Machine, found: OneDevice): Pro
   if (found.kind === 'interfaces') {
     await context.networks?.leave(definition.uuid, found.device.mac as string)
     const { type, target } = found.device as unknown as Interface
-    if (type === 'direct') await removeDirect(context, definition.uuid, target)
+    if (type === 'direct' || type === 'network') await removeDirect(context, definition.uuid, target)
   }
   const file = found.device.file ?? found.device.block
   const isShared = machine.details.definition.devices.disks.some((disk) => (disk.file ?? disk.block) === file)

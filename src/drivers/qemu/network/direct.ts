@@ -14,7 +14,7 @@ function markOf({ owner }: Pick<Context, 'owner'>, uuid: string): string {
 export function openDirect(context: Pick<Context, 'owner'>, uuid: string, one: Interface): Promise<Tap> {
   const { target, dev = '', mode = 'vepa', mac, queues, mtu } = one
   // As in libvirt, such a name is one that was given to a link once, and says nothing about the next.
-  const name = target === undefined || /^macvtap\d+$/u.test(target) ? undefined : target
+  const name = target === undefined || /^(?:macvtap|vnet)\d+$/u.test(target) ? undefined : target
   if (mode === 'server' || mode === 'client') throw new TypeError('Modes of sockets are refused before.')
   return openMacvtap({ name, on: dev, mode, mac, queues, mtu, mark: markOf(context, uuid) })
 }
@@ -39,6 +39,10 @@ export async function adoptDirect(
   for (const uuid of new Set((await markedLinks(begin)).map(({ mark }) => mark.slice(begin.length)))) {
     const machine = machineOf(uuid)
     if (machine) machine.companions.add(() => removeDirect(context, uuid))
-    else await removeDirect(context, uuid)
+    else {
+      await removeDirect(context, uuid)
+      // Its link was still there when networks looked for who is gone.
+      await context.networks?.leave(uuid)
+    }
   }
 }

@@ -44,8 +44,7 @@ export async function openHostSide(
         await endProcesses()
       },
       follow({ companions }) {
-        if (definition.devices.interfaces.some(({ type }) => type === 'direct'))
-          companions.add(() => removeDirect(context, definition.uuid))
+        if (taps.hasDirect) companions.add(() => removeDirect(context, definition.uuid))
         for (const one of processes) companions.add(() => endCompanion(one))
       },
     }

@@ -3,12 +3,13 @@ import type { GuestNetworks, NetworkAccess } from '../../../driver/index.ts'
 import { type Interface, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 
-/** Readies the network of a card. Fails with `unsupported-config` where it has no bridge for the card. */
+/** Readies the network of a card. Fails with `unsupported-config` for what its link could not do. */
 export async function admitCard(
   { uuid, name }: CompleteDefinition,
-  { network = '', portGroup, mac = '', filter, filterParameters }: Interface,
+  one: Interface,
   networks: GuestNetworks | undefined,
 ): Promise<NetworkAccess> {
+  const { network = '', portGroup, mac = '', filter, filterParameters } = one
   if (!networks)
     throw new VisorError('unsupported-config', `Domain '${name}' cannot be on network '${network}' here.`, {
       object: { kind: 'domain', name },
@@ -19,8 +20,16 @@ export async function admitCard(
     ...{ filter, filterParameters },
   })
   if (access.bridge !== undefined) return access
-  throw new VisorError('unsupported-config', `Network '${network}' has no bridge for domain '${name}'.`, {
-    object: { kind: 'domain', name },
-    remedy: "Use an interface of type 'direct' with the link of the network.",
-  })
+  const unmet = (['isolated', 'inbound', 'outbound'] as const).find((key) => one[key])
+  if (unmet === undefined && one.vlanTags.length === 0) return access
+  await networks.leave(uuid, mac)
+  const what = unmet ?? 'vlanTags'
+  throw new VisorError(
+    'unsupported-config',
+    `The card of domain '${name}' on network '${network}' cannot have '${what}': its packets pass no bridge of this host.`,
+    {
+      object: { kind: 'domain', name },
+      remedy: 'Leave it out, or choose a network that has a bridge.',
+    },
+  )
 }

@@ -93,7 +93,7 @@ async function plugTap(
         ? { ...part, fields: { id: part.fields.id, ...fields } }
         : part,
     )
-    if (one.type === 'direct') companions.add(removeLink)
+    if (taps.hasDirect) companions.add(removeLink)
     return { parts: named, definition: taps.named(definition), close: taps.close, end }
   } catch (error) {
     await end()

@@ -65,7 +65,7 @@ export function withVhost<D extends CompleteDefinition>(definition: D): D {
 
 /** A name that was given to a link once says nothing about the next: as in libvirt, `vnet` is for such names. */
 const linkName = (target: string | undefined) =>
-  target === undefined || /^vnet\d+$/u.test(target) ? 'vnet%d' : target
+  target === undefined || /^(?:macvtap|vnet)\d+$/u.test(target) ? 'vnet%d' : target
 
 interface OpenCard extends CardFiles {
   readonly alias: string | undefined
@@ -78,6 +78,8 @@ interface OpenCard extends CardFiles {
 export interface Taps {
   /** The open files here, a card after another. */
   readonly cards: readonly CardFiles[]
+  /** Whether any is a macvtap, which stays when nobody has it open. */
+  readonly hasDirect: boolean
   /** All files of QEMU after its sockets: the state that it reads, then those of its cards. */
   filesWith(incoming: number | undefined): number[]
   /** The definition with the names that they have. */
@@ -96,6 +98,7 @@ export async function openTaps(
   const { networks } = context
   const cards: OpenCard[] = []
   const joined: Interface[] = []
+  let hasDirect = false
   const close = () => {
     for (const card of cards) card.close()
   }
@@ -106,18 +109,19 @@ export async function openTaps(
   try {
     for (const one of machine.devices.interfaces.filter(isTap)) {
       const access = one.type === 'network' ? await admitCard(machine, one, networks) : undefined
+      if (access) joined.push(one)
       const { bridge = access?.bridge, mtu = access?.mtu } = one
+      const direct = one.type === 'direct' ? one : access?.direct && { ...one, ...access.direct, mtu }
+      hasDirect ||= direct !== undefined
       const open = () =>
-        one.type === 'direct'
-          ? openDirect(context, machine.uuid, one)
+        direct
+          ? openDirect(context, machine.uuid, direct)
           : openTap({ name: linkName(one.target), bridge, queues: one.queues, mtu })
       const card = await openCard({ ...one, bridge, mtu }, open, async (link) => {
-        if (one.type === 'direct') await removeDirect(context, machine.uuid, link)
+        if (direct) await removeDirect(context, machine.uuid, link)
       })
       cards.push(card)
-      if (!access) continue
-      joined.push(one)
-      await access.join(card.name)
+      await access?.join(card.name)
     }
   } catch (error) {
     close()
@@ -126,6 +130,7 @@ export async function openTaps(
   }
   return {
     cards,
+    hasDirect,
     close,
     leave,
     named(definition) {

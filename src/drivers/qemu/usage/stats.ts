@@ -40,7 +40,10 @@ export function usageReader(): (machine: Machine) => Promise<Usage> {
       // QEMU keeps no counters of networks in user space.
       interfaces: devices.interfaces.map(({ type, alias, target }) => ({
         name: target ?? alias ?? 'net',
-        ...countersOf(links?.get(target ?? ''), type === 'direct'),
+        ...countersOf(
+          links?.get(target ?? ''),
+          type === 'direct' || (type === 'network' && /^macvtap\d+$/u.test(target ?? '')),
+        ),
       })),
     }
   }

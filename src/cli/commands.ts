@@ -90,6 +90,12 @@ export const commands: readonly CommandEntry[] = [
     () => import('./commands/nwfilter.ts'),
   ),
   entry(
+    'group',
+    'Say who gets in to machines that belong together',
+    machines,
+    () => import('./commands/group.ts'),
+  ),
+  entry(
     'snapshot',
     'Keep machines as they are, and take them back',
     machines,

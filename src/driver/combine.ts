@@ -12,6 +12,7 @@ import { keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
+import type { Groups } from './parts/groups.ts'
 import type { HostNetworks } from './parts/networks.ts'
 import type { Publications } from './parts/publications.ts'
 import { type Knock, openReach } from './reach.ts'
@@ -74,6 +75,20 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
         const { connection } = await findOwner(given.domain)
         const { name } = await connection.domains.get(given.domain)
         return create({ ...given, name })
+      },
+    }
+  }
+
+  /** As {@link named}, of who belongs to a group. */
+  function withNames(groups: Groups): Groups {
+    const { join } = groups
+    if (!join) return groups
+    return {
+      ...groups,
+      async join(group, given) {
+        const { connection } = await findOwner(given.domain)
+        const { name } = await connection.domains.get(given.domain)
+        return join(group, { ...given, name })
       },
     }
   }
@@ -160,6 +175,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       networks: networks.networks,
       nwfilters: networks.nwfilters,
       hostBridges: networks.hostBridges,
+      groups: withNames(networks.groups),
       publications: named(networks.publications),
     }),
     reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),

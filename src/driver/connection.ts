@@ -26,6 +26,7 @@ import type {
 } from '../model/index.ts'
 import type { Agent } from './parts/agent.ts'
 import type { Blocks } from './parts/blocks.ts'
+import type { Groups } from './parts/groups.ts'
 import type { HostBridges } from './parts/host-bridges.ts'
 import type {
   AdjustMigrationOptions,
@@ -68,6 +69,8 @@ export interface Connection {
   readonly nwfilters?: Nwfilters
   /** Bridges that were made from network cards of the host. */
   readonly hostBridges?: HostBridges
+  /** Security groups of guests. */
+  readonly groups?: Groups
   /** Ports of the host that lead to guests. */
   readonly publications?: Publications
   /** How guests are reached. */

@@ -19,6 +19,7 @@ export interface Operation {
     | 'network'
     | 'nwfilter'
     | 'hostBridge'
+    | 'group'
     | 'publication'
   /** The noun within the domain whose name is the second argument. */
   readonly item?: 'snapshot' | 'checkpoint'

@@ -26,6 +26,7 @@ import type { Connection } from './connection.ts'
 import type { Operation, PartTable } from './operation.ts'
 import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
+import { groupOperations } from './parts/groups.ts'
 import { hostBridgeOperations } from './parts/host-bridges.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
@@ -47,6 +48,7 @@ type Part =
   | 'networks'
   | 'nwfilters'
   | 'hostBridges'
+  | 'groups'
   | 'publications'
   | 'reach'
   | 'images'
@@ -401,6 +403,7 @@ export const operations: Table = {
   networks: networkOperations,
   nwfilters: nwfilterOperations,
   hostBridges: hostBridgeOperations,
+  groups: groupOperations,
   publications: publicationOperations,
   reach: reachOperations,
   images: {

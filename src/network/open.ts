@@ -19,6 +19,7 @@ import {
 import { type CompleteNetwork, completeNetwork, defaultNetwork, offerSubnet } from './complete.ts'
 import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
 import { domainOf } from './dnsmasq-config.ts'
+import { openGroups } from './filters/groups.ts'
 import { openFilters } from './filters/open.ts'
 import { honouredNetwork } from './honoured.ts'
 import { hostBridges } from './host-bridge/open.ts'
@@ -81,8 +82,9 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     },
     apply: live.applyRules,
   })
+  const groups = await openGroups({ store, alone, apply: live.applyRules })
   const filters = await openFilters({
-    ...{ store, hub, table: places.table, alone },
+    ...{ store, hub, table: places.table, groups, alone },
     ports: () =>
       ports.all().flatMap((port) => {
         const network = live.get(port.uuid)?.definition
@@ -312,6 +314,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     networks,
     nwfilters: filters.operations,
     hostBridges: bridges.operations,
+    groups: groups.operations,
     publications: published.operations,
     guests: membership({ places, live, kept, ports, published, filters, hub, log, alone, find, start }),
     events: (eventOptions) => hub.listen(eventOptions),

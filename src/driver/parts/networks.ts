@@ -16,6 +16,7 @@ import {
 } from '../../model/index.ts'
 import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
+import type { Groups } from './groups.ts'
 import type { HostBridges } from './host-bridges.ts'
 import type { Nwfilters } from './nwfilters.ts'
 import type { Publications } from './publications.ts'
@@ -215,6 +216,7 @@ export interface HostNetworks {
   readonly networks: Networks
   readonly nwfilters: Nwfilters
   readonly hostBridges: HostBridges
+  readonly groups: Groups
   readonly publications: Publications
   readonly guests: GuestNetworks
   events(options?: EventOptions): AsyncIterable<Event>

@@ -4,7 +4,17 @@ import { openQemu } from './connection.ts'
 import { probe } from './emulator/probe.ts'
 
 /** What stands in front of drivers, or is of the storage and the networks. */
-const foreign = ['jobs', 'images', 'volumes', 'networks', 'nwfilters', 'hostBridges', 'publications', 'reach']
+const foreign = [
+  'jobs',
+  'images',
+  'volumes',
+  'networks',
+  'nwfilters',
+  'hostBridges',
+  'groups',
+  'publications',
+  'reach',
+]
 /** Rows of the table that this driver has not, by part or by name. */
 const absent: readonly string[] = [
   // QEMU has no command that reads the screen as text.

@@ -17,4 +17,5 @@ export {
   type RuleMatch,
 } from './definition.ts'
 export { formatNwfilterDefinition, parseNwfilterDefinition } from './documents.ts'
+export { AllowInGroup, type GroupRule, groupProtocols, SecurityGroup } from './group.ts'
 export { Nwfilter } from './nwfilter.ts'

@@ -31,6 +31,8 @@ export interface FilteredPort {
   readonly link: string
   readonly filter: string
   readonly values: Values
+  /** Whether what it lets through is asked of security groups then. */
+  readonly hasGroups?: boolean
 }
 
 export interface CompileOptions {
@@ -61,7 +63,7 @@ interface PlacedRule {
 /** Fails with `unsupported-config` that names filter and rule, `not-found` for a filter that is not there. */
 export function compilePort(port: FilteredPort, options: CompileOptions): CompiledPort {
   const rules = collect(port.filter, port.values, options, [])
-  const ways = (['out', 'in'] as const).map((way) => compileWay(port.link, way, rules, options))
+  const ways = (['out', 'in'] as const).map((way) => compileWay(port, way, rules, options))
   const [out, into] = ways
   return {
     link: port.link,
@@ -76,6 +78,9 @@ const plain = (text: string) =>
   text.replace(/[^a-zA-Z0-9]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`)
 const chainName = (way: Way, link: string, chain?: string) =>
   [way, plain(link), ...(chain === undefined ? [] : [plain(chain)])].join('_')
+
+/** Where what is let through by filters is asked of security groups. */
+export const groupChain = (way: Way, link: string): string => chainName(way, link, 'groups')
 
 /** All rules that a filter and those it names have, in the order in which they stand. */
 function collect(
@@ -117,15 +122,16 @@ const byPriority = <T extends { readonly priority: number }>(all: readonly T[]):
 
 /** The chains of one direction. */
 function compileWay(
-  link: string,
+  { link, hasGroups = false }: FilteredPort,
   way: Way,
   rules: readonly PlacedRule[],
   options: CompileOptions,
 ): (readonly [string, readonly string[]])[] {
+  const pass = hasGroups ? `goto ${groupChain(way, link)}` : 'accept'
   const isOver = ({ rule }: PlacedRule) => knowsConnections(matchOf(rule)?.protocol ?? 'mac')
-  const over = ordered(rules.filter(isOver)).flatMap((one) => connectionRules(one, way, options))
+  const over = ordered(rules.filter(isOver)).flatMap((one) => connectionRules(one, way, { ...options, pass }))
   const overName = chainName(way, link, 'over')
-  const onward = over.length > 0 ? `goto ${overName}` : 'accept'
+  const onward = over.length > 0 ? `goto ${overName}` : pass
   const frames = rules.filter((one) => !isOver(one))
   const chains = new Map<string, { readonly priority: number; readonly rules: PlacedRule[] }>()
   for (const one of frames) {
@@ -142,7 +148,7 @@ function compileWay(
     .map(({ chain, priority, name }) => ({ priority, lines: [`${chainGuard(chain)}jump ${name}`] }))
   const root = made.find(({ chain }) => chain === 'root')?.lines ?? []
   return [
-    ...(over.length > 0 ? [[overName, [...over, 'accept']] as const] : []),
+    ...(over.length > 0 ? [[overName, [...over, pass]] as const] : []),
     ...made
       .filter(({ chain, lines }) => chain !== 'root' && lines.some((one) => one.lines.length > 0))
       .map(({ name, lines }) => [name, lines.flatMap((one) => one.lines)] as const),
@@ -185,7 +191,11 @@ function frameRules(placed: PlacedRule, way: Way, onward: string): string[] {
 }
 
 /** Rules that know connections. */
-function connectionRules(placed: PlacedRule, way: Way, { canReject }: CompileOptions): string[] {
+function connectionRules(
+  placed: PlacedRule,
+  way: Way,
+  { canReject, pass }: CompileOptions & { readonly pass: string },
+): string[] {
   const { rule } = placed
   const known = matchOf(rule)
   if (!known || rule.action === 'continue') return []
@@ -204,7 +214,7 @@ function connectionRules(placed: PlacedRule, way: Way, { canReject }: CompileOpt
   const state = match.state
   if (typeof state === 'string') {
     if (!isOwn) return []
-    return withState(placed, protocol, way, state, accepts)
+    return withState(placed, protocol, way, { state, pass, accepts })
   }
   if (!accepts) {
     if (!isOwn) return []
@@ -214,17 +224,17 @@ function connectionRules(placed: PlacedRule, way: Way, { canReject }: CompileOpt
   const keepsState = !isBoth && !['false', '0'].includes(rule.stateMatch ?? 'true')
   if (!keepsState) {
     const isTurned = isBoth ? way === 'out' : !isOwn
-    return hasType(match) && !isOwn ? [] : expressions(placed, isTurned).map((text) => `${text} accept`)
+    return hasType(match) && !isOwn ? [] : expressions(placed, isTurned).map((text) => `${text} ${pass}`)
   }
   if (isOwn)
     return expressions(placed, false).flatMap((text) =>
-      flowsOf(protocol, way).map(({ also, remember }) => join(text, also, remember, 'accept')),
+      flowsOf(protocol, way).map(({ also, remember }) => join(text, also, remember, pass)),
     )
   // A question and its answer are of different types.
   if (hasType(match)) return []
   return expressions(placed, true).flatMap((text) =>
     flowsOf(protocol, way).map(({ also, known: isKnown, remember }) =>
-      join(text, also, isKnown, remember, 'accept'),
+      join(text, also, isKnown, remember, pass),
     ),
   )
 }
@@ -237,8 +247,7 @@ function withState(
   placed: PlacedRule,
   protocol: FilterProtocol,
   way: Way,
-  state: string,
-  accepts: boolean,
+  { state, pass, accepts }: { readonly state: string; readonly pass: string; readonly accepts: boolean },
 ): string[] {
   const states = state.split(',')
   const odd = states.find((one) => one === 'RELATED' || one === 'INVALID')
@@ -256,7 +265,7 @@ function withState(
         text,
         also,
         isAny ? '' : states.includes('NEW') ? unknown : known,
-        ...(accepts ? [remember, 'accept'] : ['drop']),
+        ...(accepts ? [remember, pass] : ['drop']),
       ),
     ),
   )

@@ -180,6 +180,52 @@ async function runOnTestHost(): Promise<void> {
     })
     await table([['db', web, 'udp', false]])
 
+    // Groups: nobody gets in but whom they let in, beside what the filter says; who belongs to none is free.
+    const { groups } = host
+    await host.guests.setFilter('web', mac, {})
+    await groups.create?.('servers')
+    await groups.create?.('clients')
+    await groups.join?.('servers', { domain: 'web', name: 'web' })
+    await table([
+      ['db', web, 'tcp', false],
+      ['db', web, 'icmp', false],
+      ['web', db, 'tcp', true],
+      ['web', db, 'udp', true],
+      ['web', db, 'icmp', true],
+    ])
+    const allowed = await groups.allow?.('servers', { proto: 'tcp', start: 7, peer: 'clients' })
+    await table([['db', web, 'tcp', false]])
+    await groups.join?.('clients', { domain: 'db', name: 'db' })
+    await host.close()
+    host = await open()
+    await table([
+      ['db', web, 'tcp', true],
+      ['db', web, 'udp', false],
+      ['web', db, 'tcp', false],
+    ])
+    // A filter and a group must both let it pass.
+    await host.guests.setFilter('web', mac, { filter: 'no-other-l2-traffic' })
+    await table([['db', web, 'tcp', false]])
+    await host.guests.setFilter('web', mac, {})
+    // What goes out is what a group says, once it says anything.
+    await host.groups.allow?.('servers', { direction: 'out', proto: 'udp', peer: '192.168.122.0/24' })
+    await host.groups.allow?.('clients', { proto: 'any', peer: web })
+    await table([
+      ['web', db, 'udp', true],
+      ['web', db, 'tcp', false],
+      ['db', web, 'tcp', true],
+    ])
+    await host.groups.revoke?.('servers', { rule: allowed?.rules[0]?.id ?? '' })
+    await table([['db', web, 'tcp', false]])
+    const removeGroup = (name: string) => host.groups.remove?.(name) ?? Promise.resolve()
+    await assert.rejects(removeGroup('servers'), { code: 'invalid-state', message: /belong to group/u })
+    await host.groups.leave?.('servers', { domain: 'web' })
+    await host.groups.leave?.('clients', { domain: 'db' })
+    await table([['db', web, 'udp', true]])
+    await removeGroup('servers')
+    await removeGroup('clients')
+    assert.deepEqual(await host.groups.list(), [])
+
     await host.guests.leave('web')
     await undefine('server-only')
     await host.guests.leave('db')

@@ -12,7 +12,9 @@ import {
 } from '../../model/index.ts'
 import type { CompleteNetwork } from '../complete.ts'
 import type { Port } from '../ports.ts'
-import { type CompiledPort, compilePort } from './compile.ts'
+import { type CompiledPort, compilePort, groupChain } from './compile.ts'
+import { groupChains, memberRules } from './group-rules.ts'
+import type { KeptGroups } from './groups.ts'
 import { canReject, filterChains, formatFilters } from './script.ts'
 import { type CompleteNwfilter, completeFilter, shippedFilters } from './shipped.ts'
 import { type Values, withParameters } from './variables.ts'
@@ -21,6 +23,7 @@ export interface FiltersContext {
   readonly store: Store
   readonly hub: EventHub
   readonly table: string
+  readonly groups: KeptGroups
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>
   /** Ports that are there, each with its network. */
   readonly ports: () => readonly (readonly [Port, CompleteNetwork])[]
@@ -32,7 +35,7 @@ export interface KeptFilters {
   readonly operations: Nwfilters
   /** Fails with `unsupported-config` where the filter of the port cannot be in force. */
   check(port: Port, network: CompleteNetwork): Promise<void>
-  /** The rules of all filters. */
+  /** The rules of all filters and groups. */
   rules(): Promise<FilterRules>
 }
 
@@ -48,7 +51,7 @@ export const noFilters: FilterRules = { frame: '', script: async () => '' }
 const prefix = 'network/filters/'
 
 export async function openFilters(context: FiltersContext): Promise<KeptFilters> {
-  const { store, hub, table, alone, ports, apply } = context
+  const { store, hub, table, groups, alone, ports, apply } = context
   let own: ReadonlyMap<string, CompleteNwfilter> = new Map(
     (await store.list(prefix)).map(({ value }) => {
       const one = value as CompleteNwfilter
@@ -73,13 +76,33 @@ export async function openFilters(context: FiltersContext): Promise<KeptFilters>
     guests: readonly (readonly [Port, CompleteNetwork])[],
     book: typeof own,
   ): Promise<CompiledPort[]> {
-    const filtered = guests.filter(([{ filter }]) => filter !== undefined)
+    const filtered = guests.filter(([port]) => concerns(port))
     if (filtered.length === 0) return []
     rejects ??= canReject()
     const options = { find: byName(book), canReject: await rejects }
-    return filtered.map(([port, network]) =>
-      compilePort({ link: port.link, filter: port.filter ?? '', values: valuesOf(port, network) }, options),
+    return filtered.map(([port, network]) => {
+      const { link, filter } = port
+      const own = groups.of(port.domain)
+      const ends = own.length > 0 ? memberChains(link, own) : []
+      if (filter === undefined)
+        return { link, out: groupChain('out', link), in: groupChain('in', link), chains: ends }
+      const values = valuesOf(port, network)
+      const compiled = compilePort({ link, filter, values, hasGroups: own.length > 0 }, options)
+      return { ...compiled, chains: [...ends, ...compiled.chains] }
+    })
+  }
+
+  const concerns = ({ filter, domain }: Pick<Port, 'filter' | 'domain'>) =>
+    filter !== undefined || groups.of(domain).length > 0
+
+  const addressesOf = (group: string): string[] => {
+    const members = new Set(
+      groups
+        .all()
+        .find(({ name }) => name === group)
+        ?.members.map(({ domain }) => domain),
     )
+    return [...new Set(ports().flatMap(([{ domain, addresses }]) => (members.has(domain) ? addresses : [])))]
   }
 
   const usersOf = (name: string): string[] => [
@@ -117,13 +140,15 @@ export async function openFilters(context: FiltersContext): Promise<KeptFilters>
     },
     async rules() {
       const compiled = await compile(ports(), own)
+      const asked = new Set(ports().flatMap(([{ domain }]) => groups.of(domain)))
+      const shared = asked.size > 0 ? groupChains([...asked], addressesOf) : []
       return {
-        frame: formatFilters(table, compiled, []),
+        frame: formatFilters(table, compiled, [], shared),
         async script() {
           if (compiled.length === 0 && !mayHave) return ''
           const before = await filterChains(table)
           mayHave = compiled.length > 0
-          return formatFilters(table, compiled, before)
+          return formatFilters(table, compiled, before, shared)
         },
       }
     },
@@ -163,6 +188,9 @@ export async function openFilters(context: FiltersContext): Promise<KeptFilters>
     },
   }
 }
+
+const memberChains = (link: string, own: Parameters<typeof memberRules>[0]) =>
+  (['out', 'in'] as const).map((way) => [groupChain(way, link), memberRules(own, way)] as const)
 
 const honoured = ['chain', 'priority', 'entries', 'entries.*', 'entries[].*']
 

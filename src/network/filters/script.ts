@@ -7,17 +7,18 @@ export const filterTable = (table: string): string => `${table}-filter`
 
 const quoted = (text: string) => `"${text}"`
 
-/** `before`: names of the chains that are there. */
+/** `before`: names of the chains that are there; `shared`: those that several ports ask. */
 export function formatFilters(
   table: string,
   ports: readonly CompiledPort[],
   before: readonly string[],
+  shared: CompiledPort['chains'] = [],
 ): string {
   const name = filterTable(table)
   if (ports.length === 0)
     return before.length === 0 ? '' : `table bridge ${name} {}\ndelete table bridge ${name}\n`
   const old = before.filter((one) => one !== 'out' && one !== 'in')
-  const chains = ports.flatMap((port) => port.chains)
+  const chains = [...shared, ...ports.flatMap((port) => port.chains)]
   return `${[
     ...before.map((one) => `flush chain bridge ${name} ${one}`),
     ...old.map((one) => `delete chain bridge ${name} ${one}`),

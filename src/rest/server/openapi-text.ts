@@ -25,6 +25,7 @@ export const tags = [
   { name: 'networks', description: 'Virtual networks of this host.' },
   { name: 'nwfilters', description: 'Filters of what guests on networks send and get.' },
   { name: 'hostBridges', description: 'Bridges of this host made from its network cards.' },
+  { name: 'groups', description: 'Security groups: what is let in to guests that belong together.' },
   { name: 'publications', description: 'Ports of this host that lead to guests.' },
   { name: 'reach', description: 'How guests are reached: their addresses, and what is in the way.' },
   { name: 'images', description: 'What machines are made from.' },

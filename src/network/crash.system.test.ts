@@ -20,7 +20,7 @@ import {
   setUpTestHost,
 } from '../../test/fixtures/test-host.ts'
 import { type HostNetworks, silentLog } from '../driver/index.ts'
-import { openStore } from '../host/index.ts'
+import { type Calls, loadCalls, openStore } from '../host/index.ts'
 import { NetworkDefinition, parse } from '../model/index.ts'
 import { openNetworks } from './index.ts'
 
@@ -59,8 +59,23 @@ const lab = parse(NetworkDefinition, {
   ],
 })
 
+/** What the kernel is told by netlink counts as a call of a program does. */
+async function setOwnTraps(folder: string): Promise<void> {
+  const calls: { -readonly [K in keyof Calls]: Calls[K] } = await loadCalls()
+  const { sendInThread } = calls
+  const numberIn = (name: string) => Number(readFileSync(join(folder, 'traps', name), 'utf8'))
+  calls.sendInThread = async (...message) => {
+    const count = numberIn('count') + 1
+    writeFileSync(join(folder, 'traps/count'), `${count}\n`)
+    const sent = await sendInThread(...message)
+    if (count === numberIn('at')) process.kill(process.pid, 'SIGKILL')
+    return sent
+  }
+}
+
 /** The life of a network, which ends with the process at whatever point it is killed. */
 async function live(folder: string): Promise<void> {
+  await setOwnTraps(folder)
   const { host } = await open(folder)
   const { networks, guests, publications } = host
   await networks.define?.(lab)

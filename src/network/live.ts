@@ -23,6 +23,7 @@ import { appliedRules } from './applied-rules.ts'
 import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.ts'
 import { formatConfig, wantsService } from './dnsmasq-config.ts'
 import type { FilterRules } from './filters/open.ts'
+import { isOfLan, listenOn } from './heard.ts'
 import {
   allowForwarding,
   allowLoopback,
@@ -94,6 +95,18 @@ export function liveNetworks(
       ports: portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
     }))
     await rules.become(ruled, published(), await filters())
+    await listen()
+  }
+
+  /** To guests whose addresses the LAN gives; what a daemon before listened to is not known. */
+  let listened: string | undefined
+  async function listen(): Promise<void> {
+    const lan = [...networks.values()].filter(({ definition }) => isOfLan(definition))
+    const links = lan.flatMap(({ definition }) => portsOf(definition.uuid).map(({ link }) => link))
+    const isNews = listened === undefined ? lan.length > 0 : links.join() !== listened
+    if (!isNews) return
+    await listenOn(places.table, links)
+    listened = links.join()
   }
 
   async function serve(running: Running): Promise<void> {

@@ -31,7 +31,7 @@ async function runOnTestHost(kernel: string, initrd: string): Promise<void> {
     const mac = '52:54:00:00:22:01'
     const { uuid } = await domains.define({
       ...{ type: 'qemu', name: 'web', memoryKiB: 128 * 1024 },
-      os: { kernel, initrd, commandLine: 'console=ttyS0 quiet' },
+      os: { kernel, initrd, commandLine: 'console=ttyS0 quiet no_timer_check' },
       devices: {
         interfaces: [{ type: 'network', network: 'default', mac, model: 'virtio' }],
         serials: [{}],

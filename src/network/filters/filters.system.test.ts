@@ -78,7 +78,7 @@ async function runOnTestHost(): Promise<void> {
     await Promise.all(
       rows.map(async ([from, address, packet, wanted]) =>
         assert.equal(
-          await reaches(from, address, packet, wanted ? patience : 2),
+          await reaches(from, address, packet, wanted ? patience : 1),
           wanted,
           `${packet} from ${from} to ${address}`,
         ),
@@ -104,7 +104,7 @@ async function runOnTestHost(): Promise<void> {
       inside('db', 'ip', '-6', 'address', 'show', 'dev', 'eth0'),
     )
     const linkLocal = `${neighbour?.[1]}%eth0`
-    assert.equal(await reaches('web', linkLocal, 'icmp', 2), false)
+    assert.equal(await reaches('web', linkLocal, 'icmp', 1), false)
 
     // More is let through while the guest is there; what was remembered is not forgotten.
     const flows = () => {
@@ -163,7 +163,7 @@ async function runOnTestHost(): Promise<void> {
     await define("<filter name='no-other-l2-traffic'/>")
     assert.equal(await reaches('web', linkLocal, 'icmp', patience), true)
     await undefine('no-other-l2-traffic')
-    assert.equal(await reaches('web', linkLocal, 'icmp', 2), false)
+    assert.equal(await reaches('web', linkLocal, 'icmp', 1), false)
 
     // Another filter, and none, for a guest that runs.
     const mac = '52:54:00:00:00:01'
@@ -171,7 +171,7 @@ async function runOnTestHost(): Promise<void> {
       code: 'unsupported-config',
     })
     await host.guests.setFilter('web', mac, { filter: 'no-other-l2-traffic' })
-    assert.equal(await reaches('db', web, 'tcp', 2), false)
+    assert.equal(await reaches('db', web, 'tcp', 1), false)
     await host.guests.setFilter('web', mac, {})
     await table([['db', web, 'udp', true]])
     await host.guests.setFilter('web', mac, {

@@ -163,6 +163,19 @@ describe('work on disks', { skip: await disksMissing() }, () => {
     await guest.close()
     await domains.destroy(uuid)
     await snapshots.remove(uuid, 'one', { metadataOnly: true })
+    // Another domain reads what would change: it is refused by the name of that one.
+    const other = join(ground.directory, 'other.qcow2')
+    await runChecked('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', original, '-F', 'raw', other])
+    const { uuid: reader } = await domains.define({
+      ...{ type: 'qemu', name: 'reader', memoryKiB: 65_536 },
+      devices: { disks: [{ target: 'vda', file: other, format: 'qcow2' }] },
+    })
+    await assert.rejects(blocks.commit(uuid, { disk: 'vdb' }), {
+      code: 'invalid-state',
+      message: /'reader' has a disk that is based on/u,
+      remedy: /visor block pull reader/u,
+    })
+    await domains.undefine(reader)
     await blocks.commit(uuid, { disk: 'vdb' })
     assert.deepEqual(await ground.filesOf(uuid), [original])
     await snapshots.create(uuid, { name: 'two', kind: 'external' })

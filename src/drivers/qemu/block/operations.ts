@@ -14,7 +14,7 @@ import { encryptionOf } from '../disks/disk-secrets.ts'
 import { grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'
-import { isUsedElsewhere } from '../snapshots/merge.ts'
+import { refuseUsedElsewhere } from '../snapshots/merge.ts'
 import { ownersOf } from '../snapshots/tree.ts'
 import { backup } from './backup.ts'
 import { recordFiles, whileStill } from './change-disks.ts'
@@ -132,8 +132,7 @@ async function refuseNeeded(
       throw new VisorError('invalid-state', `'${path}' belongs to the snapshot '${owner}'.`, {
         remedy: `Remove the snapshot, which joins the images: visor snapshot remove DOMAIN ${owner}`,
       })
-    if (path !== top && (await isUsedElsewhere(work, uuid, path)))
-      throw new VisorError('invalid-state', `Another domain has a disk that is based on '${path}'.`)
+    if (path !== top) await refuseUsedElsewhere(work, uuid, path)
   }
 }
 

@@ -7,8 +7,10 @@
  * is gone. What is left undone, because it was cut
  * short or failed, is done the next time: it is found from the files themselves.
  */
+
 import { rm, stat } from 'node:fs/promises'
 import { unlessMissing } from '../../../host/index.ts'
+import { VisorError } from '../../../model/index.ts'
 import { recordFiles } from '../block/change-disks.ts'
 import { type DiskWork, filesInUse } from '../block/disk-work.ts'
 import { type FoldOptions, findOpen, foldLive, foldOffline } from '../block/fold.ts'
@@ -98,7 +100,7 @@ async function findPair(
     // What is kept within an image would go with it.
     if (!top?.made || another || hasInternal(tree, top.path)) continue
     if (work.context.frozen.has(base.path) || work.context.frozen.has(top.path)) continue
-    if (await isUsedElsewhere(work, uuid, base.path)) continue
+    if ((await findUserElsewhere(work, uuid, base.path)) !== undefined) continue
     return { top, base }
   }
   return undefined
@@ -117,18 +119,33 @@ function hasInternal({ snapshots }: SnapshotTree, path: string): boolean {
   )
 }
 
-/** Whether another domain has a disk that is, or is based on, this file. */
-export async function isUsedElsewhere({ registry }: DiskWork, uuid: string, path: string): Promise<boolean> {
-  for (const { definition } of registry.defined.all()) {
+/** The name of another domain with a disk, now or at its next start, that is, or is based on, this file. */
+export async function findUserElsewhere(
+  { registry }: DiskWork,
+  uuid: string,
+  path: string,
+): Promise<string | undefined> {
+  const running = [...registry.machines()].map(([, { details }]) => details.definition)
+  for (const definition of [...[...registry.defined.all()].map((one) => one.definition), ...running]) {
     if (definition.uuid === uuid) continue
     for (const disk of definition.devices.disks) {
       const file = fileOf(disk)
       if (!file) continue
       let image = await readDiskImage(file.path, file.format).catch(() => undefined)
-      for (; image; image = image.backing) if (image.path === path) return true
+      for (; image; image = image.backing) if (image.path === path) return definition.name
     }
   }
-  return false
+  return undefined
+}
+
+/** Fails with `invalid-state`, naming the domain, when another has a disk that is based on this file. */
+export async function refuseUsedElsewhere(work: DiskWork, uuid: string, path: string): Promise<void> {
+  const user = await findUserElsewhere(work, uuid, path)
+  if (user === undefined) return
+  throw new VisorError('invalid-state', `Domain '${user}' has a disk that is based on '${path}'.`, {
+    object: { kind: 'domain', name: user },
+    remedy: `Make that disk whole first ('visor block pull ${user} DISK'), or undefine '${user}'.`,
+  })
 }
 
 async function fold(

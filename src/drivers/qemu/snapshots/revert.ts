@@ -18,7 +18,7 @@ import { dropCheckpoints } from './checkpoints.ts'
 import { restoreFirmware } from './firmware-state.ts'
 import { runSnapshotJob, tagOf } from './internal.ts'
 import { snapshotDirectory } from './keep.ts'
-import { collapse, isUsedElsewhere } from './merge.ts'
+import { collapse, refuseUsedElsewhere } from './merge.ts'
 import { findSnapshot, type KeptSnapshot, keptFile, replaceFile, withoutPending } from './tree.ts'
 
 export function snapshotReversion(work: DiskWork) {
@@ -72,10 +72,7 @@ async function prepare(work: DiskWork, uuid: string, kept: KeptSnapshot): Promis
     await readDiskImage(file.path, file.format)
     if (snapshot === 'internal') {
       refuseFrozenFiles(context, [file])
-      if (await isUsedElsewhere(work, uuid, file.path))
-        throw new VisorError('invalid-state', `Another domain has a disk that is based on '${file.path}'.`, {
-          remedy: "Make that whole first ('visor block pull'), or undefine it.",
-        })
+      await refuseUsedElsewhere(work, uuid, file.path)
       await checkInternal(work, uuid, kept, file)
       internal.push(file)
       continue

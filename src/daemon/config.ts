@@ -78,6 +78,10 @@ export const Config = s.object('Config', 'The configuration of visord', {
         'folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem; /etc/pki/qemu without it',
         { ...absolute, optional: true },
       ),
+      insistSeconds: s.integer(
+        'how long the other host is asked whether it runs a domain that was handed over, before the domain stands still here; 20 without it',
+        { min: 1, max: 3600, optional: true },
+      ),
     },
     { optional: true },
   ),

@@ -20,6 +20,8 @@ export interface MigrationSettings {
   readonly ports?: { readonly first: number; readonly last: number }
   /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem. */
   readonly certificates?: string
+  /** How long the destination of a domain that was handed over is asked before the domain stands still; 20 without it. */
+  readonly insistSeconds?: number
 }
 
 /** What a driver needs from whoever opens it. */

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, writeFileSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
@@ -38,10 +38,10 @@ describe('migration', { skip }, () => {
     boot = join(directory, 'boot.raw')
     await writeTestDisk(boot)
     await mkdir(join(directory, 'there'))
-    ;[source, target] = (await Promise.all([0, 1].map(() => startVisord({ drivers: ['qemu'] })))) as [
-      Visord,
-      Visord,
-    ]
+    const config = join(directory, 'visord.yaml')
+    await writeFile(config, 'migration: { insistSeconds: 2 }\n')
+    const options = { drivers: ['qemu'], arguments: ['--config', config] }
+    ;[source, target] = (await Promise.all([0, 1].map(() => startVisord(options)))) as [Visord, Visord]
     ;[here, there] = await Promise.all([source.connect(), target.connect()])
     to = `unix://${restSocket(target.directories)}`
   })
@@ -204,6 +204,40 @@ describe('migration', { skip }, () => {
       copied('along.raw'),
     ])
     await Promise.all(files.map((file) => rm(copied(file))))
+  })
+
+  test('an encrypted disk goes along, and is as encrypted there', async () => {
+    const [key, file, content] = ['key', 'sealed.raw', 'plain.raw'].map((name) => join(directory, name))
+    assert.ok(key && file && content)
+    await writeFile(key, 'open sesame', { mode: 0o600 })
+    await writeFile(content, randomBytes(4 << 20))
+    const secret = ['--object', `secret,id=s,file=${key}`]
+    const image = (path: string) => `driver=luks,key-secret=s,file.filename=${path}`
+    const quick = ['-o', 'key-secret=s,iter-time=100']
+    // How long the key takes is measured by processor time, of which a busy host may tell none.
+    await until(async () => {
+      const { status, stderr } = spawnSync(
+        'qemu-img',
+        ['convert', '-q', ...secret, '-O', 'luks', ...quick, '-f', 'raw', content, file],
+        { encoding: 'utf8' },
+      )
+      assert.ok(status === 0 || /accurate CPU usage/u.test(stderr), stderr)
+      return status === 0
+    })
+    const encryption = { format: 'luks', secrets: [{ type: 'passphrase', file: key }] }
+    const { uuid } = await started('sealed', [{ file, format: 'raw', target: 'vdb', encryption }])
+    await rename(key, `${key}.away`)
+    await assert.rejects(migrate(uuid, copyAll()), /no file '.*key' with the key of the disk 'vdb'/u)
+    await rename(`${key}.away`, key)
+    await stayed(uuid)
+    await migrate(uuid, copyAll())
+    await ask(there, uuid, 'a', '0001')
+    await there.domains.destroy(uuid)
+    const copy = copied('sealed.raw')
+    execFileSync('qemu-img', [
+      ...['compare', ...secret, '--image-opts', image(copy), `driver=raw,file.filename=${content}`],
+    ])
+    await rm(copy)
   })
 
   test('what is above a base goes along, and finds the base there', async () => {

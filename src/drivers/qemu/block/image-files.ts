@@ -49,7 +49,7 @@ interface NewImage {
   readonly format: 'raw' | 'qcow2'
   readonly sizeBytes: number
   readonly backing?: DiskFile
-  /** The file with the passphrase that a qcow2 image is encrypted with (LUKS). */
+  /** The file with the passphrase that it is encrypted with (LUKS); a raw image is a LUKS volume then. */
   readonly keyFile?: string | undefined
 }
 
@@ -69,8 +69,8 @@ export async function makeImage(path: string, options: NewImage): Promise<void> 
   await reserved.close()
   try {
     const base = backing ? ['-u', '-b', backing.path, '-F', backing.format] : []
-    const secret = keyFile === undefined ? [] : encryptedWith(keyFile)
-    await createImage(['create', '-q', '-f', format, ...secret, ...base, path, String(sizeBytes)])
+    const kind = keyFile === undefined ? ['-f', format] : encryptedWith(format, keyFile)
+    await createImage(['create', '-q', ...kind, ...base, path, String(sizeBytes)])
     await chmod(path, 0o600)
     const file = await open(path, 'r+')
     await file.sync().finally(() => file.close())
@@ -81,9 +81,11 @@ export async function makeImage(path: string, options: NewImage): Promise<void> 
   }
 }
 
-const encryptedWith = (keyFile: string) => [
+const encryptedWith = (format: NewImage['format'], keyFile: string) => [
   ...['--object', `secret,id=key,file=${keyFile.replaceAll(',', ',,')}`],
-  ...['-o', 'encrypt.format=luks,encrypt.key-secret=key'],
+  ...(format === 'raw'
+    ? ['-f', 'luks', '-o', 'key-secret=key']
+    : ['-f', format, '-o', 'encrypt.format=luks,encrypt.key-secret=key']),
 ]
 
 /** How long a key takes is measured by processor time, which a busy host may not tell: it is tried again then. */

@@ -4,6 +4,8 @@ import { dirname } from 'node:path'
 import type { PrepareMigrationOptions } from '../../../driver/index.ts'
 import { runChecked, unlessMissing } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
+import { makeImage } from '../block/image-files.ts'
+import { encryptionOf } from '../disks/disk-secrets.ts'
 
 export interface ArrivingDisk {
   readonly disk: Disk
@@ -34,6 +36,7 @@ export async function checkDisks(
     if (asked.copy === 'none') await checkShared(disk, path, asked, sameHost, unsafe)
     else {
       await checkFree(path)
+      await checkKey(disk)
       const folder = dirname(path)
       needed.set(folder, (needed.get(folder) ?? 0) + asked.allocatedBytes)
     }
@@ -80,6 +83,19 @@ async function checkFree(path: string): Promise<void> {
     })
 }
 
+/** A copy is encrypted with the key that is here, not with one that comes over the wire. */
+async function checkKey(disk: Disk): Promise<void> {
+  const file = keyFileOf(disk)
+  if (file === undefined || (await unlessMissing(stat(file)))) return
+  throw new VisorError(
+    'not-found',
+    `There is no file '${file}' with the key of the disk '${disk.target}' at the destination.`,
+    { remedy: "Put it there yourself: visor sends no keys. Or name another one with '--definition'." },
+  )
+}
+
+const keyFileOf = (disk: Disk): string | undefined => encryptionOf(disk)?.secrets[0]?.file
+
 async function checkRoom(folder: string, bytes: number): Promise<void> {
   const room = await statfs(folder).catch((cause) => {
     throw new VisorError('not-found', `There is no folder '${folder}' at the destination.`, {
@@ -102,6 +118,12 @@ export async function makeDisks(arriving: readonly ArrivingDisk[]): Promise<void
   try {
     for (const { disk, path, asked } of arriving) {
       if (asked.copy === 'none') continue
+      const keyFile = keyFileOf(disk)
+      if (keyFile !== undefined) {
+        await makeEncrypted({ disk, path, asked }, keyFile)
+        made.push(path)
+        continue
+      }
       const file = await open(path, 'wx', 0o600)
       made.push(path)
       try {
@@ -115,6 +137,18 @@ export async function makeDisks(arriving: readonly ArrivingDisk[]): Promise<void
     await removeDisks(made)
     throw error
   }
+}
+
+function makeEncrypted({ disk, path, asked }: ArrivingDisk, keyFile: string): Promise<void> {
+  const { format, target } = disk
+  const { sizeBytes, copy, base } = asked
+  if ((format !== 'raw' && format !== 'qcow2') || (copy === 'inc' && base))
+    throw new VisorError(
+      'unsupported-config',
+      `The encrypted disk '${target}' is no raw or qcow2 image that can be copied as a whole.`,
+      { path: `devices.disks[${target}]`, remedy: "Copy all of it: '--copy-storage all'." },
+    )
+  return makeImage(path, { format, sizeBytes, keyFile })
 }
 
 function formatDisk(path: string, format: string, { copy, base, sizeBytes }: ArrivingDisk['asked']) {

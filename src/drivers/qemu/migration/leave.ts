@@ -47,8 +47,8 @@ export interface Departures {
   close(): void
 }
 
-/** How long the destination is asked at once, and how often later. */
-const insistMs = 20_000
+/** How long the destination is asked at once unless the configuration says, and how often later. */
+const insistSeconds = 20
 const askAgainMs = 5_000
 /** The destination gives up on who does not ask for minutes. */
 const stillThereMs = 2_000
@@ -235,7 +235,7 @@ export function openDepartures(options: DeparturesOptions): Departures {
     const { leaving } = machine.details
     if (!leaving) throw new VisorError('internal', 'There is no migration.')
     if (paused !== leaving.paused) await machine.record({ leaving: { ...leaving, paused } })
-    const deadline = performance.now() + insistMs
+    const deadline = performance.now() + (context.migration.insistSeconds ?? insistSeconds) * 1000
     for (let asked: CompleteConnection | undefined = peer; ; ) {
       const verdict = asked && (await askOnce(asked, machine))
       if (asked !== peer) await asked?.close()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DomainDefinition, parse, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { checkOptions, definitionThere, refuseLosing } from './plan.ts'
+import { checkOptions, definitionThere, refuseLosing, refuseOverheard } from './plan.ts'
 
 const definition = parse(DomainDefinition, {
   ...{ type: 'qemu', name: 'web', memoryKiB: 1024, uuid: '7c1f0c6e-9a53-4f7a-8c35-0a5a3f0f9d11' },
@@ -64,4 +64,22 @@ test('a clone is not forgotten with the disks that it runs on elsewhere', () => 
   assert.throws(() => refuseLosing(definition, '/images', options), VisorError)
   refuseLosing(definition, '/elsewhere', options)
   refuseLosing(definition, '/images', { to })
+})
+
+test('what is encrypted on a disk is not copied over a network in the clear', () => {
+  const [, data, ...others] = definition.devices.disks
+  assert.ok(data)
+  const encryption: typeof data.encryption = {
+    format: 'luks',
+    secrets: [{ type: 'passphrase', file: '/keys/data' }],
+  }
+  const disks = [{ ...data, encryption }, ...others]
+  const sealed = { ...definition, devices: { ...definition.devices, disks } }
+  refuseOverheard(definition, { to, copyStorage: 'all' })
+  refuseOverheard(sealed, { to })
+  assert.throws(
+    () => refuseOverheard(sealed, { to, copyStorage: 'all' }),
+    (error) =>
+      error instanceof VisorError && error.code === 'unsupported-config' && /'vdb'/u.test(error.message),
+  )
 })

@@ -1,10 +1,12 @@
 /** What a migration is to be: checked, and told to the destination, before anything changes. */
 import { stat } from 'node:fs/promises'
+import { BlockList, isIP } from 'node:net'
 import { basename, join } from 'node:path'
 import type { MigrateOptions, PrepareMigrationOptions } from '../../../driver/index.ts'
 import { bootId } from '../../../host/index.ts'
 import { type Disk, type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { encryptionOf } from '../disks/disk-secrets.ts'
 import { refuseTransient } from '../disks/transient.ts'
 import type { Machine } from '../machine/machine.ts'
 import { refuseUnmovable } from '../machine/unmovable.ts'
@@ -78,6 +80,7 @@ export async function planMigration(
   const address =
     options.address ?? (to.protocol === 'unix:' ? '127.0.0.1' : to.hostname.replace(/^\[|\]$/gu, ''))
   const { tls, postcopy, compression, parallel, unsafe } = options
+  if (!tls && transport === 'tcp' && !isLoopback(address)) refuseOverheard(definition, options)
   return {
     copies,
     request: {
@@ -89,6 +92,29 @@ export async function planMigration(
       disks: asked,
     },
   }
+}
+
+/** What is encrypted on the disk is copied as the guest sees it. */
+export function refuseOverheard({ devices }: DomainDefinition, options: MigrateOptions): void {
+  const disk = devices.disks.find((each) => copyOf(each, options) !== 'none' && encryptionOf(each))
+  if (disk)
+    throw new VisorError(
+      'unsupported-config',
+      `The disk '${disk.target}' is encrypted, and what is on it would cross the network unencrypted.`,
+      {
+        path: `devices.disks[${disk.target}]`,
+        remedy: "Encrypt the way, too: 'visor migrate --tls'; or have both hosts see the same file.",
+      },
+    )
+}
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+function isLoopback(address: string): boolean {
+  const version = isIP(address)
+  return version === 0 ? address === 'localhost' : loopback.check(address, version === 6 ? 'ipv6' : 'ipv4')
 }
 
 /** What it is to run with there, and what it is to be started with next: a change that waits for that goes along. */

@@ -7,6 +7,7 @@ import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
+import { checkDeviceEffects } from './device-effects.ts'
 import type { Place } from './device-place.ts'
 import { inputParts } from './inputs.ts'
 import { parallelParts, serialParts } from './ports/character-devices.ts'
@@ -59,6 +60,7 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
   })
   checkPorts(devices, emulator)
   checkSocketPaths(devices)
+  checkDeviceEffects(devices)
   const spice = devices.graphics.some(({ type }) => type === 'spice')
   const wantsSpice = portsOf(devices).some(({ type }) => type === 'spicevmc' || type === 'spiceport')
   if (wantsSpice && !spice)

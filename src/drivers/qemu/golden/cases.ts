@@ -1,7 +1,7 @@
 /** The cases: definitions in libvirt's XML with what libvirt made of them, and what we make of them. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseDefinition } from '../../../model/index.ts'
+import { type DomainDefinitionInput, parseDefinition } from '../../../model/index.ts'
 import { buildCommandLine } from '../definition/command-line.ts'
 import { completeDefinition } from '../definition/definition.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
@@ -38,9 +38,12 @@ export const emulatorFile = (arch: string): string =>
   arch === 'x86_64' ? 'emulator.json' : `emulator-${arch}.json`
 
 /** Our arguments for a definition, with an emulator as it was recorded. */
-export async function ourArguments(xml: string): Promise<string[]> {
+export const ourArguments = (xml: string): Promise<string[]> => argumentsOf(parseDefinition(xml, 'xml'))
+
+/** The same for a definition that is written otherwise. */
+export async function argumentsOf(input: DomainDefinitionInput): Promise<string[]> {
   let emulator: Emulator | undefined
-  const definition = await completeDefinition(parseDefinition(xml, 'xml'), {
+  const definition = await completeDefinition(input, {
     findEmulator: async (arch) => {
       const text = readFileSync(join(goldenFolder, emulatorFile(arch)), 'utf8')
       emulator = JSON.parse(text) as Emulator
@@ -54,6 +57,10 @@ export async function ourArguments(xml: string): Promise<string[]> {
   const images = new Map(
     definition.devices.disks.flatMap((disk): [string, DiskImage][] => {
       const path = disk.file ?? disk.block
+      if (disk.type === 'network')
+        return [
+          [disk.alias ?? disk.target, { path: '', format: disk.format as DiskImage['format'], source: disk }],
+        ]
       return path === undefined
         ? []
         : [

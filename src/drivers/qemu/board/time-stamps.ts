@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { endsWithUs } from '../../../host/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import { bootDisk } from '../emulator/kvm.ts'
@@ -58,7 +59,8 @@ export async function measureTimeStamps(emulator: string): Promise<number> {
   const args = ['-accel', 'tcg', '-M', 'pc', '-m', '16', '-nodefaults', '-no-user-config', '-display', 'none']
   args.push('-drive', `file=${disk.replaceAll(',', ',,')},format=raw,if=ide`)
   args.push('-chardev', 'stdio,id=serial,signal=off', '-device', 'isa-serial,chardev=serial')
-  const child = spawn(emulator, args, {
+  const [first, ...words] = await endsWithUs(emulator, args)
+  const child = spawn(first, words, {
     stdio: ['pipe', 'pipe', 'ignore'],
     timeout: timeoutMs,
     killSignal: 'SIGKILL',

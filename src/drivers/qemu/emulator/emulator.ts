@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { realpath, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { Log, Store } from '../../../driver/index.ts'
-import { type FileUser, findProgram } from '../../../host/index.ts'
+import { endsWithUs, type FileUser, findProgram } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { findMissingBlockDrivers } from '../disks/block-drivers.ts'
 import { isRecord, qmpClient } from '../qmp/index.ts'
@@ -158,7 +158,8 @@ async function ask(
   const args = ['-M', 'none', '-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none']
   if (sandbox) args.push('-sandbox', 'on')
   args.push('-chardev', 'socket,id=monitor,fd=3', '-mon', 'chardev=monitor,mode=control')
-  const child = spawn(path, args, {
+  const [program, ...words] = await endsWithUs(path, args)
+  const child = spawn(program, words, {
     cwd: '/',
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
     ...(user ? { uid: user.uid, gid: user.gid } : {}),

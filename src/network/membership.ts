@@ -52,6 +52,7 @@ export function membership(context: MembershipContext): GuestNetworks {
     const definition = live.get(uuid)?.definition ?? found.definition
     const group = groupOf(definition, request)
     refuseFilter(definition, request)
+    refuseLimits(definition, group)
     return {
       network: name,
       ...(await alone(() => pool.choose(definition, request))),
@@ -186,6 +187,22 @@ function refuseFilter({ name, bridge }: CompleteNetwork, { filter }: PortFilter)
     object: { kind: 'network', name },
     remedy: 'Packets of its guests pass no bridge of this host: choose a network that has one.',
   })
+}
+
+/** Fails with `unsupported-config` for what a bridge does, where there is none. */
+function refuseLimits({ name, bridge, isolated }: CompleteNetwork, group: ReturnType<typeof groupOf>): void {
+  if (bridge !== undefined) return
+  const { average } = group?.bandwidth?.inbound ?? group?.bandwidth?.outbound ?? {}
+  const asked = average !== undefined ? 'bandwidth' : (group?.isolated ?? isolated) ? 'isolated' : undefined
+  if (asked === undefined) return
+  throw new VisorError(
+    'unsupported-config',
+    `Network '${name}' gives its guests macvtap links, on which '${asked}' of ${group ? `the port group '${group.name}'` : 'the network'} would do nothing.`,
+    {
+      object: { kind: 'network', name },
+      remedy: 'Leave it out, or choose a network with a bridge.',
+    },
+  )
 }
 
 /** The port group that an interface names, or the one of who names none. */

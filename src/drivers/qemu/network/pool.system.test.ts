@@ -55,6 +55,7 @@ async function runOnTestHost(): Promise<void> {
     await connection.networks.define({
       name,
       forward: { mode, links: [{ dev: 'card1' }, { dev: 'card2' }] },
+      portGroups: [{ name: 'slow', bandwidth: { inbound: { average: 1000 } } }],
     })
     await connection.networks.start(name)
     await connection.networks.setAutostart(name, { enabled: true })
@@ -104,6 +105,11 @@ async function runOnTestHost(): Promise<void> {
     await assert.rejects(connection.domains.start(f.uuid), {
       code: 'unsupported-config',
       message: /isolated/u,
+    })
+    const g = await define('g', 'shared', { portGroup: 'slow' })
+    await assert.rejects(connection.domains.start(g.uuid), {
+      code: 'unsupported-config',
+      message: /bandwidth.*'slow'/u,
     })
     assert.deepEqual(listLinks(), {})
     assert.deepEqual(cards(), addresses, 'the cards have their own addresses again')

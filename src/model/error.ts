@@ -80,18 +80,37 @@ export class VisorError extends Error {
   }
 }
 
-/** The error as it is when it is a {@link VisorError}, else `internal` with it as the cause. */
+/** What a host lacks, by errno(3), and what to do. */
+const hostLimits = new Map([
+  ['ENOSPC', 'Make room on the file system that it is about.'],
+  ['EDQUOT', 'Make room, or raise the quota of the user.'],
+  ['EROFS', 'Mount the file system so that it can be written.'],
+  ['EIO', "See what the kernel says of the device ('dmesg')."],
+  ['EMFILE', 'Raise the number of files that visord may have open.'],
+  ['ENFILE', 'Raise the number of files that the host may have open.'],
+  ['ENOMEM', 'Free memory of the host.'],
+])
+
+/** The error as it is when it is a {@link VisorError}, else `failed` for what the host lacks, and `internal` for all that was not foreseen, with it as the cause. */
 export function toVisorError(error: unknown): VisorError {
   if (error instanceof VisorError) return error
   if (error instanceof Error && error.name === 'AbortError')
     return new VisorError('cancelled', 'The operation was cancelled.', { cause: error })
   const message = error instanceof Error ? error.message : String(error)
+  const host = error instanceof Error && 'code' in error ? hostLimits.get(String(error.code)) : undefined
+  if (host) return new VisorError('failed', `The host: ${message}.`, { remedy: host, cause: error })
   return new VisorError('internal', `Unexpected failure: ${message}`, { cause: error })
 }
 
+/** The commands that list what there is of a kind. */
+const listedBy = new Map([
+  ['domain', "'visor list --all'"],
+  ['template', "'visor template list'"],
+])
+
 /** `not-found` for a noun. */
 export function notFound(kind: string, name: string): VisorError {
-  const list = kind === 'domain' ? "'visor list --all'" : `the list of ${kind}s`
+  const list = listedBy.get(kind) ?? `the list of ${kind}s`
   return new VisorError('not-found', `There is no ${kind} '${name}'.`, {
     remedy: `See ${list} for what there is.`,
     object: { kind, name },

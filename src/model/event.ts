@@ -20,7 +20,9 @@ export const domainEventTypes = [
 export const Event = s.object('Event', 'Something that happened', {
   id: s.string('place in the log, for replay; opaque', { optional: true }),
   time: s.string('when, ISO 8601'),
-  kind: s.choice('what it is about', ['domain', 'job', 'image', 'template', 'network', 'nwfilter', 'daemon']),
+  kind: s.choice('what it is about', [
+    ...(['domain', 'job', 'image', 'template', 'network', 'nwfilter', 'pool', 'volume', 'daemon'] as const),
+  ]),
   type: s.string('what happened: started, stopped, progress, ...'),
   uuid: s.string('identity of the object: of a domain, or the id of a job', { optional: true }),
   name: s.string('name of the object', { optional: true }),

@@ -12,6 +12,8 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   hostnameParameter: s.string("parameter of the command line that sets the guest's hostname", {
     optional: true,
   }),
+  title: s.string('one line about it', { optional: true }),
+  url: s.string('where it was fetched from', { optional: true }),
   disk: s.string('disk image', { optional: true }),
   format: s.string('format of the disk image', { optional: true }),
   sizeBytes: s.integer('size on disk'),
@@ -28,6 +30,14 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   ),
 })
 export type Image = s.Output<typeof Image>
+
+export const PublishedImage = s.object('PublishedImage', 'An image that a distribution publishes', {
+  name: s.string('name'),
+  title: s.string('what it is'),
+  aliases: s.array('other names', s.string('name')),
+  arches: s.array('architectures that it is published for', s.string('architecture')),
+})
+export type PublishedImage = s.Output<typeof PublishedImage>
 
 /** The kernel command line for a guest of this image, which takes `name` as its hostname where it can. */
 export function kernelCommandLine(

@@ -14,6 +14,8 @@ export interface Fault {
   readonly message: string
   /** XML below the path that it is about, where no description reaches. */
   readonly below?: string
+  /** It names something that this visor does not know, and others may. */
+  readonly isName?: true
   /** Where it is in the text, when that is not where the path is. */
   readonly position?: Position
 }

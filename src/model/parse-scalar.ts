@@ -4,6 +4,7 @@ import type { Fault } from './issue.ts'
 import type * as s from './schema.ts'
 import { show } from './show.ts'
 import { parseSize } from './size.ts'
+import { suggest } from './suggest.ts'
 import { isXmlText } from './xml-format.ts'
 
 /** What is left to spend on a document, and what was found wrong in it. */
@@ -93,10 +94,18 @@ function booleanWords({ options }: s.BooleanSchema): string {
   return `true or false${words[options.as ?? 'presence']}`
 }
 
-export const visitChoice: Visit<s.ChoiceSchema> = ({ values }, value, path, walk) => {
+export const visitChoice: Visit<s.ChoiceSchema> = ({ values, options }, value, path, walk) => {
   if (typeof value === 'string' && values.includes(value)) return value
   const list = values.map((word) => `'${word}'`)
   const last = list.pop() ?? ''
   const words = list.length > 0 ? `${list.join(', ')} or ${last}` : last
-  return wrong(walk, path, words, value)
+  const meant = typeof value === 'string' ? suggest(value, values) : undefined
+  const hint = meant === undefined ? '' : ` (did you mean '${meant}'?)`
+  if (walk.faults.length < mostFaults)
+    walk.faults.push({
+      path,
+      message: `must be ${words}, not ${show(value)}${hint}`,
+      ...(options.names && typeof value === 'string' ? { isName: true } : {}),
+    })
+  return undefined
 }

@@ -42,7 +42,7 @@ export interface ParseOptions {
  * empty text of an XML element mean that a field is absent.
  *
  * Fails with one `invalid-definition` (or `options.code`) that tells everything that is wrong, each with its
- * path. Never changes `value`; time and depth are bounded whatever it is.
+ * path; with `unsupported-config` where nothing is wrong but names of models that are not known. Never changes `value`; time and depth are bounded whatever it is.
  */
 export function parse<S extends s.Schema>(
   schema: S,
@@ -56,8 +56,10 @@ export function parse<S extends s.Schema>(
     depth: options.maxDepth ?? 64,
   }
   const result = visit(schema, value, '', walk)
-  if (walk.faults.length > 0)
-    throw faultError(walk.faults, { code: options.code ?? 'invalid-definition', schema, positions })
+  if (walk.faults.length > 0) {
+    const code = walk.faults.every(({ isName }) => isName) ? 'unsupported-config' : 'invalid-definition'
+    throw faultError(walk.faults, { code: options.code ?? code, schema, positions })
+  }
   if (positions) setPositions(result, positions)
   return result as s.Output<S>
 }

@@ -23,6 +23,8 @@ export interface FieldOptions {
   readonly quiet?: true
   /** Changes nothing about the machine, so that no driver has to honour it: titles, notes. */
   readonly inert?: true
+  /** A choice of names of which others may exist: one that is not known is `unsupported-config`. */
+  readonly names?: true
   /** Filled in when it is absent (an identity, an address), so that its absence is no difference. */
   readonly generated?: true
 }
@@ -77,6 +79,8 @@ export interface SizeSchema extends Schema<number> {
 }
 export interface SizeOptions extends IntegerOptions {
   readonly unit: 'KiB' | 'bytes'
+  /** In XML bytes are `B`, not `bytes`. */
+  readonly shortUnit?: true
   /** In XML an attribute beside it, `unit`, has its unit. */
   readonly unitAttribute?: true
   /** XML has it in the largest unit that makes it a whole number. */
@@ -151,6 +155,8 @@ export interface ObjectOptions extends FieldOptions {
   readonly order?: Readonly<Record<string, readonly string[]>>
   /** XML that tells of a running machine (`@id`) and is read over, with the reason. */
   readonly runtime?: Readonly<Record<string, string>>
+  /** Namespaces of the elements below it whose names have these prefixes; declared on each of them. */
+  readonly namespaces?: Readonly<Record<string, string>>
   /** XML that is kept but changes nothing about the machine. */
   readonly inertXml?: Readonly<Record<string, InertXml>>
 }

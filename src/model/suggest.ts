@@ -18,6 +18,18 @@ function distance(a: string, b: string, limit: number): number {
   return last[b.length] ?? limit + 1
 }
 
+/** Whether one is the other with a word before or behind, as `virtio` is of `virtio-net`. */
+function hasPart(word: string, candidate: string): boolean {
+  const [short, long] = word.length < candidate.length ? [word, candidate] : [candidate, word]
+  return (
+    short.length > 2 &&
+    (/^[-_.]/u.test(long.slice(short.length)) ? long.startsWith(short) : endsAt(long, short))
+  )
+}
+
+const endsAt = (long: string, short: string): boolean =>
+  long.endsWith(short) && /[-_.]$/u.test(long.slice(0, -short.length))
+
 /** The word that was probably meant by `word`; undefined when none is near. */
 export function suggest(word: string, known: readonly string[]): string | undefined {
   if (word.length > 64) return undefined
@@ -29,5 +41,5 @@ export function suggest(word: string, known: readonly string[]): string | undefi
     const d = distance(lower, candidate.toLowerCase(), limit)
     if (d < bestDistance) [best, bestDistance] = [candidate, d]
   }
-  return best
+  return best ?? known.find((candidate) => hasPart(lower, candidate.toLowerCase()))
 }

@@ -8,6 +8,7 @@ export const Template = s.object('Template', 'A booted machine that running copi
   createdAt: s.string('when it was made, ISO 8601'),
   memoryKiB: s.integer('memory of each copy'),
   sizeBytes: s.integer('size on the host'),
+  identity: s.choice('who in the guest takes on the identity of a clone', ['hook', 'agent', 'none']),
   pinned: s.boolean('whether it is protected from removal'),
   pool: s.integer('copies that are kept ready'),
   ready: s.integer('copies that are ready now'),

@@ -30,6 +30,15 @@ function writeObject(node: XmlNode, schema: s.ObjectSchema, value: Readonly<Reco
   }
   for (const write of quiet) write()
   sortNode(node, layout.root)
+  declareNamespaces(node, schema.options.namespaces)
+}
+
+function declareNamespaces(node: XmlNode, namespaces: s.ObjectOptions['namespaces'] = {}): void {
+  for (const { name, raw, attributes } of node.children) {
+    const prefix = name.split(':')[0] ?? ''
+    const uri = namespaces[prefix]
+    if (uri !== undefined && raw === undefined) attributes.set(`xmlns:${prefix}`, uri)
+  }
 }
 
 function writeQuiet(node: XmlNode, known: ReturnType<typeof described>, value: unknown, xml: string): void {
@@ -72,12 +81,12 @@ function writeField(node: XmlNode, known: ReturnType<typeof described>, value: u
   if (attribute !== undefined) place.attributes.set(attribute, text)
   else if (text !== '') place.text = text
   if (known.kind === 'size' && (attribute === undefined || known.options.unitAttribute))
-    // As libvirt spells it: bytes of an attribute are B.
-    place.attributes.set(
-      'unit',
-      attribute !== undefined && known.options.unit === 'bytes' ? 'B' : known.options.unit,
-    )
+    place.attributes.set('unit', unitName(known.options, attribute !== undefined))
 }
+
+/** As libvirt spells it: bytes of an attribute are B. */
+const unitName = ({ unit, shortUnit }: s.SizeOptions, isAttribute: boolean): string =>
+  unit === 'bytes' && (isAttribute || shortUnit) ? 'B' : unit
 
 /** A number of KiB in the largest unit in which it is whole. Source: libvirt's virFormatIntPretty. */
 function writeLargest(place: XmlNode, valueKiB: number): void {

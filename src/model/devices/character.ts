@@ -5,7 +5,7 @@ import * as s from '../schema.ts'
 import { address, alias, bootOrder, deviceOrder } from './common.ts'
 
 /** All kinds of host sides that libvirt has for ports. */
-const kinds = [
+export const characterKinds = [
   ...(['pty', 'unix', 'file', 'null', 'tcp', 'udp', 'pipe', 'dev', 'vc', 'stdio', 'nmdm'] as const),
   ...(['spicevmc', 'spiceport', 'dbus', 'qemu-vdagent'] as const),
 ] as const
@@ -28,7 +28,7 @@ const CharacterPeer = s.object(
 )
 
 /** What is on the host side of a port, whatever kind of port it is. */
-const characterSource = {
+export const characterSource = {
   mode: s.choice('whether the host side waits for callers or calls', ['bind', 'connect'], {
     xml: 'source/@mode',
     optional: true,
@@ -88,7 +88,7 @@ const characterSource = {
     optional: true,
   }),
 } as const
-const characterType = s.choice('kind of host side', kinds, { xml: '@type', default: 'pty' })
+const characterType = s.choice('kind of host side', characterKinds, { xml: '@type', default: 'pty' })
 const CharacterDevice = s.object('CharacterDevice', 'The host side of a port', {
   type: characterType,
   ...characterSource,
@@ -170,7 +170,7 @@ export const Channel = s.object(
   'Channel',
   'A channel between host and guest, such as that of the guest agent',
   {
-    type: s.choice('kind of host side', kinds, { xml: '@type', default: 'unix' }),
+    type: s.choice('kind of host side', characterKinds, { xml: '@type', default: 'unix' }),
     ...characterSource,
     path: path('socket, file, pipe or terminal on the host; a socket is chosen by visor when absent', {
       xml: 'source/@path',
@@ -189,12 +189,40 @@ export const Channel = s.object(
   { ...characterOptions, runtime: { 'target/@state': 'whether the guest has it open' } },
 )
 
+const anyNumber = {
+  pattern: /^(?:-1|0x[0-9a-fA-F]{1,4}|\d{1,5})$/u,
+  patternName: "a number such as '0x08', or '-1' for all",
+} as const
+
+const RedirRule = s.object('RedirRule', 'What may be plugged in, or may not; all where nothing is said', {
+  class: s.string('class of the USB device', { xml: '@class', optional: true, ...anyNumber }),
+  vendor: s.string('its vendor', { xml: '@vendor', optional: true, ...anyNumber }),
+  product: s.string('its product number', { xml: '@product', optional: true, ...anyNumber }),
+  version: s.string('its version', {
+    xml: '@version',
+    optional: true,
+    pattern: /^(?:-1|\d{1,2}\.\d{1,2})$/u,
+    patternName: "a version such as '1.09'",
+  }),
+  allow: s.boolean('whether it may', { xml: '@allow', as: 'yes-no' }),
+  unknown,
+})
+
+export const RedirFilter = s.object('RedirFilter', 'Which devices of the viewer may be plugged in', {
+  rules: s.array('rules; the first that fits counts', RedirRule, {
+    xml: 'usbdev',
+    default: [],
+    maxItems: 256,
+  }),
+  unknown,
+})
+
 export const RedirectedDevice = s.object(
   'RedirectedDevice',
   'A USB port for devices of the viewer',
   {
     bus: s.choice('kind of bus', ['usb'], { xml: '@bus', default: 'usb' }),
-    type: s.choice('kind of host side', kinds, { xml: '@type', default: 'spicevmc' }),
+    type: s.choice('kind of host side', characterKinds, { xml: '@type', default: 'spicevmc' }),
     ...characterSource,
     bootOrder,
     alias,

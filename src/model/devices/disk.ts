@@ -228,8 +228,15 @@ export const Disk = s.object(
       'target/@tray': 'whether the tray is open',
     },
     inertXml: {
-      '@snapshot': { reason: 'it says what snapshots take in, not what the machine is' },
-      'transient/@shareBacking': { reason: 'what a transient disk is based on can always be shared' },
+      '@snapshot': {
+        reason:
+          "'no' and 'manual' keep the disk out of snapshots; whether one is internal or external is said when it is taken",
+        when: /^snapshot='(?:no|manual|internal|external)'$/u,
+      },
+      'transient/@shareBacking': {
+        reason: 'the image of a transient disk is only read, so that machines can always share it',
+        when: /^shareBacking='(?:yes|no)'$/u,
+      },
     },
   },
 )

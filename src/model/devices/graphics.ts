@@ -174,6 +174,7 @@ export const Video = s.object('Video', 'A graphics card', {
   model: s.choice('model', ['none', 'vga', 'virtio', 'bochs', 'cirrus', 'qxl', 'ramfb', 'vmvga'], {
     xml: 'model/@type',
     default: 'vga',
+    names: true,
   }),
   ramKiB: s.integer('main memory of a qxl card', { xml: 'model/@ram', optional: true, min: 1, max: 1048576 }),
   vramKiB: s.integer('video memory', { xml: 'model/@vram', optional: true, min: 1, max: 1048576 }),

@@ -1,8 +1,10 @@
 /** Devices of the host that a guest gets. Source: libvirt's "Domain XML format", host device assignment. */
-import { aNumber, unknown, words } from '../domain-words.ts'
+import { aNumber, oneWord, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
 import { address, alias, bootOrder, deviceOrder } from './common.ts'
+import { DiskHost } from './disk-source.ts'
 
+const oneName = { pattern: /^[^\s\p{Cc},]+$/u, patternName: 'a name without spaces' } as const
 const number = (doc: string, xml: string) => s.string(doc, { xml, optional: true, ...aNumber })
 
 export const HostDevice = s.object(
@@ -27,6 +29,48 @@ export const HostDevice = s.object(
     hostDevice: number('USB device on the host', 'source/address/@device'),
     hostSlot: number('PCI slot on the host', 'source/address/@slot'),
     hostFunction: number('PCI function on the host', 'source/address/@function'),
+    adapter: s.string('controller of a SCSI device on the host', {
+      xml: 'source/adapter/@name',
+      optional: true,
+      maxLength: 255,
+      ...oneWord,
+    }),
+    hostTarget: number('SCSI target on the host', 'source/address/@target'),
+    hostUnit: number('SCSI unit on the host', 'source/address/@unit'),
+    protocol: s.choice('protocol of the server that has the SCSI device', ['iscsi', 'vhost'], {
+      xml: 'source/@protocol',
+      optional: true,
+    }),
+    name: s.string('name of the SCSI device on its server, with the unit: iqn.2026-01.org.example:disk/1', {
+      xml: 'source/@name',
+      optional: true,
+      maxLength: 255,
+      ...oneName,
+    }),
+    hosts: s.array('server of the SCSI device', DiskHost, { xml: 'source/host', default: [], maxItems: 1 }),
+    uuid: s.string('part of a device of the host that is made for guests (mdev)', {
+      xml: 'source/address/@uuid',
+      optional: true,
+      normalize: 'uuid',
+      pattern: /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/u,
+      patternName: 'a uuid',
+    }),
+    model: s.choice('interface to the guest (mdev)', ['vfio-pci', 'vfio-ccw', 'vfio-ap'], {
+      xml: '@model',
+      optional: true,
+    }),
+    display: s.boolean('whether it has a screen (mdev)', { xml: '@display', as: 'on-off', optional: true }),
+    ramfb: s.boolean('whether that screen is there from the start (mdev)', {
+      xml: '@ramfb',
+      as: 'on-off',
+      optional: true,
+    }),
+    readonly: s.boolean('write protection (scsi)', { xml: 'readonly', as: 'presence', default: false }),
+    shareable: s.boolean('whether other machines may use it too (scsi)', {
+      xml: 'shareable',
+      as: 'presence',
+      default: false,
+    }),
     bootOrder,
     alias,
     address,
@@ -34,8 +78,10 @@ export const HostDevice = s.object(
   },
   {
     order: {
-      '.': words('@mode @type @managed driver source', deviceOrder),
-      source: words('@startupPolicy @guestReset vendor product address'),
+      '.': words('@mode @type @managed @model @display @ramfb driver source readonly shareable', deviceOrder),
+      source: words(
+        '@protocol @name @startupPolicy @guestReset host initiator auth adapter vendor product address',
+      ),
     },
   },
 )

@@ -6,7 +6,7 @@
  */
 import { path, unknown, words } from '../domain-words.ts'
 import * as s from '../schema.ts'
-import { Channel, Console, Parallel, RedirectedDevice, Serial } from './character.ts'
+import { Channel, Console, Parallel, RedirectedDevice, RedirFilter, Serial } from './character.ts'
 import { Controller } from './controller.ts'
 import { Disk } from './disk.ts'
 import { Filesystem } from './filesystem.ts'
@@ -18,6 +18,7 @@ import { Iommu } from './iommu.ts'
 import { MemoryBalloon, Rng } from './memory-and-random.ts'
 import { MemoryDevice } from './memory-device.ts'
 import { Crypto, SharedMemory, Vsock } from './shared-with-host.ts'
+import { Smartcard } from './smartcard.ts'
 import { Audio, Sound } from './sound.ts'
 import { Tpm } from './tpm.ts'
 import { Panic, Watchdog } from './watchdog.ts'
@@ -36,6 +37,7 @@ export * from './iommu.ts'
 export * from './memory-and-random.ts'
 export * from './memory-device.ts'
 export * from './shared-with-host.ts'
+export * from './smartcard.ts'
 export * from './sound.ts'
 export * from './tpm.ts'
 export * from './watchdog.ts'
@@ -64,6 +66,7 @@ export const Devices = s.object(
       maxItems: 256,
       key: ['mac'],
     }),
+    smartcards: s.array('smartcards', Smartcard, { xml: 'smartcard', default: [], maxItems: 8 }),
     serials: s.array('serial ports', Serial, { xml: 'serial', default: [], maxItems: 16 }),
     parallels: s.array('parallel ports', Parallel, { xml: 'parallel', default: [], maxItems: 3 }),
     consoles: s.array('consoles', Console, { xml: 'console', default: [], maxItems: 16 }),
@@ -80,6 +83,7 @@ export const Devices = s.object(
       default: [],
       maxItems: 16,
     }),
+    redirFilter: s.field(RedirFilter, { xml: 'redirfilter', optional: true }),
     hubs: s.array('USB hubs', UsbHub, { xml: 'hub', default: [], maxItems: 16 }),
     watchdogs: s.array('watchdogs', Watchdog, { xml: 'watchdog', default: [], maxItems: 4 }),
     memballoon: s.field(MemoryBalloon, { xml: 'memballoon', optional: true }),

@@ -33,6 +33,27 @@ const GuestAddress = s.object('GuestAddress', 'An address of the guest', {
   address: s.string('address', { xml: '@address', ...anIp }),
   prefix: s.integer('bits of the network', { xml: '@prefix', optional: true, min: 0, max: 128 }),
   peer: s.string('address of the other end', { xml: '@peer', optional: true, ...anIp }),
+  gateway: s.string('address of the host, as the guest sees it; no word of libvirt', {
+    xml: '@gateway',
+    optional: true,
+    ...anIp,
+  }),
+  dns: s.string('address of the DNS server that the guest is told of; no word of libvirt', {
+    xml: 'dns/@address',
+    optional: true,
+    ...anIp,
+  }),
+  tftpRoot: path('folder that the guest reads by TFTP, as of networks', {
+    xml: 'tftp/@root',
+    optional: true,
+  }),
+  bootFile: s.string('file that the guest boots, as of networks', {
+    xml: 'dhcp/bootp/@file',
+    optional: true,
+    maxLength: 127,
+    pattern: /^[^\p{Cc}]+$/u,
+    patternName: 'a name without control characters',
+  }),
   unknown,
 })
 
@@ -89,6 +110,17 @@ export const Interface = s.object(
       ...anIp,
     }),
     localPort: port('port of this side (udp)', 'source/local/@port'),
+    reconnect: s.boolean('whether it calls again when the line breaks (vhostuser)', {
+      xml: 'source/reconnect/@enabled',
+      as: 'yes-no',
+      optional: true,
+    }),
+    reconnectSeconds: s.integer('time between two calls', {
+      xml: 'source/reconnect/@timeout',
+      optional: true,
+      min: 1,
+      max: 86_400,
+    }),
     ips: s.array('addresses of the guest (user)', GuestAddress, { xml: 'ip', default: [], maxItems: 8 }),
     target: s.string('name of the host side', {
       xml: 'target/@dev',
@@ -108,7 +140,7 @@ export const Interface = s.object(
         ...(['rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci', 'usb-net', 'i82551', 'i82557b', 'i82559er'] as const),
         ...(['igb', 'tulip', 'e1000-82544gc', 'e1000-82545em'] as const),
       ],
-      { xml: 'model/@type', optional: true },
+      { xml: 'model/@type', optional: true, names: true },
     ),
     driver: s.choice('who moves the packets', ['qemu', 'vhost'], { xml: 'driver/@name', optional: true }),
     sendMode: s.choice('when packets are sent', ['iothread', 'timer'], {
@@ -176,6 +208,18 @@ export const Interface = s.object(
       ...aLink,
     }),
     mtu: s.integer('largest packet, in bytes', { xml: 'mtu/@size', optional: true, min: 68, max: 65_535 }),
+    sendBufferBytes: s.integer('what may wait on its way to the host link, in bytes; 0 is any amount', {
+      xml: 'tune/sndbuf',
+      optional: true,
+      min: 0,
+      max: 2 ** 31 - 1,
+    }),
+    coalescedFrames: s.integer('packets that the host link takes together; 0 is each by itself', {
+      xml: 'coalesce/rx/frames/@max',
+      optional: true,
+      min: 0,
+      max: 4_294_967_295,
+    }),
     romBar: onOff('whether the guest sees the ROM', 'rom/@bar'),
     romFile: path('file of the ROM', { xml: 'rom/@file', optional: true }),
     rom: s.boolean('whether there is a ROM', { xml: 'rom/@enabled', as: 'yes-no', optional: true }),
@@ -196,7 +240,9 @@ export const Interface = s.object(
       ),
       bandwidth: words('inbound outbound'),
       vlan: words('@trunk tag'),
-      source: words('@type @network @portgroup @dev @bridge @path @mode @address @port local address'),
+      source: words(
+        '@type @network @portgroup @dev @bridge @path @mode @address @port local address reconnect',
+      ),
     },
     runtime: { 'source/@portid': 'identity of the port on the network' },
   },

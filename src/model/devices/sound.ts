@@ -14,6 +14,7 @@ export const Sound = s.object(
   {
     model: s.choice('model', ['ich9', 'ich6', 'ac97', 'es1370', 'sb16', 'usb', 'pcspk', 'ich7', 'virtio'], {
       xml: '@model',
+      names: true,
     }),
     codecs: s.array('converters of an HDA card', SoundCodec, { xml: 'codec', default: [], maxItems: 4 }),
     audio: s.integer('number of the host side', { xml: 'audio/@id', optional: true, min: 1, max: 255 }),

@@ -27,6 +27,18 @@ export const Tpm = s.object(
       optional: true,
     }),
     device: path('device on the host (passthrough)', { xml: 'backend/device/@path', optional: true }),
+    sourceType: s.choice('kind of socket (external)', ['unix'], {
+      xml: 'backend/source/@type',
+      optional: true,
+    }),
+    sourceMode: s.choice('QEMU calls it (external)', ['connect'], {
+      xml: 'backend/source/@mode',
+      optional: true,
+    }),
+    socket: path('socket of the program that serves it (external)', {
+      xml: 'backend/source/@path',
+      optional: true,
+    }),
     alias,
     address,
     unknown,
@@ -34,7 +46,16 @@ export const Tpm = s.object(
   {
     order: {
       '.': words('@model backend alias address'),
-      backend: ['@type', '@version', '@persistent_state', 'encryption', 'device', 'active_pcr_banks'],
+      backend: [
+        '@type',
+        '@version',
+        '@persistent_state',
+        'encryption',
+        'device',
+        'source',
+        'active_pcr_banks',
+      ],
+      'backend/source': ['@type', '@mode', '@path'],
     },
   },
 )

@@ -4,7 +4,7 @@ import * as s from '../schema.ts'
 import { address, alias } from './common.ts'
 
 export const Watchdog = s.object('Watchdog', 'A watchdog: a guest that does not feed it hangs', {
-  model: s.choice('model', ['itco', 'i6300esb', 'ib700', 'diag288'], { xml: '@model' }),
+  model: s.choice('model', ['itco', 'i6300esb', 'ib700', 'diag288'], { xml: '@model', names: true }),
   action: s.choice(
     'what happens to a guest that hangs',
     ['reset', 'shutdown', 'poweroff', 'pause', 'none', 'dump', 'inject-nmi'],

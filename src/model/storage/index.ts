@@ -1,0 +1,16 @@
+export { checkPoolDefinition, checkVolumeDefinition } from './check.ts'
+export {
+  formatPoolDefinition,
+  formatVolumeDefinition,
+  parsePoolDefinition,
+  parseVolumeDefinition,
+} from './documents.ts'
+export * from './pool.ts'
+export { PoolDefinition, type PoolDefinitionInput, type PoolType, poolTypes } from './pool-definition.ts'
+export * from './volume.ts'
+export {
+  VolumeDefinition,
+  type VolumeDefinitionInput,
+  type VolumeFormat,
+  volumeFormats,
+} from './volume-definition.ts'

@@ -19,6 +19,22 @@ export async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined>
   }
 }
 
+/** The error for a file that cannot be written: which one, why, and what to do. `what` begins the sentence. */
+export function cannotWrite(
+  path: string,
+  cause: unknown,
+  { what, remedy }: { readonly what: string; readonly remedy?: string },
+): VisorError {
+  if (cause instanceof VisorError && cause.code !== 'internal') return cause
+  const isFull = errorNumber(cause) === 'ENOSPC'
+  const reason = isFull ? 'no space is left there' : cause instanceof Error ? cause.message : String(cause)
+  const usual = isFull ? 'Make room there.' : 'See that there is room and permission to write there.'
+  return new VisorError('failed', `${what} cannot be written to '${path}': ${reason}.`, {
+    cause,
+    remedy: remedy ?? usual,
+  })
+}
+
 export interface WriteOptions {
   readonly mode?: number
   /** Survives a power cut when it resolves: with it, file and directory are synced. */

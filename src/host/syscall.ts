@@ -70,6 +70,12 @@ export interface Calls {
   /** poll(2), waited for by another thread. */
   readonly poll: (files: Buffer, count: number, timeoutMs: number) => Promise<number>
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number
+  /** ioctl(2) about a link, netdevice(7): its name, and what is asked or said. */
+  readonly linkControl: (
+    fd: number,
+    request: number,
+    argument: { readonly ifr_name: string; readonly ifr_data: Buffer; readonly rest: 0 },
+  ) => number
   readonly lgetxattr: (path: string, name: string, value: Buffer, size: number) => number
   readonly getxattr: Calls['lgetxattr']
   readonly setxattr: (path: string, name: string, value: Buffer, size: number, flags: number) => number
@@ -102,6 +108,11 @@ async function bind(): Promise<Calls> {
     msg_controllen: 'size_t',
     msg_flags: 'int',
   })
+  koffi.struct('ifreq', {
+    ifr_name: koffi.array('char', 16, 'String'),
+    ifr_data: 'uint8_t *',
+    rest: 'uint64_t',
+  })
   const sendto = libc.func('int64 sendto(int, const uint8_t *, uint64, int, const uint8_t *, uint32)')
   return {
     getsockopt: libc.func('int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)'),
@@ -119,6 +130,7 @@ async function bind(): Promise<Calls> {
     ]),
     poll: inThread(libc.func('int poll(uint8_t *, unsigned long, int)')),
     ioctl: libc.func('int ioctl(int, unsigned long, _Inout_ uint8_t *)'),
+    linkControl: libc.func('int ioctl(int, unsigned long, const ifreq *)'),
     lgetxattr: libc.func('int64 lgetxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
     getxattr: libc.func('int64 getxattr(const char *, const char *, _Out_ uint8_t *, uint64)'),
     setxattr: libc.func('int setxattr(const char *, const char *, const uint8_t *, uint64, int)'),

@@ -3,8 +3,8 @@
  * has. Source: QEMU's docs/interop/qcow2.
  */
 import { open, rm } from 'node:fs/promises'
-import { errorNumber } from '../../../host/index.ts'
-import { VisorError } from '../../../model/index.ts'
+import { VisorError } from '../../model/index.ts'
+import { cannotWrite, errorNumber } from '../files.ts'
 
 export interface OverlayBase {
   /** An absolute path. */
@@ -14,6 +14,7 @@ export interface OverlayBase {
   readonly sizeBytes: number
 }
 
+const overlay = { what: 'The disk overlay' }
 const clusterBytes = 0x10000
 const headerBytes = 112
 const backingFormatExtension = 0xe2792aca
@@ -69,7 +70,7 @@ export async function createOverlay(path: string, base: OverlayBase): Promise<vo
           cause,
           remedy: 'Move or remove it, or choose another name.',
         })
-      : cannotWrite(path, cause)
+      : cannotWrite(path, cause, overlay)
   })
   try {
     await file.write(head)
@@ -77,16 +78,8 @@ export async function createOverlay(path: string, base: OverlayBase): Promise<vo
     await file.datasync()
   } catch (cause) {
     await rm(path, { force: true })
-    throw cannotWrite(path, cause)
+    throw cannotWrite(path, cause, overlay)
   } finally {
     await file.close()
   }
-}
-
-function cannotWrite(path: string, cause: unknown): VisorError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new VisorError('failed', `The disk overlay '${path}' cannot be written: ${reason}.`, {
-    cause,
-    remedy: 'See that there is room and permission to write there.',
-  })
 }

@@ -7,13 +7,14 @@ import {
   notFound,
   VisorError,
 } from '../model/index.ts'
-import type { Connection, Images, Volumes } from './connection.ts'
+import type { Connection, Images } from './connection.ts'
 import { keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
 import type { Groups } from './parts/groups.ts'
 import type { HostNetworks } from './parts/networks.ts'
+import type { HostStorage } from './parts/pools.ts'
 import type { Publications } from './parts/publications.ts'
 import { type Knock, openReach } from './reach.ts'
 import { findMethod, supports, unsupported } from './supports.ts'
@@ -30,7 +31,7 @@ export interface CombineOptions {
   readonly uri: string
   readonly info: () => Promise<HostInfo>
   readonly images?: Images
-  readonly volumes?: Volumes
+  readonly storage?: HostStorage | undefined
   readonly networks?: HostNetworks
   /** Tries connections from this host. */
   readonly knock?: Knock
@@ -43,9 +44,14 @@ export interface CombineOptions {
  * there when any member has it; for a domain of a member without it, it fails with `unsupported`.
  */
 export function combine(members: readonly Member[], options: CombineOptions): Connection {
-  const { uri, info, images, volumes, networks, knock, log = silentLog } = options
+  const { uri, info, images, storage, networks, knock, log = silentLog } = options
   const connections = members.map(({ connection }) => connection)
   const owners = new Map<string, Member>()
+  const sources = [
+    ...members.map(({ scheme, connection }) => ({ name: scheme, source: connection })),
+    ...(networks ? [{ name: 'networks', source: networks }] : []),
+    ...(storage ? [{ name: 'storage', source: storage }] : []),
+  ]
 
   async function findOwner(uuid: string): Promise<Member> {
     const known = owners.get(uuid)
@@ -179,17 +185,17 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       publications: named(networks.publications),
     }),
     reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),
-    ...(volumes && { volumes: keepUsedVolumes(volumes, connections) }),
+    ...(storage && { pools: storage.pools, volumes: keepUsedVolumes(storage.volumes, connections) }),
     events: ({ signal } = {}) =>
       merge<Event>(
-        [...connections, ...(networks ? [networks] : [])].map((source) => source.events({ signal })),
-        (error, index) =>
-          log.error({ driver: members[index]?.scheme ?? 'networks', error }, 'The events of a driver ended.'),
+        sources.map(({ source }) => source.events({ signal })),
+        (error, index) => log.error({ driver: sources[index]?.name, error }, 'The events of a driver ended.'),
       ),
     async close() {
       await Promise.all(connections.map((connection) => connection.close()))
       // After those who have guests on them.
       await networks?.close()
+      await storage?.close()
     },
   }
 }

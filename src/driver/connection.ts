@@ -21,8 +21,8 @@ import type {
   keyCodesets,
   MigrationSummary,
   Progress,
+  PublishedImage,
   Timeline,
-  Volume,
 } from '../model/index.ts'
 import type { Agent } from './parts/agent.ts'
 import type { Blocks } from './parts/blocks.ts'
@@ -36,6 +36,7 @@ import type {
 } from './parts/migrations.ts'
 import type { Networks } from './parts/networks.ts'
 import type { Nwfilters } from './parts/nwfilters.ts'
+import type { Pools, Volumes } from './parts/pools.ts'
 import type { Publications } from './parts/publications.ts'
 import type { Reach } from './parts/reach.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
@@ -76,6 +77,8 @@ export interface Connection {
   /** How guests are reached. */
   readonly reach?: Reach
   readonly images?: Images
+  /** Pools of storage of the host. */
+  readonly pools?: Pools
   readonly volumes?: Volumes
   /** Operations under way and recently ended; {@link guard} provides it. */
   readonly jobs?: Jobs
@@ -209,6 +212,8 @@ export interface Domains {
   updateDevice?(domain: string, options: DeviceOptions & { readonly force?: boolean }): Promise<void>
   setVcpus?(domain: string, options: SetVcpusOptions): Promise<void>
   setMemory?(domain: string, options: SetMemoryOptions): Promise<void>
+  /** Sets how often the guest is asked what it uses of its memory; never with 0. `invalid-state` without a balloon. */
+  setMemoryStatsPeriod?(domain: string, options: SetMemoryStatsPeriodOptions): Promise<void>
   /** Holds it to other limits on what it takes of its host; what is not named stays as it is. */
   setLimits?(domain: string, options: SetLimitsOptions): Promise<void>
   /** Adds an I/O thread, changes one that is there, or removes one; `invalid-state` while a disk is served by it. */
@@ -257,6 +262,9 @@ export interface SetMemoryOptions extends AffectOptions {
   readonly memoryKiB: number
   /** The most there can be, not what there is; only of the definition. */
   readonly maximum?: boolean
+}
+export interface SetMemoryStatsPeriodOptions extends AffectOptions {
+  readonly seconds: number
 }
 export interface SetLimitsOptions extends AffectOptions {
   /** Weight against others. */
@@ -333,32 +341,33 @@ export interface BuildImageOptions extends CallOptions {
   readonly refresh?: boolean
 }
 
+export interface PullImageOptions extends CallOptions {
+  /** Name in visor's list; made from the name of the file without it. */
+  readonly name?: string
+  /** Architecture of the guest. The host's without it. */
+  readonly arch?: string
+  /** The digest that it must have: `sha256:...` or `sha512:...`; that of the distribution without it, where there is one. */
+  readonly checksum?: string
+  /** Of a file whose name does not say it. */
+  readonly format?: 'qcow2' | 'raw'
+  /** Fetch it again though it is there. */
+  readonly refresh?: boolean
+}
+
 export interface Images {
   list(): Promise<Image[]>
+  /** Images of distributions that can be pulled by name. */
+  published?(): Promise<PublishedImage[]>
+  /**
+   * Fetches a disk image: of a distribution by name, of a server by address, of the host by absolute path. Goes on
+   * where an earlier call broke off. Fails with `unavailable`, `not-found`, and `failed` when it is not what it
+   * should be.
+   */
+  pull?(options: PullImageOptions & { readonly source: string }): Promise<Image>
   get(image: string): Promise<Image>
   /** Makes an image of visor's own from the distribution's packages; `micro` is the one there is. */
   build?(image: string, options?: BuildImageOptions): Promise<Image>
   remove?(image: string, options?: CallOptions): Promise<void>
-}
-
-export interface CreateVolumeOptions extends CallOptions {
-  /** What the guest sees; rounded up to whole sectors of 512 bytes. */
-  readonly sizeBytes: number
-}
-
-export interface RemoveVolumeOptions extends CallOptions {
-  /** Also when a domain has it as a disk. */
-  readonly force?: boolean
-}
-
-/** Disks that visor keeps for machines. */
-export interface Volumes {
-  list(): Promise<Volume[]>
-  get(volume: string): Promise<Volume>
-  /** Makes an empty disk; its format follows from the ending of its name: `.qcow2`, `.raw`. Fails with `already-exists`. */
-  create?(volume: string, options: CreateVolumeOptions): Promise<Volume>
-  /** Removes a disk and what is on it; `invalid-state` while a domain has it, unless forced. */
-  remove?(volume: string, options?: RemoveVolumeOptions): Promise<void>
 }
 
 export interface Jobs {

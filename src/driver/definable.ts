@@ -3,16 +3,18 @@ import {
   checkDefinition,
   checkNetworkDefinition,
   checkNwfilterDefinition,
+  checkPoolDefinition,
   DomainDefinition,
   NetworkDefinition,
   NwfilterDefinition,
+  PoolDefinition,
   parse,
   VisorError,
 } from '../model/index.ts'
 import type { CallOptions, Connection } from './connection.ts'
 import type { OperationName } from './operations.ts'
 
-export type Definition = DomainDefinition | NetworkDefinition | NwfilterDefinition
+export type Definition = DomainDefinition | NetworkDefinition | NwfilterDefinition | PoolDefinition
 
 export interface Definable {
   readonly name: OperationName
@@ -65,6 +67,18 @@ export const definable: readonly Definable[] = [
     find: ({ nwfilters }, { uuid, name }) => ifThere(async () => nwfilters?.describe(uuid ?? name)),
     define: async ({ nwfilters }, definition, options) =>
       nwfilters?.define?.(definition as NwfilterDefinition, options),
+  },
+  {
+    name: 'pools.define',
+    noun: 'pool',
+    check(given) {
+      const definition = parse(PoolDefinition, given)
+      checkPoolDefinition(definition)
+      return definition
+    },
+    find: ({ pools }, { uuid, name }) =>
+      ifThere(async () => pools?.describe(uuid ?? name, { inactive: true })),
+    define: async ({ pools }, definition, options) => pools?.define?.(definition as PoolDefinition, options),
   },
 ]
 

@@ -3,6 +3,7 @@ import type { Connection } from './connection.ts'
 import type { Log } from './log.ts'
 import type { OperationName } from './operations.ts'
 import type { GuestNetworks } from './parts/networks.ts'
+import type { GuestStorage } from './parts/pools.ts'
 import type { Store } from './store.ts'
 import type { CompleteConnection } from './supports.ts'
 
@@ -31,6 +32,8 @@ export interface OpenOptions extends GuestUserOptions {
   readonly migration?: MigrationSettings
   /** The networks of this host; without them, guests cannot be on any. */
   readonly networks?: GuestNetworks | undefined
+  /** The storage of this host; without it, disks cannot be volumes of pools. */
+  readonly storage?: GuestStorage | undefined
   /** Where what survives a power cut is kept; the driver makes its own folder in it. */
   readonly stateDirectory: string
   /** Where what lives as long as the boot is kept. */

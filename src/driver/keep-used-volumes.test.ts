@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Domain, type DomainDefinition, DomainDefinition as description, parse } from '../model/index.ts'
-import type { Domains, Volumes } from './connection.ts'
-import type { Templates } from './index.ts'
+import type { Domains } from './connection.ts'
+import type { Templates, Volumes } from './index.ts'
 import { keepUsedVolumes } from './keep-used-volumes.ts'
 
 const define = (name: string, ...files: string[]) =>
@@ -18,21 +18,25 @@ const define = (name: string, ...files: string[]) =>
 function domainsOf(
   defined: DomainDefinition,
   running: DomainDefinition = defined,
+  state: Domain['state'] = 'running',
 ): Pick<Domains, 'list' | 'describe'> {
   return {
-    list: async () => [{ uuid: defined.uuid, name: defined.name } as Domain],
+    list: async () => [{ uuid: defined.uuid, name: defined.name, state } as Domain],
     describe: async (_, { inactive = false } = {}) => (inactive ? defined : running),
   }
 }
 
 function volumesThatRecord() {
   const removed: string[] = []
+  const changed: string[] = []
   const volumes: Volumes = {
     list: async () => [],
-    get: async (name) => ({ name, path: `/volumes/${name}` }) as never,
-    remove: async (name) => void removed.push(name),
+    get: async (pool, name) => ({ pool, name, path: `/volumes/${name}` }) as never,
+    resize: async (_, name) => changed.push(name) as never,
+    wipe: async (_, name) => void changed.push(name),
+    remove: async (_, name) => void removed.push(name),
   }
-  return { volumes, removed }
+  return { volumes, removed, changed }
 }
 
 test('a disk that a machine has, or has at its next start, is not removed', async () => {
@@ -46,12 +50,12 @@ test('a disk that a machine has, or has at its next start, is not removed', asyn
     ['b', 'web'],
     ['c', 'db'],
   ] as const)
-    await assert.rejects(async () => kept.remove?.(volume), {
+    await assert.rejects(async () => kept.remove?.('default', volume), {
       code: 'invalid-state',
       message: `The disk '${volume}' belongs to '${user}'.`,
     })
-  await kept.remove?.('d')
-  await kept.remove?.('b', { force: true })
+  await kept.remove?.('default', 'd')
+  await kept.remove?.('default', 'b', { force: true })
   assert.deepEqual(removed, ['d', 'b'])
 })
 
@@ -61,9 +65,41 @@ test('a disk that a template keeps is not removed', async () => {
   const kept = keepUsedVolumes(volumes, [
     { domains: domainsOf(define('web', '/volumes/b')) as Domains, templates },
   ])
-  await assert.rejects(async () => kept.remove?.('a'), { code: 'invalid-state', message: /'gold'/u })
-  await kept.remove?.('c')
+  await assert.rejects(async () => kept.remove?.('default', 'a'), {
+    code: 'invalid-state',
+    message: /'gold'/u,
+  })
+  await kept.remove?.('default', 'c')
   assert.deepEqual(removed, ['c'])
+})
+
+test('a disk is resized and wiped only while no machine runs with it', async () => {
+  const { volumes, changed } = volumesThatRecord()
+  const off = define('db', '/volumes/b')
+  const members = [
+    { domains: domainsOf(define('web', '/volumes/a')) as Domains },
+    { domains: domainsOf(off, off, 'shutoff') as Domains },
+  ]
+  const kept = keepUsedVolumes(volumes, members)
+  await assert.rejects(async () => kept.wipe?.('default', 'a'), { code: 'invalid-state', message: /'web'/u })
+  await assert.rejects(async () => kept.resize?.('default', 'a', { capacityBytes: 1 }), {
+    code: 'invalid-state',
+    message: /'web'/u,
+  })
+  await kept.wipe?.('default', 'b')
+  await kept.resize?.('default', 'b', { capacityBytes: 1 })
+  assert.deepEqual(changed, ['b', 'b'])
+})
+
+test('a disk is found by its pool and name as well', async () => {
+  const { volumes } = volumesThatRecord()
+  const definition = parse(description, {
+    ...{ type: 'test', name: 'web', uuid: '00000000-0000-4000-8000-000000000001', memoryKiB: 1024 },
+    devices: { disks: [{ type: 'volume', pool: 'fast', volume: 'a', target: 'vda' }] },
+  })
+  const kept = keepUsedVolumes(volumes, [{ domains: domainsOf(definition) as Domains }])
+  await assert.rejects(async () => kept.remove?.('fast', 'a'), { code: 'invalid-state', message: /fast\/a/u })
+  await kept.remove?.('slow', 'a')
 })
 
 test('volumes that cannot be removed stay so', () => {

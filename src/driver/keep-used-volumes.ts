@@ -1,67 +1,123 @@
-import { VisorError } from '../model/index.ts'
-import type { Connection, Volumes } from './connection.ts'
+import { VisorError, type Volume } from '../model/index.ts'
+import type { Connection } from './connection.ts'
+import type { Volumes } from './parts/pools.ts'
+
+type Member = Pick<Connection, 'domains' | 'snapshots' | 'templates'>
 
 /**
- * The volumes, of which none is removed that a domain or a snapshot of one has as a disk, running or not,
- * unless forced: `invalid-state`. */
-export function keepUsedVolumes(
-  volumes: Volumes,
-  members: readonly Pick<Connection, 'domains' | 'snapshots' | 'templates'>[],
-): Volumes {
-  const { remove } = volumes
-  if (!remove) return volumes
+ * The volumes, of which none is removed that a domain, a snapshot of one or a template has as a disk, running or not,
+ * unless forced; and of which none is resized or wiped that a running domain or a template has: `invalid-state`.
+ */
+export function keepUsedVolumes(volumes: Volumes, members: readonly Member[]): Volumes {
+  const { remove, resize, wipe } = volumes
   return {
     ...volumes,
-    async remove(name, options) {
-      if (options?.force) return remove.call(volumes, name, options)
-      const { path } = await volumes.get(name)
-      const keepers = (await Promise.all(members.map(({ templates }) => templatesOn(path, templates)))).flat()
-      if (keepers.length > 0)
-        throw new VisorError(
-          'invalid-state',
-          `The disk '${name}' is kept by the template ${keepers.map(quote).join(', ')}.`,
-          {
-            remedy: `Remove the template first: visor template remove ${keepers[0]}`,
-            object: { kind: 'volume', name },
-          },
+    ...(remove && {
+      async remove(pool, name, options) {
+        if (!options?.force) {
+          const volume = await volumes.get(pool, name)
+          await refuseKept(volume, members)
+          await refuseUsed(volume, members)
+        }
+        await remove.call(volumes, pool, name, options)
+      },
+    }),
+    ...(resize && {
+      async resize(pool, name, options) {
+        await refuseInUse(
+          await volumes.get(pool, name),
+          members,
+          'visor block resize changes it while it runs.',
         )
-      const users = (await Promise.all(members.map((member) => usersOf(path, member)))).flat()
-      if (users.length > 0)
-        throw new VisorError(
-          'invalid-state',
-          `The disk '${name}' belongs to ${users.map(quote).join(', ')}.`,
-          {
-            remedy: `Take it out of the definition first, or forget the machine with its disks: visor undefine ${users[0]} --disks`,
-            object: { kind: 'volume', name },
-          },
-        )
-      await remove.call(volumes, name, options)
-    },
+        return resize.call(volumes, pool, name, options)
+      },
+    }),
+    ...(wipe && {
+      async wipe(pool, name, options) {
+        await refuseInUse(await volumes.get(pool, name), members, 'Stop it first.')
+        await wipe.call(volumes, pool, name, options)
+      },
+    }),
   }
 }
 
 const quote = (name: string) => `'${name}'`
+const nameOf = ({ pool, name }: Volume) => (pool === 'default' ? name : `${pool}/${name}`)
 
-/** Names of the domains that have this file as a disk, now or at their next start. */
-async function usersOf(
-  path: string,
-  { domains, snapshots }: Pick<Connection, 'domains' | 'snapshots'>,
-): Promise<string[]> {
+async function refuseKept(volume: Volume, members: readonly Member[]): Promise<void> {
+  const keepers = (
+    await Promise.all(members.map(({ templates }) => templatesOn(volume.path, templates)))
+  ).flat()
+  if (keepers.length > 0)
+    throw new VisorError(
+      'invalid-state',
+      `The disk '${nameOf(volume)}' is kept by the template ${keepers.map(quote).join(', ')}.`,
+      {
+        remedy: `Remove the template first: visor template remove ${keepers[0]}`,
+        object: { kind: 'volume', name: volume.name },
+      },
+    )
+}
+
+async function refuseUsed(volume: Volume, members: readonly Member[]): Promise<void> {
+  const users = (await Promise.all(members.map((member) => usersOf(volume, member)))).flat()
+  if (users.length > 0)
+    throw new VisorError(
+      'invalid-state',
+      `The disk '${nameOf(volume)}' belongs to ${users.map(quote).join(', ')}.`,
+      {
+        remedy: `Take it out of the definition first, or forget the machine with its disks: visor undefine ${users[0]} --disks`,
+        object: { kind: 'volume', name: volume.name },
+      },
+    )
+}
+
+async function refuseInUse(volume: Volume, members: readonly Member[], remedy: string): Promise<void> {
+  await refuseKept(volume, members)
+  const users = (await Promise.all(members.map((member) => runningOn(volume, member)))).flat()
+  if (users.length > 0)
+    throw new VisorError(
+      'invalid-state',
+      `The disk '${nameOf(volume)}' is used by ${users.map(quote).join(', ')}, which runs.`,
+      { remedy, object: { kind: 'volume', name: volume.name } },
+    )
+}
+
+/** Names of the domains that have the volume as a disk, now or at their next start. */
+async function usersOf(volume: Volume, { domains, snapshots }: Member): Promise<string[]> {
   const users: string[] = []
   for (const { uuid, name } of await domains.list()) {
     const kept = (await snapshots?.list(uuid).catch(ifGone)) ?? []
-    if (kept.some((one) => one.disks.some(({ file }) => file === path))) {
-      users.push(name)
-      continue
-    }
-    for (const inactive of [true, false]) {
-      const definition = await domains.describe(uuid, { inactive }).catch(ifGone)
-      if (!definition?.devices.disks.some(({ file, block }) => file === path || block === path)) continue
-      users.push(name)
-      break
-    }
+    const isUser =
+      kept.some((one) => one.disks.some(({ file }) => file === volume.path)) ||
+      (await hasDisk(volume, domains, uuid, true)) ||
+      (await hasDisk(volume, domains, uuid, false))
+    if (isUser) users.push(name)
   }
   return users
+}
+
+/** Names of the domains that run with the volume as a disk. */
+async function runningOn(volume: Volume, { domains }: Member): Promise<string[]> {
+  const users: string[] = []
+  for (const { uuid, name, state } of await domains.list())
+    if (state !== 'shutoff' && state !== 'crashed' && (await hasDisk(volume, domains, uuid, false)))
+      users.push(name)
+  return users
+}
+
+async function hasDisk(
+  { pool, name, path }: Volume,
+  domains: Member['domains'],
+  uuid: string,
+  inactive: boolean,
+): Promise<boolean> {
+  const definition = await domains.describe(uuid, { inactive }).catch(ifGone)
+  return (
+    definition?.devices.disks.some(
+      (disk) => disk.file === path || disk.block === path || (disk.pool === pool && disk.volume === name),
+    ) ?? false
+  )
 }
 
 /** Names of the templates whose clones have this file below their disks. */

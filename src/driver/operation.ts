@@ -12,7 +12,7 @@ export interface Operation {
   readonly key?:
     | 'domain'
     | 'image'
-    | 'volume'
+    | 'pool'
     | 'job'
     | 'template'
     | 'migration'
@@ -21,8 +21,8 @@ export interface Operation {
     | 'hostBridge'
     | 'group'
     | 'publication'
-  /** The noun within the domain whose name is the second argument. */
-  readonly item?: 'snapshot' | 'checkpoint'
+  /** The noun within that one whose name is the second argument. */
+  readonly item?: 'snapshot' | 'checkpoint' | 'volume'
   /** The argument after the key (or the first), a whole document. */
   readonly body?: s.Schema
   /** The options object, last argument, less `signal` and `progress`. */

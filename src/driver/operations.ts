@@ -18,9 +18,9 @@ import {
   Job,
   keyCodesets,
   MigrationSummary,
+  PublishedImage,
   schema as s,
   Timeline,
-  Volume,
 } from '../model/index.ts'
 import type { Connection } from './connection.ts'
 import type { Operation, PartTable } from './operation.ts'
@@ -31,6 +31,7 @@ import { hostBridgeOperations } from './parts/host-bridges.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
 import { nwfilterOperations } from './parts/nwfilters.ts'
+import { poolOperations, volumeOperations } from './parts/pools.ts'
 import { publicationOperations } from './parts/publications.ts'
 import { reachOperations } from './parts/reach.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
@@ -52,6 +53,7 @@ type Part =
   | 'publications'
   | 'reach'
   | 'images'
+  | 'pools'
   | 'volumes'
   | 'jobs'
 /** Every part and method of {@link Connection}; the compiler holds the table complete. */
@@ -259,6 +261,16 @@ export const operations: Table = {
         config,
       }),
     },
+    setMemoryStatsPeriod: {
+      access: 'write',
+      doc: 'Sets how often the guest is asked what it uses of its memory.',
+      key: 'domain',
+      options: s.object('SetMemoryStatsPeriod', 'How often', {
+        seconds: s.integer('time between; 0 for never', { min: 0, max: 2 ** 31 - 1 }),
+        live,
+        config,
+      }),
+    },
     setLimits: {
       access: 'admin',
       doc: 'Sets limits on what the machine takes of its host.',
@@ -420,29 +432,40 @@ export const operations: Table = {
       result: Image,
       long: true,
     },
+    published: {
+      access: 'read',
+      doc: 'Images of distributions that can be pulled by name.',
+      result: s.array('images', PublishedImage),
+    },
+    pull: {
+      access: 'admin',
+      doc: 'Fetches a disk image.',
+      options: s.object('PullImage', 'Which', {
+        source: s.string('name of a published image, address, or absolute path on the host', {
+          minLength: 1,
+          maxLength: 4095,
+        }),
+        name: s.string("name in visor's list", {
+          optional: true,
+          pattern: /^[a-z0-9][a-z0-9.-]{0,62}$/u,
+          patternName: 'a name of lower-case letters, digits, dots and hyphens',
+        }),
+        arch: s.string('architecture of the guest', {
+          optional: true,
+          pattern: /^[a-z0-9_]{1,32}$/u,
+          patternName: 'the name of an architecture',
+        }),
+        checksum: s.string('digest that it must have', { optional: true, maxLength: 200 }),
+        format: s.choice('of a file whose name does not say it', ['qcow2', 'raw'], { optional: true }),
+        refresh: s.boolean('fetch it again though it is there', { optional: true }),
+      }),
+      result: Image,
+      long: true,
+    },
     remove: { access: 'admin', doc: 'Removes an image.', key: 'image' },
   },
-  volumes: {
-    list: { access: 'read', doc: 'All disks that visor keeps, by name.', result: s.array('volumes', Volume) },
-    get: { access: 'read', doc: 'A disk that visor keeps.', key: 'volume', result: Volume },
-    create: {
-      access: 'admin',
-      doc: 'Makes an empty disk; its format follows from the ending of its name.',
-      key: 'volume',
-      options: s.object('CreateVolume', 'What', {
-        sizeBytes: s.integer('size the guest sees, bytes', { min: 512, max: 2 ** 50 }),
-      }),
-      result: Volume,
-    },
-    remove: {
-      access: 'admin',
-      doc: 'Removes a disk and what is on it.',
-      key: 'volume',
-      options: s.object('RemoveVolume', 'How', {
-        force: s.boolean('also when a domain has it as a disk', { optional: true }),
-      }),
-    },
-  },
+  pools: poolOperations,
+  volumes: volumeOperations,
   jobs: {
     list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },
     get: { access: 'read', doc: 'An operation under way or ended.', key: 'job', result: Job },

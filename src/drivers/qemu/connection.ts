@@ -199,6 +199,7 @@ export async function openContext(options: OpenOptions): Promise<Context> {
     confinement,
     hooks,
     networks: options.networks,
+    storage: options.storage,
     connect: options.connect,
     migration: options.migration ?? {},
     async findEmulator(arch, path) {

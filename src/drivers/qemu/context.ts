@@ -21,6 +21,7 @@ export interface Context {
   readonly confinement: Confinement
   readonly hooks: Hooks
   readonly networks: OpenOptions['networks']
+  readonly storage: OpenOptions['storage']
   readonly connect: OpenOptions['connect']
   readonly migration: NonNullable<OpenOptions['migration']>
   /** The emulator for an architecture or a program; undefined when there is none. */

@@ -7,6 +7,7 @@ import { probe } from './emulator/probe.ts'
 const foreign = [
   'jobs',
   'images',
+  'pools',
   'volumes',
   'networks',
   'nwfilters',

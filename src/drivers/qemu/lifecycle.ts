@@ -10,10 +10,12 @@ import type {
 } from '../../driver/index.ts'
 import type { Domain, DomainDefinitionInput } from '../../model/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { newGeneration, withGeneration } from './board/generation-id.ts'
 import { refuseLinkedBases } from './clone/linked.ts'
 import type { Context } from './context.ts'
 import { completeDefinition } from './definition/definition.ts'
 import { refuseUsedImages } from './disks/disk-locks.ts'
+import { locateVolumes } from './disks/volume-disks.ts'
 import { launch } from './machine/launch.ts'
 import type { Machine } from './machine/machine.ts'
 import { startAgain } from './machine/power.ts'
@@ -114,7 +116,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
       await rm(saved, { force: true })
       registry.setSaved(uuid, false)
     }
-    const definition = registry.definition(uuid)
+    const definition = await locateVolumes(context, registry.definition(uuid))
     await refuseLinkedBases(context, registry, definition, 'started')
     await refuseUsedImages(definition, registry.machines())
     const request = { definition, id: registry.nextId(), paused, signal, tell: registry.tellFrom(uuid) }
@@ -143,8 +145,12 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
           'invalid-argument',
           `'${file}' is the saved state of '${saved.machine.definition.name}', not of '${name}'.`,
         )
+      const before = { ...saved.machine.definition, name }
+      const generation = newGeneration()
+      // A file stays, and may be gone on from once more.
+      const definition = file === undefined ? before : withGeneration(before, generation)
       const machine = await launch(context, {
-        definition: { ...saved.machine.definition, name },
+        definition,
         id: registry.nextId(),
         paused: paused ?? saved.machine.paused,
         incoming: { source: saved.file, id: saved.machine.id, sizeBytes: saved.sizeBytes },
@@ -153,6 +159,7 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
         tell: registry.tellFrom(uuid),
       })
       if (file === undefined) registry.setSaved(uuid, false)
+      if (file !== undefined) await keepGeneration(uuid, generation)
       registry.admit(uuid, machine, { type: 'started', reason: 'restored' })
       if (file === undefined) await rm(own, { force: true })
       // Only now: a daemon that finds the mark removes the state, which is used up.
@@ -160,6 +167,13 @@ export function lifecycle(context: Context, registry: Registry): Lifecycle {
     } finally {
       await saved.file.close()
     }
+  }
+
+  /** The next start is not of the generation of before. */
+  async function keepGeneration(uuid: string, generation: string): Promise<void> {
+    const entry = registry.defined.get(uuid)
+    const definition = withGeneration(entry.definition, generation)
+    if (definition !== entry.definition) await registry.defined.put({ ...entry, definition })
   }
 
   async function destroy(uuid: string, { graceful = false }: DestroyOptions = {}): Promise<void> {

@@ -336,6 +336,7 @@ test('a boot sector runs under KVM too', { skip: noKvm }, async () => {
       frozen: new Map(),
       linked: new Map(),
       networks: undefined,
+      storage: undefined,
       connect: undefined,
       migration: {},
       confinement: openConfinement({}),

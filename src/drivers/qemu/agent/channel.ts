@@ -39,6 +39,15 @@ export function talkToAgent<T>(
   return talk
 }
 
+/** Keeps the channel of a machine for one who talks for longer, until it is given back; resolves when its turn comes. */
+export async function takeTurn(machine: Machine): Promise<() => void> {
+  const before = turns.get(machine) ?? Promise.resolve()
+  const turn = Promise.withResolvers<void>()
+  turns.set(machine, turn.promise)
+  await before
+  return turn.resolve
+}
+
 /** Whether a program in the guest has the channel open. */
 export async function isAgentConnected({ monitor, details }: Machine): Promise<boolean> {
   const channel = details.definition.devices.channels.find(({ name }) => name === agentChannel)

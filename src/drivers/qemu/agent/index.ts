@@ -1,4 +1,4 @@
-export { agentSocket, isAgentConnected, noAgent, talkToAgent } from './channel.ts'
+export { agentSocket, isAgentConnected, noAgent, takeTurn, talkToAgent } from './channel.ts'
 export { thawGuest } from './freeze.ts'
 export { guestAgent } from './operations.ts'
-export { agentChannel } from './session.ts'
+export { type AgentSession, agentChannel, openSession } from './session.ts'

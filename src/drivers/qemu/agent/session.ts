@@ -31,31 +31,48 @@ export interface AgentOptions {
   readonly timeoutMs: number
 }
 
+/** A session that its user ends. */
+export interface OpenSession extends AgentSession {
+  /** Makes sure that an agent listens, which has to be done first. Fails with `unavailable` when none does. */
+  sync(timeoutMs: number): Promise<void>
+  close(): void
+}
+
 /** Connects, makes sure that an agent listens, and lets go again afterwards. Fails with `unavailable` when none does. */
 export async function withSession<T>(
-  { name, path, timeoutMs, guest }: AgentOptions,
+  options: AgentOptions,
   work: (session: AgentSession) => Promise<T>,
 ): Promise<T> {
+  const session = await openSession(options)
+  try {
+    await session.sync(options.timeoutMs)
+    return await work(session)
+  } finally {
+    session.close()
+  }
+}
+
+/** Connects. Fails with `unavailable` when there is nothing to connect to. */
+export async function openSession({ name, path, timeoutMs, guest }: AgentOptions): Promise<OpenSession> {
   const connected = guest ? connectGuestSocket(path, guest) : createConnection(path)
   const socket = await Promise.resolve(connected).catch((cause) => {
     throw silent(name, cause)
   })
   const line = openLine(name, socket)
-  try {
-    const id = randomInt(1, 2 ** 31)
-    // The byte 0xff makes the agent forget what somebody else may have begun to say.
-    const sync = Buffer.concat([Buffer.from([0xff]), encode('guest-sync-delimited', { id })])
-    await line.ask(sync, timeoutMs, (answer) => answer.return === id)
-    return await work({
-      async execute(command, args, options = {}) {
-        const answer = await line.ask(encode(command, args), options.timeoutMs ?? timeoutMs, () => true)
-        if ('error' in answer) throw refused(name, command, answer.error)
-        return answer.return
-      },
-      tell: (command, args) => line.write(encode(command, args)),
-    })
-  } finally {
-    line.close()
+  return {
+    async sync(patienceMs) {
+      const id = randomInt(1, 2 ** 31)
+      // The byte 0xff makes the agent forget what somebody else may have begun to say.
+      const sync = Buffer.concat([Buffer.from([0xff]), encode('guest-sync-delimited', { id })])
+      await line.ask(sync, patienceMs, (answer) => answer.return === id)
+    },
+    async execute(command, args, options = {}) {
+      const answer = await line.ask(encode(command, args), options.timeoutMs ?? timeoutMs, () => true)
+      if ('error' in answer) throw refused(name, command, answer.error)
+      return answer.return
+    },
+    tell: (command, args) => line.write(encode(command, args)),
+    close: () => line.close(),
   }
 }
 

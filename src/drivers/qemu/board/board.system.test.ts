@@ -6,9 +6,9 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { CompleteConnection } from '../../../driver/index.ts'
 import type { DomainDefinitionInput, Image } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { writeTestDisk } from '../testing/test-guest.ts'
@@ -49,9 +49,7 @@ describe('Boards', { skip: noQemu }, () => {
   })
 
   const image = async (arch: string): Promise<Image> => {
-    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
-    assert.ok(images.build)
-    return images.build('micro', { arch })
+    return buildTestImage(directory, arch)
   }
 
   /** As UEFI starts it: packed, with the stub that makes it a program of the firmware. */
@@ -128,6 +126,45 @@ describe('Boards', { skip: noQemu }, () => {
 
   const skipTpm = noImages || noSwtpm || (others[0]?.missing ?? 'qemu-system-aarch64 is not installed')
   // That of a PC is in secure-boot.system.test.ts.
+  test('the menu of the BIOS waits for who asks for it, and starts the disk that is chosen', async () => {
+    const empty = join(directory, 'empty.raw')
+    await writeFile(empty, Buffer.alloc(1024 ** 2))
+    const disks = [
+      { target: 'vda', file: empty },
+      { target: 'vdb', file: disk, readonly: true },
+    ]
+    const { uuid } = await connection.domains.define({
+      ...{ type: 'qemu', name: 'menu', memoryKiB: 32_768, devices: { disks, serials: [{}] } },
+      os: { bootMenu: true, bootMenuTimeoutMs: 60_000, biosSerial: true },
+    })
+    await connection.domains.start(uuid)
+    const terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback: true }))
+    try {
+      await terminal.until('for boot menu')
+      await pressUntil(uuid, 'KEY_ESC', terminal.until('Select boot device:'))
+      const menu = await terminal.until('2. ')
+      assert.match(menu, /1\. /u)
+      const said = await pressUntil(uuid, 'KEY_2', terminal.until('ready'))
+      assert.doesNotMatch(said, /Boot failed|not a bootable disk/u)
+    } finally {
+      await ended(uuid, terminal)
+    }
+  })
+
+  /** Presses a key, and again where it was lost; soon a second time would leave the menu. */
+  async function pressUntil(uuid: string, key: string, seen: Promise<string>): Promise<string> {
+    let isSeen = false
+    const waiting = seen.finally(() => {
+      isSeen = true
+    })
+    waiting.catch(() => {})
+    while (!isSeen) {
+      await connection.domains.sendKey(uuid, { keys: [key] })
+      await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 15_000).unref())])
+    }
+    return waiting
+  }
+
   test('a TPM has registers that count, and keeps its state', {
     skip: skipTpm,
     timeout: 400_000,

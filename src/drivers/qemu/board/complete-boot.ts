@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { unlessMissing } from '../../../host/index.ts'
 import type { DomainDefinition } from '../../../model/index.ts'
+import { unknownName } from '../definition/unknown-name.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import { chooseFirmware, type Firmware } from './firmware-descriptors.ts'
@@ -25,7 +26,13 @@ export async function completeBoot(
       devices.disks.some(({ bus }) => bus === 'ide'),
     )
   const found = emulator.machines.find(({ name, alias }) => name === wanted || alias === wanted)
-  if (!found) throw unsupported('os.machine', `'${wanted}' is not a machine type of ${emulator.path}`)
+  if (!found)
+    throw unknownName('os.machine', {
+      what: `'${wanted}' is not a machine type of ${emulator.path}`,
+      name: wanted,
+      known: emulator.machines.flatMap(({ name, alias }) => (alias === undefined ? [name] : [alias, name])),
+      list: `${emulator.path} -machine help`,
+    })
   const machine = found.name
   const isArm = arch === 'aarch64' && familyOf(machine) === 'virt'
   return {

@@ -8,11 +8,11 @@ import { chmod, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { CompleteConnection } from '../../../driver/index.ts'
 import { runChecked } from '../../../host/index.ts'
 import type { Image } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
 import { withPackages } from '../../../storage/packages.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { openTerminal, prompt, type Terminal } from '../testing/test-terminal.ts'
@@ -68,9 +68,7 @@ describe('Secure Boot', { skip, timeout: 600_000 }, () => {
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-secure-'))
     await chmod(directory, 0o755)
-    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
-    assert.ok(images.build)
-    await makeDisks(directory, await images.build('micro', { arch: 'x86_64' }))
+    await makeDisks(directory, await buildTestImage(directory))
     connection = await openTestDriver(directory)
     const disk = (target: string, name: string, bootOrder?: number) => ({
       ...{

@@ -2,7 +2,7 @@
 import { constants, copyFile, lstat, open, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import type { CallOptions } from '../../../driver/index.ts'
-import { unlessMissing } from '../../../host/index.ts'
+import { createOverlay, unlessMissing } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
 import { convertFile, type DiskFile, fileOf, inspectImage } from '../block/image-files.ts'
 import type { Context } from '../context.ts'
@@ -11,7 +11,6 @@ import { unsupported } from '../definition/unsupported.ts'
 import { type DiskImage, readDiskImage } from '../disks/disk-image.ts'
 import { encryptionOf } from '../disks/disk-secrets.ts'
 import { isWritten } from '../disks/disks.ts'
-import { createOverlay } from '../disks/qcow2-overlay.ts'
 
 /** A file that will be made for the copy. */
 export interface DiskCopy {

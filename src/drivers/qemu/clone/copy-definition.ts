@@ -2,6 +2,7 @@
 import { withFile } from '../block/image-files.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { namedPorts } from '../devices/ports/ports.ts'
 import { cloneDefinition } from '../templates/clone-definition.ts'
 import type { CopyIdentity, DiskCopy } from './clone-disks.ts'
 
@@ -30,12 +31,6 @@ export function copyDefinition(
         const copy = copies.find(({ target }) => target === disk.target)
         return copy ? withFile(disk, copy.to) : disk
       }),
-      interfaces: devices.interfaces.map((one) => {
-        // A host side that is there already is found by its name only.
-        if (one.type === 'ethernet' && one.managedTarget === false) return one
-        const { target: _target, ...card } = one
-        return card
-      }),
       serials: devices.serials.map(withoutLog),
       consoles: devices.consoles.map(withoutLog),
     },
@@ -47,18 +42,17 @@ export function copyDefinition(
  * that it listens on, or a file that it writes.
  */
 export function checkHostSides({ devices }: CompleteDefinition): void {
-  for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
-    for (const [index, port] of devices[kind].entries()) {
-      const { type, mode, host = '', service = '', path = '', peer } = port
-      const listens = (type === 'tcp' && mode !== 'connect') || (type === 'udp' && peer !== undefined)
-      if (!listens && type !== 'file') continue
-      const where = listens ? `listens on '${host}:${service}'` : `is written to '${path}'`
-      throw unsupported(
-        `devices.${kind}[${index}].${listens ? 'service' : 'path'}`,
-        `${where}, which two machines cannot share`,
-        "Use the type 'unix' or 'pty', which each machine has of its own; or change it, copy, and change it back.",
-      )
-    }
+  for (const { path: place, port } of namedPorts(devices)) {
+    const { type, mode, host = '', service = '', path = '', peer } = port
+    const listens = (type === 'tcp' && mode !== 'connect') || (type === 'udp' && peer !== undefined)
+    if (!listens && type !== 'file') continue
+    const where = listens ? `listens on '${host}:${service}'` : `is written to '${path}'`
+    throw unsupported(
+      `${place}.${listens ? 'service' : 'path'}`,
+      `${where}, which two machines cannot share`,
+      "Use the type 'unix' or 'pty', which each machine has of its own; or change it, copy, and change it back.",
+    )
+  }
 }
 
 function withoutLog<T extends { logFile?: string | undefined }>(port: T): T {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { DomainDefinitionInput } from '../../../model/index.ts'
+import type { DomainDefinitionInput, VisorError } from '../../../model/index.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import { driverPaths } from '../paths.ts'
@@ -16,10 +16,14 @@ const emulator: Emulator = {
   machines: [
     { name: 'pc-q35-7.2', alias: 'q35', maxCpus: 288, hotplugCpus: true },
     { name: 'pc-i440fx-7.2', alias: 'pc', maxCpus: 255, hotplugCpus: true },
+    { name: 'pc-q35-5.1', maxCpus: 288, hotplugCpus: true },
     { name: 'microvm', maxCpus: 288, hotplugCpus: true },
   ],
   cpuModels: ['qemu64', 'max', 'host'],
-  devices: ['virtio-vga', 'bochs-display', 'vmgenid', 'VGA', 'virtio-net-pci', 'isa-serial', 'isa-parallel'],
+  devices: [
+    ...['virtio-vga', 'bochs-display', 'vmgenid', 'VGA', 'virtio-net-pci', 'isa-serial', 'isa-parallel'],
+    ...['pcie-root-port', 'virtio-scsi-pci', 'ich9-ahci', 'isa-fdc', 'qemu-xhci', 'virtio-serial-pci'],
+  ],
   sandbox: true,
 }
 const minimal: DomainDefinitionInput = { type: 'qemu', name: 'one', memoryKiB: 65_536 }
@@ -40,6 +44,29 @@ async function argumentsOf(more: Partial<DomainDefinitionInput>, images: [string
 /** The values of an option that is there any number of times. */
 const valuesOf = (args: readonly string[], option: string) =>
   args.flatMap((arg, index) => (args[index - 1] === option ? [arg] : []))
+
+test('queues of disks do not change with processors that are plugged in', async () => {
+  const devices = {
+    disks: [
+      { target: 'vda', file: '/a' },
+      { target: 'sda', file: '/b', bus: 'scsi' as const },
+    ],
+  }
+  const image = (path: string): DiskImage => ({ path, format: 'raw' })
+  const images: [string, DiskImage][] = [
+    ['virtio-disk0', image('/a')],
+    ['scsi0-0-0-0', image('/b')],
+  ]
+  const queuesOf = async (more: Partial<DomainDefinitionInput>) =>
+    valuesOf(await argumentsOf({ devices, ...more }, images), '-device').flatMap((value) => {
+      const queues = /num[-_]queues"?[:=](\d+)/u.exec(value)?.[1]
+      return queues === undefined ? [] : Number(queues)
+    })
+  assert.deepEqual(await queuesOf({ vcpus: 4, currentVcpus: 1 }), [4, 4])
+  assert.deepEqual(await queuesOf({ vcpus: 4 }), [4, 4])
+  assert.deepEqual(await queuesOf({ vcpus: 1 }), [])
+  assert.deepEqual(await queuesOf({ vcpus: 4, os: { machine: 'pc-q35-5.1' } }), [])
+})
 
 test('a definition is completed with what would else be chosen at every start', async () => {
   const definition = await complete({
@@ -218,4 +245,96 @@ test('memory in a file has the name that QEMU gives memory of its own', async ()
   assert.match(valuesOf(line('8.2.0', false), '-object')[0] ?? '', /share=off,readonly=on,rom=off/u)
   assert.match(valuesOf(line('8.2.0', true), '-object')[0] ?? '', /share=on,dump=off$/u)
   assert.match(valuesOf(line('7.2.22', false), '-machine')[0] ?? '', /memory-backend=q35\.ram/u)
+})
+
+test('cards on sockets, and of another program, are said as QEMU wants them', async () => {
+  const socket = { sourceAddress: '127.0.0.1', sourcePort: 1 }
+  const args = await argumentsOf({
+    devices: {
+      interfaces: [
+        {
+          ...{ type: 'vhostuser', path: '/run/a,b', mode: 'client', queues: 2 },
+          ...{ reconnect: true, reconnectSeconds: 10 },
+        },
+        { type: 'vhostuser', path: '/run/c', mode: 'server' },
+        { type: 'udp', ...socket, localAddress: '127.0.0.1', localPort: 2 },
+        { type: 'mcast', sourceAddress: '230.0.0.1', sourcePort: 3 },
+        { type: 'server', ...socket },
+        { type: 'client', ...socket },
+        { type: 'ethernet', sendBufferBytes: 65_536 },
+      ],
+    },
+  })
+  assert.deepEqual(valuesOf(args, '-netdev'), [
+    'vhost-user,id=hostnet0,chardev=charnet0,queues=2',
+    'vhost-user,id=hostnet1,chardev=charnet1',
+    'socket,id=hostnet2,udp=127.0.0.1:1,localaddr=127.0.0.1:2',
+    'socket,id=hostnet3,mcast=230.0.0.1:3',
+    'socket,id=hostnet4,listen=127.0.0.1:1',
+    'socket,id=hostnet5,connect=127.0.0.1:1',
+    'tap,id=hostnet6,fd=5,sndbuf=65536',
+  ])
+  const sockets = valuesOf(args, '-chardev').filter((one) => one.includes('charnet'))
+  assert.deepEqual(sockets, [
+    'socket,id=charnet0,path=/run/a,,b,reconnect=10',
+    'socket,id=charnet1,path=/run/c,server=on',
+  ])
+  assert.match(String(valuesOf(args, '-object')[0]), /^memory-backend-memfd,.*share=on/u)
+})
+
+test('a card of another program wants memory that it sees', async () => {
+  const devices = { interfaces: [{ type: 'vhostuser' as const, path: '/s', mode: 'client' as const }] }
+  await assert.rejects(complete({ devices, memoryBacking: { access: 'private' } }), {
+    code: 'unsupported-config',
+    message: /devices\.interfaces\[0\]\.type.*shared/u,
+  })
+})
+
+const misspelt: Record<string, [Partial<DomainDefinitionInput>, RegExp, string]> = {
+  'a machine': [{ os: { machine: 'q36' } }, /os\.machine.*did you mean 'q35'/u, '-machine help'],
+  'a version': [{ os: { machine: 'pc-q35-7.9' } }, /did you mean 'pc-q35-7\.2'/u, '-machine help'],
+  'a processor': [{ cpu: { model: 'Qemu46' } }, /cpu\.model.*did you mean 'qemu64'/u, '-cpu help'],
+  'a card that this QEMU has not': [
+    { devices: { interfaces: [{ type: 'user', model: 'igb' }] } },
+    /interfaces\[0\]\.model.*has no device 'igb'/u,
+    '-device help',
+  ],
+  'a controller': [
+    { devices: { controllers: [{ type: 'scsi', model: 'lsilogik' }] } },
+    /did you mean 'lsilogic'/u,
+    'lsisas1068',
+  ],
+}
+for (const [what, [input, message, remedy]] of Object.entries(misspelt))
+  test(`${what} with a name that is not known is told with what was meant, and where all are`, async () => {
+    await assert.rejects(complete(input), (error: VisorError) => {
+      assert.equal(error.code, 'unsupported-config')
+      assert.match(error.message, message)
+      assert.ok(error.remedy?.includes(remedy), error.remedy)
+      return true
+    })
+  })
+
+const wrongModels: Record<string, [DomainDefinitionInput['devices'], RegExp]> = {
+  interfaces: [{ interfaces: [{ type: 'user', model: 'virtio-net' as 'virtio' }] }, /mean 'virtio'/u],
+  sounds: [{ sounds: [{ model: 'ach97' as 'ac97' }] }, /mean 'ac97'/u],
+  videos: [{ videos: [{ model: 'qlx' as 'qxl' }] }, /mean 'qxl'/u],
+  watchdogs: [{ watchdogs: [{ model: 'i6300es' as 'i6300esb' }] }, /mean 'i6300esb'/u],
+}
+for (const [kind, [devices, message]] of Object.entries(wrongModels))
+  test(`a model of ${kind} that nobody knows is told with those there are`, () =>
+    assert.rejects(complete({ devices }), { code: 'unsupported-config', message }))
+
+test("QEMU's own network says where the host and DNS are, and what to boot", async () => {
+  const ip = { address: '10.1.2.0', prefix: 24 }
+  const netdev = async (more: object) =>
+    valuesOf(
+      await argumentsOf({ devices: { interfaces: [{ type: 'user', ips: [{ ...ip, ...more }] }] } }),
+      '-netdev',
+    )
+  assert.deepEqual(await netdev({ gateway: '10.1.2.9', dns: '10.1.2.8', tftpRoot: '/a,b', bootFile: 'c' }), [
+    'user,id=hostnet0,net=10.1.2.0/24,host=10.1.2.9,dns=10.1.2.8,tftp=/a,,b,bootfile=c',
+  ])
+  for (const wrong of [{ gateway: '10.1.3.9' }, { dns: 'fd00::1' }, { bootFile: 'c' }])
+    await assert.rejects(netdev(wrong), { code: 'unsupported-config' })
 })

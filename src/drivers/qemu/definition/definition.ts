@@ -17,7 +17,7 @@ import { checkFilesystems } from '../devices/shares/filesystems.ts'
 import { checkShares } from '../devices/shares/serve.ts'
 import type { Virtiofsd } from '../devices/shares/virtiofsd.ts'
 import { checkTpms } from '../devices/tpm.ts'
-import { type Emulator, hostArchitecture, installEmulator } from '../emulator/emulator.ts'
+import { type Emulator, hostArchitecture, installEmulator, nearArchitecture } from '../emulator/emulator.ts'
 import type { KvmState } from '../emulator/kvm.ts'
 import { checkNetworks, refuseKinds } from '../network/check-networks.ts'
 import { honoured } from './honoured.ts'
@@ -64,7 +64,7 @@ export async function completeDefinition(
     throw unsupported(
       'devices.emulator',
       `there is no QEMU for '${definition.devices.emulator ?? arch}' here`,
-      installEmulator(arch),
+      whereToHave(arch),
     )
   await checkAccelerator(definition, arch, emulator, options)
   const boot = await completeBoot(definition, emulator, arch, options.firmware ?? findFirmware)
@@ -83,6 +83,11 @@ export async function completeDefinition(
   await checkShares(complete, options.findVirtiofsd)
   checkAliases(complete.devices)
   return complete
+}
+
+function whereToHave(arch: string): string {
+  const meant = nearArchitecture(arch)
+  return meant === undefined ? installEmulator(arch) : `Did you mean '${meant}'?`
 }
 
 async function checkAccelerator(

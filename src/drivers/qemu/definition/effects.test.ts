@@ -18,6 +18,9 @@ const ofHost: readonly string[] = [
   ...['target', 'link', 'isolated', 'portGroup', 'filter', 'bridge', 'network', 'dev', 'mode', 'type'].map(
     (field) => `interfaces.${field}`,
   ),
+  'interfaces.coalescedFrames',
+  // There is one kind only, which libvirt wants said.
+  ...['interfaces.sourceType', 'tpms.sourceType', 'tpms.sourceMode'],
   'interfaces.inbound.averageKBps',
   'interfaces.outbound.averageKBps',
   'interfaces.vlanTags.0.id',
@@ -37,6 +40,7 @@ const ofHost: readonly string[] = [
 
 /** What goes without saying. */
 const implied = [
+  ...['controllers.model=virtio', 'hostdevs.model=vfio-pci'],
   'controllers.hotplug=true',
   ...['disks.readonly=true', 'filesystems.driver=path', 'serials.append=true', 'inputs.type=mouse'],
   ...['interfaces.driver=qemu', 'interfaces.queues=1', 'interfaces.backend=default', 'interfaces.rom=true'],
@@ -134,6 +138,7 @@ const bases: Record<string, Plain[]> = {
     { type: 'mcast', sourceAddress: '10.0.0.1', sourcePort: 1 },
     { type: 'server', sourceAddress: '10.0.0.1', sourcePort: 1 },
     { type: 'udp', sourceAddress: '10.0.0.1', sourcePort: 1, localAddress: '10.0.0.2', localPort: 2 },
+    { type: 'vhostuser', path: '/s', mode: 'client' },
     { type: 'null' },
   ],
   serials: [
@@ -147,6 +152,16 @@ const bases: Record<string, Plain[]> = {
   ],
   consoles: [{ target: 'virtio' }, { target: 'serial' }],
   channels: [{ name: 'n' }, { name: 'n', type: 'pty' }],
+  smartcards: [
+    { card: 'passthrough', type: 'unix', path: '/s', mode: 'connect' },
+    { card: 'passthrough', type: 'tcp', host: 'h', service: '1', mode: 'connect' },
+    { card: 'host-certificates', certificates: ['a', 'b', 'c'] },
+    { card: 'host' },
+  ],
+  tpms: [
+    { backend: 'external', socket: '/s' },
+    { backend: 'passthrough', device: '/dev/tpm0' },
+  ],
   redirdevs: [{ type: 'tcp', host: 'h', service: '1', mode: 'connect' }],
   inputs: [
     ...['tablet', 'mouse', 'keyboard'].flatMap((type) => ['usb', 'virtio'].map((bus) => ({ type, bus }))),
@@ -160,6 +175,9 @@ const bases: Record<string, Plain[]> = {
   hostdevs: [
     { type: 'usb', vendor: '0x1', product: '0x2' },
     { type: 'pci', hostBus: '1', hostSlot: '1' },
+    { type: 'mdev', uuid: '53764d0e-85a0-42b4-af5c-2046b460b1dc' },
+    { type: 'scsi', adapter: 'scsi_host0', hostTarget: '1', hostUnit: '3' },
+    { type: 'scsi', protocol: 'iscsi', name: 'iqn.a:b/1', hosts: [{ name: 'h' }] },
   ],
   hubs: [{}],
   watchdogs: ['itco', 'i6300esb', 'ib700'].map((model) => ({ model })),

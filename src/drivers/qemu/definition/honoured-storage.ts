@@ -1,12 +1,23 @@
 /** What a definition may set of disks, controllers and shared folders; see `checkHonoured`. */
 
 const disk = [
-  'type=file|block|dir|network|nvme|vhostuser',
+  'type=file|block|dir|network|volume|nvme|vhostuser',
   ...['device', 'model', 'driver', 'format', 'cache', 'errorPolicy', 'readErrorPolicy', 'io', 'ioEventFd'],
   ...['eventIndex', 'copyOnRead', 'discard', 'ioThread', 'detectZeroes', 'discardNoUnref', 'queues'],
   ...['queueSize', 'iommu', 'ats', 'packed', 'pagePerVq', 'metadataCacheBytes', 'outerAuth.*'],
   ...['file', 'block', 'directory', 'protocol', 'name', 'query', 'tls', 'tlsHostname', 'tlsDirectory'],
-  ...['sourceType', 'socket', 'managed', 'namespace', 'nvmeAddress.*', 'startupPolicy', 'hosts[].*'],
+  ...[
+    'pool',
+    'volume',
+    'poolMode',
+    'sourceType',
+    'socket',
+    'managed',
+    'namespace',
+    'nvmeAddress.*',
+    'startupPolicy',
+    'hosts[].*',
+  ],
   ...['snapshot', 'configFile', 'initiator', 'cookies[].*', 'sslVerify', 'readaheadBytes'],
   ...['timeoutSeconds', 'user', 'group', 'sshUser', 'slice.*', 'auth.*', 'encryption.*', 'backingStore.*'],
   ...['target', 'bus', 'removable', 'rotationRate', 'cylinders', 'heads', 'sectors', 'translation'],

@@ -2,18 +2,22 @@
 import type { Devices } from '../../../model/index.ts'
 import type { MachineFamily } from '../board/machine-type.ts'
 import type { Part } from '../definition/parts.ts'
+import { noDevice } from '../definition/unknown-name.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
 import { driverPaths } from '../paths.ts'
+import { controllerParts } from './controllers.ts'
 import { checkDeviceEffects } from './device-effects.ts'
 import type { Place } from './device-place.ts'
 import { inputParts } from './inputs.ts'
 import { parallelParts, serialParts } from './ports/character-devices.ts'
-import { checkPort, portsOf } from './ports/ports.ts'
+import { checkPort, namedPorts, portsOf } from './ports/ports.ts'
+import { redirectionParts } from './ports/redirection.ts'
+import { readerOf, smartcardParts } from './ports/smartcards.ts'
 import { rngParts } from './random.ts'
-import { graphicsParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
+import { graphicsParts, videoParts } from './screens/graphics-parts.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 import { checkSocketPaths } from './socket-paths.ts'
 
@@ -29,8 +33,11 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
   const check = (path: string, parts: readonly Part[]) => {
     for (const part of parts)
       if (part.option === 'device' && !emulator.devices.includes(part.driver))
-        throw unsupported(path, `${emulator.path} has no device '${part.driver}'`)
+        throw noDevice(path, part.driver, emulator)
   }
+  devices.controllers.forEach((one, index) => {
+    check(`devices.controllers[${index}].model`, controllerParts(one, place))
+  })
   devices.interfaces.forEach((one, index) => {
     check(`devices.interfaces[${index}].model`, interfaceParts(one, index, undefined, place))
   })
@@ -58,6 +65,11 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
   devices.parallels.forEach((one, index) => {
     check(`devices.parallels[${index}]`, parallelParts(one, index, place))
   })
+  devices.smartcards.forEach((one, index) => {
+    check(`devices.smartcards[${index}]`, smartcardParts(one, index, place))
+    if (devices.smartcards.findIndex((other) => readerOf(other) === readerOf(one)) < index)
+      throw unsupported(`devices.smartcards[${index}].address`, 'there is a card in that reader already')
+  })
   checkPorts(devices, emulator)
   checkSocketPaths(devices)
   checkDeviceEffects(devices)
@@ -76,13 +88,11 @@ export function checkDevices(devices: Devices, emulator: Emulator, family: Machi
 
 /** What the host sides of ports may say. */
 function checkPorts(devices: Devices, { path: program, version }: Emulator): void {
-  for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
-    for (const [index, one] of devices[kind].entries()) {
-      const path = `devices.${kind}[${index}]`
-      checkPort(one, path)
-      if (one.type === 'qemu-vdagent' && !isAtLeast(version, '6.1'))
-        throw unsupported(`${path}.type`, `${program} ${version} has none`, 'It came with QEMU 6.1.')
-      if (one.type === 'dbus' && !devices.graphics.some(({ type }) => type === 'dbus'))
-        throw unsupported(`${path}.type`, "'dbus' needs a screen of type 'dbus'")
-    }
+  for (const { path, port } of namedPorts(devices)) {
+    checkPort(port, path)
+    if (port.type === 'qemu-vdagent' && !isAtLeast(version, '6.1'))
+      throw unsupported(`${path}.type`, `${program} ${version} has none`, 'It came with QEMU 6.1.')
+    if (port.type === 'dbus' && !devices.graphics.some(({ type }) => type === 'dbus'))
+      throw unsupported(`${path}.type`, "'dbus' needs a screen of type 'dbus'")
+  }
 }

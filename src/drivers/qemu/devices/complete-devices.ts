@@ -11,13 +11,16 @@ import {
   VisorError,
 } from '../../../model/index.ts'
 import { familyOf, type MachineFamily } from '../board/machine-type.ts'
+import { noDevice } from '../definition/unknown-name.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { checkDisks } from '../disks/disk-check.ts'
 import { controllersNeeded } from '../disks/disk-place.ts'
 import type { Emulator } from '../emulator/emulator.ts'
 import { checkDevices } from './check-devices.ts'
 import { completeSmallDevices, needsUsb, smallDevices } from './complete-small-devices.ts'
+import { completeScsi } from './host-scsi.ts'
 import { assignPciAddresses, pciLayout } from './pci-addresses.ts'
+import { completeSmartcards, readerOf } from './ports/smartcards.ts'
 import { videoDriver } from './screens/graphics-parts.ts'
 import { completeTpms } from './tpm.ts'
 
@@ -78,7 +81,14 @@ export function completeDevices(
     },
     tpms: completeTpms({ devices }, machine),
     memories: named(devices.memories, ({ model }, index) => `${model.replace('-', '')}${index}`),
-    ...completeSmallDevices(devices, uuid),
+    ...completeSmallDevices(
+      {
+        ...devices,
+        hostdevs: completeScsi(devices),
+        smartcards: completeSmartcards(devices.smartcards),
+      },
+      uuid,
+    ),
     rngs: named(devices.rngs, (_, index) => `rng${index}`),
   } as Devices
   checkDevices(complete, emulator, family)
@@ -100,10 +110,12 @@ function completeControllers(devices: Devices, family: MachineFamily): Controlle
     disks.some(({ bus }) => bus === 'usb') ||
     needsUsb(devices) ||
     devices.serials.some(({ target }) => target === 'usb-serial')
+  const readers = completeSmartcards(devices.smartcards).map(readerOf)
   const serial = devices.channels.length > 0 || devices.consoles.some(({ target }) => target === 'virtio')
   const needed: Controller[] = [
     ...(usb && !has('usb') ? [{ type: 'usb' as const, model: 'qemu-xhci' }] : []),
     ...(serial && !has('virtio-serial') ? [{ type: 'virtio-serial' as const }] : []),
+    ...readers.filter((index) => !has('ccid', index)).map((index) => ({ type: 'ccid' as const, index })),
     ...missing('scsi').map((index) => ({ type: 'scsi' as const, index, model: 'virtio-scsi' })),
     // The first one of a q35 is in its chip set.
     ...missing('sata')
@@ -198,7 +210,7 @@ function checkVideos(videos: readonly Video[], emulator: Emulator, family: Machi
       throw unsupported(`devices.videos[${index}].heads`, `'${model}' has one screen only`, "Use 'virtio'.")
     const device = videoDriver(video, index, family)
     if (device && !emulator.devices.includes(device))
-      throw unsupported(`devices.videos[${index}].model`, `${emulator.path} has no device '${device}'`)
+      throw noDevice(`devices.videos[${index}].model`, device, emulator)
   }
 }
 

@@ -7,6 +7,7 @@ const aliases = {
   sounds: 'sound',
   hostdevs: 'hostdev',
   redirdevs: 'redir',
+  smartcards: 'smartcard',
   hubs: 'hub',
   watchdogs: 'watchdog',
   panics: 'panic',
@@ -43,17 +44,19 @@ export const needsUsb = ({
   sounds,
   hostdevs,
   redirdevs,
+  smartcards,
   hubs,
   interfaces,
 }: Omit<Devices, 'controllers'>): boolean =>
   redirdevs.length > 0 ||
+  smartcards.length > 0 ||
   hubs.length > 0 ||
   sounds.some(({ model }) => model === 'usb') ||
   hostdevs.some(({ type }) => type === 'usb') ||
   interfaces.some(({ model }) => model === 'usb-net')
 
 /** The same for the same machine; 0 to 2 are of the host, vsock(7). Two machines in 2^31 share one. */
-function socketAddress(uuid: string): number {
+export function socketAddress(uuid: string): number {
   return 3 + (createHash('sha256').update(`vsock/${uuid}`).digest().readUInt32BE() % 2 ** 31)
 }
 

@@ -3,6 +3,7 @@ import type { Controller, Devices } from '../../../model/index.ts'
 import { pciRoot } from '../board/machine-type.ts'
 import type { Fields } from '../definition/key-value.ts'
 import { device, type Part } from '../definition/parts.ts'
+import { unknownName } from '../definition/unknown-name.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { virtioName, virtioOptions } from '../disks/disk-device.ts'
 import { controllersNeeded, isVirtioScsi } from '../disks/disk-place.ts'
@@ -28,7 +29,7 @@ export function controllerParts(controller: Controller, place: Place): Part[] {
     case 'virtio-serial':
       return [virtioSerial(controller, fields)]
     case 'scsi':
-      return [scsiController(controller, fields)]
+      return [scsiController(controller, fields, place)]
     case 'nvme':
       return [device('nvme', { ...fields, serial: controller.serial ?? `nvme${index}` })]
     case 'ccid':
@@ -41,18 +42,27 @@ export function controllerParts(controller: Controller, place: Place): Part[] {
 }
 
 function cannot({ alias, type, model, modelName }: Controller): never {
-  throw unsupported(
-    'devices.controllers',
-    `'${alias}' (${type}, ${modelName ?? model ?? 'no model'}) cannot be had`,
-  )
+  const models: Readonly<Record<string, readonly string[]>> = {
+    scsi: ['virtio-scsi', ...Object.keys(scsiModels)],
+    usb: Object.keys(usbModels),
+    'virtio-serial': serialModels,
+  }
+  const known = models[type]
+  const name = modelName ?? model ?? 'no model'
+  const what = `'${alias}' (${type}, ${name}) cannot be had`
+  if (known === undefined) throw unsupported('devices.controllers', what)
+  throw unknownName('devices.controllers', { what, name, known })
 }
 
 function floppyController({ family }: Place): Part[] {
   return family === 'q35' ? [device('isa-fdc', { id: 'fdc0' })] : []
 }
 
+const serialModels = ['virtio', 'virtio-transitional', 'virtio-non-transitional']
+
 function virtioSerial(controller: Controller, fields: Fields): Part {
   const { model, ports, vectors } = controller
+  if (model !== undefined && !serialModels.includes(model)) cannot(controller)
   return device(virtioName('virtio-serial', model), {
     ...fields,
     max_ports: ports,
@@ -71,13 +81,13 @@ const scsiModels: Readonly<Record<string, string>> = {
   dc390: 'dc390',
 }
 
-function scsiController(controller: Controller, fields: Fields): Part {
+function scsiController(controller: Controller, fields: Fields, { queues: most }: Place): Part {
   const { model, queues, commandsPerLun, maxSectors, ioEventFd, ioThread } = controller
   if (isVirtioScsi(model)) {
     const transitional = model?.startsWith('virtio-') && model !== 'virtio-scsi' ? model : undefined
     return device(virtioName('virtio-scsi', transitional), {
       ...fields,
-      num_queues: queues,
+      num_queues: queues ?? most,
       cmd_per_lun: commandsPerLun,
       max_sectors: maxSectors,
       ioeventfd: ioEventFd,
@@ -119,7 +129,7 @@ function usbController(controller: Controller, { id, ...fields }: Fields): Part[
 
 /** The controllers that devices need and the definition does not name. */
 export function impliedControllers(devices: Devices, place: Place): Part[] {
-  const { family } = place
+  const { family, queues } = place
   const has = (type: string, index = 0) =>
     devices.controllers.some((one) => one.type === type && (one.index ?? 0) === index)
   const usb =
@@ -138,7 +148,9 @@ export function impliedControllers(devices: Devices, place: Place): Part[] {
     ...missing('sata')
       .filter((index) => index > 0 || family !== 'q35')
       .map((index) => device('ich9-ahci', { id: `sata${index}`, bus })),
-    ...missing('scsi').map((index) => device('virtio-scsi-pci', { id: `scsi${index}`, bus })),
+    ...missing('scsi').map((index) =>
+      device('virtio-scsi-pci', { id: `scsi${index}`, bus, num_queues: queues }),
+    ),
     ...(devices.disks.some((disk) => disk.bus === 'fdc') && !has('fdc') ? floppyController(place) : []),
   ]
 }

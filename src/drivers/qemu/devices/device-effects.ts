@@ -70,6 +70,9 @@ function ofCard(card: One<'interfaces'>): Vain[] {
     ...only(card, type === 'network', "type 'network'", ['portGroup']),
     ...only(card, isSocket, "types 'mcast', 'server', 'client' and 'udp'", ['sourceAddress', 'sourcePort']),
     ...only(card, type === 'udp', "type 'udp'", ['localAddress', 'localPort']),
+    ...only(card, type === 'vhostuser', "type 'vhostuser'", [
+      ...(['sourceType', 'path', 'reconnect', 'reconnectSeconds'] as const),
+    ]),
     ...only(card, type === 'ethernet', "type 'ethernet'", ['managedTarget']),
     ...only(card, card.vlanTags.length > 0, 'a card with tags of virtual LANs', ['vlanTrunk']),
   ]
@@ -91,6 +94,13 @@ function ofVideo(video: One<'videos'>): Vain[] {
 const ofHostDevice = (one: One<'hostdevs'>): Vain[] => [
   ...only(one, one.type === 'pci', "type 'pci'", ['hostDomain', 'hostSlot', 'hostFunction']),
   ...only(one, one.type === 'usb', "type 'usb'", ['vendor', 'product', 'hostDevice']),
+  ...only(one, one.type === 'mdev', "type 'mdev'", ['uuid', 'model', 'display', 'ramfb']),
+  ...only(one, one.type === 'scsi', "type 'scsi'", ['protocol', 'readonly', 'shareable']),
+  ...only(one, one.protocol === 'iscsi', "protocol 'iscsi'", ['name', 'hosts']),
+  ...only(one, one.type === 'scsi' && one.protocol === undefined, "type 'scsi' without a server", [
+    ...(['adapter', 'hostTarget', 'hostUnit'] as const),
+  ]),
+  ...only(one, one.protocol === undefined && one.type !== 'mdev', 'a device with an address', ['hostBus']),
 ]
 
 const ofRandom = (one: One<'rngs'>): Vain[] => [

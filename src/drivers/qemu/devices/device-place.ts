@@ -11,6 +11,8 @@ export interface Place {
   readonly paths: GuestPaths
   /** Version of QEMU. */
   readonly version?: string
+  /** Queues of what has one for each processor; absent where that is QEMU's to say. */
+  readonly queues?: number | undefined
   /** Where disks sit on the controller of the chip set. */
   readonly drives: ReadonlyMap<Disk, Fields>
   /** Numbers of open taps, by the alias of the card; only a machine that is started gets any. */

@@ -1,16 +1,20 @@
 /** Each kind of device in a real QEMU, many in one guest: seen in its tree of objects. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { createConnection, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import type { DomainDefinitionInput } from '../../../model/index.ts'
+import type { DevicesInput, DomainDefinitionInput } from '../../../model/index.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { isRecord, qmpClient } from '../qmp/index.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
+import { serveCards } from '../testing/test-switch.ts'
+import { openTerminal } from '../testing/test-terminal.ts'
 
 const skip = (await findProgram('qemu-system-x86_64')) ? false : 'QEMU is not here: install qemu-system-x86'
 let directory: string
@@ -160,6 +164,119 @@ test('network cards of every model, and a port of the host that leads to the gue
   )
 })
 
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 60_000
+  while (!(await isSo())) {
+    assert.ok(performance.now() < deadline, String(isSo))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Connects when somebody listens there. */
+async function connectTo(path: string): Promise<Socket> {
+  const deadline = performance.now() + 60_000
+  for (;;) {
+    const socket = createConnection(path)
+    const failed = await new Promise((resolve) => socket.once('connect', resolve).once('error', resolve))
+    if (failed === undefined) return socket
+    assert.ok(performance.now() < deadline, `nobody listens at '${path}'`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+test('cards whose packets another program moves, and cards on sockets', options, async () => {
+  const [caller, listener] = [join(directory, 'caller.sock'), join(directory, 'listener.sock')]
+  const asked: string[] = []
+  const sockets: Socket[] = []
+  const serve = (socket: Socket) => {
+    sockets.push(socket)
+    serveCards(socket, asked)
+  }
+  const server = createServer(serve).listen(caller)
+  await once(server, 'listening')
+  const ports = await Promise.all([freePort(), freePort(), freePort()])
+  const [listens = 0, local = 0, remote = 0] = ports
+  // QEMU waits for it before it does anything else.
+  const connecting = connectTo(listener).then(serve)
+  connecting.catch(() => {})
+  const unix = { type: 'vhostuser', sourceType: 'unix' } as const
+  const owned = (count: number) =>
+    until(async () => asked.filter((one) => one === 'SET_OWNER').length === count)
+  const card = { ...unix, path: caller, mode: 'client' } as const
+  try {
+    await withGuest(
+      'switched',
+      {
+        interfaces: [
+          { ...card, queues: 2 },
+          { ...unix, path: listener, mode: 'server' },
+          { type: 'server', sourceAddress: '127.0.0.1', sourcePort: listens, model: 'e1000e' },
+          { type: 'client', sourceAddress: '127.0.0.1', sourcePort: listens },
+          {
+            ...({ type: 'udp', sourceAddress: '127.0.0.1', sourcePort: remote } as const),
+            ...{ localAddress: '127.0.0.1', localPort: local },
+          },
+        ],
+      },
+      async (ask, uuid) => {
+        await connecting
+        await owned(2)
+        assert.ok(asked.includes('GET_QUEUE_NUM'))
+        const [memory] = (await ask('query-memdev')) as [unknown]
+        assert.ok(isRecord(memory) && memory.share === true)
+        const network = async () =>
+          String(await ask('human-monitor-command', { 'command-line': 'info network' }))
+        await until(async () => /hostnet2: .*socket: connection from/u.test(await network()))
+        assert.match(await network(), /hostnet1: .*type=vhost-user/u)
+        const { attachDevice } = connection.domains
+        const mac = '52:54:00:00:00:09'
+        const plugged = { interfaces: [{ ...card, mac }] }
+        await attachDevice(uuid, { device: plugged })
+        await owned(3)
+        const waiting = { interfaces: [{ ...card, mode: 'server' as const }] }
+        await assert.rejects(attachDevice(uuid, { device: waiting }), { code: 'unsupported-config' })
+      },
+    )
+    const missing = { interfaces: [{ ...card, path: join(directory, 'nobody.sock') }] }
+    await assert.rejects(
+      withGuest('alone', missing, async () => {}),
+      { code: 'not-found', message: /nobody/u },
+    )
+  } finally {
+    for (const one of sockets) one.destroy()
+    server.close()
+  }
+})
+
+const rom = '/usr/lib/ipxe/qemu/pxe-virtio.rom'
+const noRom = existsSync(rom) ? false : `there is no '${rom}': install ipxe-qemu`
+test('a guest without a disk boots over the network in user space', {
+  ...options,
+  skip: skip || noRom,
+}, async () => {
+  const folder = join(directory, 'offered, to all')
+  await mkdir(folder)
+  // No disk but its first sector: what PXE loads is small, and begins at the same address.
+  await writeTestDisk(join(folder, 'boot.0'))
+  await truncate(join(folder, 'boot.0'), 512)
+  const ip = { address: '10.77.1.0', prefix: 24, gateway: '10.77.1.9', dns: '10.77.1.8' }
+  const disks: DevicesInput['disks'] = []
+  const interfaces = [{ type: 'user' as const, ips: [{ ...ip, tftpRoot: folder, bootFile: 'boot.0' }] }]
+  const boots = { disks, interfaces, serials: [{}] }
+  await withGuest('diskless', boots, async (ask, uuid) => {
+    const network = String(await ask('human-monitor-command', { 'command-line': 'info network' }))
+    assert.match(network, /net=10\.77\.1\.0/u)
+    const terminal = openTerminal(await connection.domains.openConsole(uuid, { scrollback: true }))
+    await terminal.until('ready')
+    await terminal.close()
+  })
+  const nowhere = { interfaces: [{ type: 'user' as const, ips: [{ ...ip, tftpRoot: join(folder, 'no') }] }] }
+  await assert.rejects(
+    withGuest('lost', nowhere, async () => {}),
+    { code: 'not-found', message: /TFTP/u },
+  )
+})
+
 test('VNC finds a free port; SPICE listens on a socket, with its channel and USB ports', options, () =>
   withGuest(
     'screens',
@@ -177,6 +294,11 @@ test('VNC finds a free port; SPICE listens on a socket, with its channel and USB
       ],
       channels: [{ type: 'spicevmc', name: 'com.redhat.spice.0' }],
       redirdevs: [{}, {}],
+      redirFilter: { rules: [{ class: '0x08', version: '1.1', allow: true }, { allow: false }] },
+      smartcards: [
+        { card: 'passthrough', type: 'spicevmc' },
+        { card: 'passthrough', type: 'unix', path: join(directory, 'card.sock') },
+      ],
       sounds: [{ model: 'ich6' }],
       videos: [{ model: 'qxl', heads: 1, ramKiB: 65_536, vramKiB: 65_536, vgaMemoryKiB: 16_384 }],
     },
@@ -186,9 +308,47 @@ test('VNC finds a free port; SPICE listens on a socket, with its channel and USB
       assert.ok(Number(vnc.service) >= 5900)
       const spice = await ask('query-spice')
       assert.ok(isRecord(spice) && spice.enabled === true)
+      const filter = { path: '/machine/peripheral/redir1', property: 'filter' }
+      assert.equal(await ask('qom-get', filter), '0x08:-1:-1:0x0110:1|-1:-1:-1:-1:0')
+      const names = namesOf(await ask('qom-list', { path: '/machine/peripheral' }))
+      for (const name of ['ccid0', 'ccid1', 'smartcard0', 'smartcard1']) assert.ok(names.includes(name), name)
       const definition = await connection.domains.describe(uuid)
+      assert.deepEqual(definition.devices.smartcards[1]?.address?.controller, '1')
       assert.equal(definition.devices.graphics[0]?.port, Number(vnc.service))
       assert.match(definition.devices?.graphics?.[1]?.socket ?? '', /spice\.sock$/u)
     },
   ),
 )
+
+const noSwtpm = (await findProgram('swtpm')) ? false : 'swtpm is not here: install swtpm'
+test('a module that another program serves is reached at its socket', {
+  ...options,
+  skip: skip || noSwtpm,
+}, async () => {
+  const [state, socket] = [join(directory, 'module'), join(directory, 'module.sock')]
+  await mkdir(state)
+  const serve = ['socket', '--tpm2', '--tpmstate', `dir=${state}`, '--ctrl', `type=unixio,path=${socket}`]
+  const program = spawn('swtpm', serve, { stdio: 'ignore' })
+  try {
+    await until(async () => existsSync(socket))
+    const tpms = [{ backend: 'external' as const, sourceType: 'unix' as const, socket }]
+    await withGuest('external', { tpms }, async (ask, uuid) => {
+      const [found] = (await ask('query-tpm')) as [unknown]
+      assert.ok(isRecord(found) && found.id === 'tpm-tpm0' && found.model === 'tpm-crb')
+      const { devices } = await connection.domains.describe(uuid)
+      assert.equal(devices.tpms[0]?.socket, socket)
+    })
+    const missing = { tpms: [{ backend: 'external' as const, socket: join(directory, 'nobody.sock') }] }
+    await assert.rejects(
+      withGuest('nobody', missing, async () => {}),
+      { code: 'not-found' },
+    )
+    const host = { tpms: [{ backend: 'passthrough' as const, device: '/dev/visor-no-tpm' }] }
+    await assert.rejects(
+      withGuest('hosted', host, async () => {}),
+      { code: 'not-found' },
+    )
+  } finally {
+    program.kill()
+  }
+})

@@ -5,7 +5,7 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import { device, type Part } from '../definition/parts.ts'
 import { placeDrives } from '../disks/disk-place.ts'
 import { diskParts } from '../disks/disks.ts'
-import type { Emulator } from '../emulator/emulator.ts'
+import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import type { DiskImages } from '../machine/preflight.ts'
 import { interfaceParts } from '../network/network-parts.ts'
 import { tapDescriptors } from '../network/taps.ts'
@@ -14,8 +14,10 @@ import { controllerParts, impliedControllers } from './controllers.ts'
 import { type Place, pci } from './device-place.ts'
 import { inputParts } from './inputs.ts'
 import { channelParts, consoleParts, parallelParts, serialParts } from './ports/character-devices.ts'
+import { redirectionParts } from './ports/redirection.ts'
+import { smartcardParts } from './ports/smartcards.ts'
 import { rngParts } from './random.ts'
-import { graphicsParts, redirectionParts, videoParts } from './screens/graphics-parts.ts'
+import { graphicsParts, videoParts } from './screens/graphics-parts.ts'
 import { filesystemParts } from './shares/filesystems.ts'
 import { smallDeviceParts } from './small-device-parts.ts'
 
@@ -33,12 +35,16 @@ export function deviceParts({ definition, emulator, paths, images }: DeviceOptio
     family,
     paths,
     version: emulator.version,
+    queues: queuesFor(definition),
     drives: placeDrives(devices, family),
     taps: tapDescriptors(definition),
   }
   const boot = bootIndexes(definition)
   return [
-    ...devices.controllers.flatMap((controller) => controllerParts(controller, place)),
+    // Readers of cards are on USB themselves.
+    ...[...devices.controllers]
+      .sort((one, other) => Number(one.type === 'ccid') - Number(other.type === 'ccid'))
+      .flatMap((controller) => controllerParts(controller, place)),
     ...impliedControllers(devices, place),
     ...devices.videos.flatMap((video, index) => videoParts(video, index, place)),
     ...devices.disks.flatMap((disk, index) =>
@@ -50,6 +56,7 @@ export function deviceParts({ definition, emulator, paths, images }: DeviceOptio
     ),
     ...devices.filesystems.flatMap((one) => filesystemParts(one, place)),
     ...devices.interfaces.flatMap((one, index) => interfaceParts(one, index, boot.get(one), place)),
+    ...devices.smartcards.flatMap((one, index) => smartcardParts(one, index, place)),
     ...devices.serials.flatMap((serial, index) => serialParts(serial, index, place)),
     ...devices.parallels.flatMap((one, index) => parallelParts(one, index, place)),
     ...devices.consoles.flatMap((console) =>
@@ -63,6 +70,15 @@ export function deviceParts({ definition, emulator, paths, images }: DeviceOptio
     ...smallDeviceParts(devices, place),
     ...devices.graphics.flatMap((screen, index) => graphicsParts(screen, index, place)),
   ]
+}
+
+/**
+ * QEMU takes as many as there are processors when it starts: with those that are plugged in later it would be
+ * another machine, which could not read what this one saved. Machine types before 5.2 have one.
+ */
+function queuesFor({ vcpus, os }: CompleteDefinition): number | undefined {
+  const version = /-(\d+\.\d+)$/u.exec(os.machine ?? '')?.[1]
+  return vcpus > 1 && (version === undefined || isAtLeast(version, '5.2')) ? vcpus : undefined
 }
 
 /** The boot order: of the devices themselves, or by their kinds. */

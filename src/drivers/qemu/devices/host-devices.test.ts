@@ -6,8 +6,14 @@ import { test } from 'node:test'
 import type { HostDevice } from '../../../model/index.ts'
 import { hostDeviceFiles } from './host-devices.ts'
 
-const usb = (more: Partial<HostDevice>): HostDevice => ({ mode: 'subsystem', type: 'usb', ...more })
-const pci = (more: Partial<HostDevice>): HostDevice => ({ mode: 'subsystem', type: 'pci', ...more })
+const plain: Omit<HostDevice, 'type'> = {
+  ...{ mode: 'subsystem', readonly: false, shareable: false },
+  hosts: [],
+}
+const usb = (more: Partial<HostDevice>): HostDevice => ({ ...plain, type: 'usb', ...more })
+const pci = (more: Partial<HostDevice>): HostDevice => ({ ...plain, type: 'pci', ...more })
+const scsi = (more: Partial<HostDevice>): HostDevice => ({ ...plain, type: 'scsi', ...more })
+const uuid = '53764d0e-85a0-42b4-af5c-2046b460b1dc'
 
 test('devices of the host are found with the files that lead to them, or refused', async () => {
   const root = await mkdtemp(join(tmpdir(), 'visor-sysfs-'))
@@ -27,6 +33,19 @@ test('devices of the host are found with the files that lead to them, or refused
       for (const [key, text] of Object.entries(content)) await writeFile(join(folder, key), `${text}\n`)
     }
     await mkdir(join(folders.sys, 'bus/usb/devices/1-1:1.0'))
+    const unit = { adapter: 'scsi_host2', hostBus: '0', hostTarget: '1', hostUnit: '3' }
+    await refused(scsi(unit), /no SCSI devices/u)
+    await mkdir(join(folders.sys, 'bus/scsi/devices/2:0:1:3/scsi_generic/sg5'), { recursive: true })
+    assert.equal((await files(scsi(unit)))[0]?.path, join(folders.dev, 'sg5'))
+    await refused(scsi({ ...unit, hostUnit: '4' }), /no SCSI device '2:0:1:4'/u)
+    const made = join(folders.sys, 'bus/mdev/devices', uuid)
+    await refused({ ...plain, type: 'mdev', uuid }, /no device '53764d0e.*' made for guests/u)
+    await mkdir(made, { recursive: true })
+    await symlink('../../../kernel/iommu_groups/17', join(made, 'iommu_group'))
+    assert.deepEqual(
+      (await files({ ...plain, type: 'mdev', uuid })).map(({ path }) => path),
+      [join(folders.dev, 'vfio/vfio'), join(folders.dev, 'vfio/17')],
+    )
     const [only] = await files(usb({ vendor: '0x0abc', product: '0x1234', hostBus: '1', hostDevice: '12' }))
     assert.deepEqual(only, { path: join(folders.dev, 'bus/usb/001/012'), write: true, what: 'device' })
     await refused(usb({ vendor: '0x0abc', product: '0x1234' }), /2 USB devices fit/u)

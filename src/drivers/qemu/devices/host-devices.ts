@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import type { FileAccess } from '../../../host/index.ts'
 import type { Devices, HostDevice } from '../../../model/index.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { scsiNodes } from './host-scsi.ts'
 import { hostPciAddress } from './small-device-parts.ts'
 
 /** Where the kernel shows its devices; a test has others. */
@@ -29,8 +30,8 @@ export async function hostDeviceFiles(
   const add = (path: string) => files.push({ path, write: true, what: 'device' })
   for (const [index, one] of hostdevs.entries()) {
     const path = `devices.hostdevs[${index}]`
-    const found =
-      one.type === 'usb' ? await usbNodes(one, path, folders) : await vfioNodes(one, path, folders)
+    const find = { usb: usbNodes, scsi: scsiNodes, mdev: mediatedNodes, pci: vfioNodes, scsi_host: vfioNodes }
+    const found = await find[one.type](one, path, folders)
     found.forEach(add)
   }
   if (vsock) {
@@ -44,7 +45,7 @@ export async function hostDeviceFiles(
 
 /** Memory that a device of the host reaches by itself cannot be moved: all of it is locked. */
 export const locksMemory = ({ hostdevs }: Pick<Devices, 'hostdevs'>): boolean =>
-  hostdevs.some(({ type }) => type === 'pci')
+  hostdevs.some(({ type }) => type === 'pci' || type === 'mdev')
 
 const isThere = (path: string) =>
   access(path).then(
@@ -83,6 +84,19 @@ async function usbNodes(one: HostDevice, path: string, { sys, dev }: DeviceFolde
       "Name its bus and device: 'hostBus', 'hostDevice'.",
     )
   return nodes
+}
+
+/** Of a part of a device: its group, whatever made it. */
+async function mediatedNodes(one: HostDevice, path: string, { sys, dev }: DeviceFolders): Promise<string[]> {
+  const folder = join(sys, 'bus/mdev/devices', one.uuid ?? '')
+  const group = await readlink(join(folder, 'iommu_group')).then(basename, () => undefined)
+  if (group === undefined)
+    throw unsupported(
+      path,
+      `there is no device '${one.uuid}' made for guests on this host`,
+      "Make it: 'mdevctl define' and 'mdevctl start'; 'mdevctl types' lists what can be made.",
+    )
+  return [join(dev, 'vfio/vfio'), join(dev, 'vfio', group)]
 }
 
 const three = (number: number) => String(number).padStart(3, '0')

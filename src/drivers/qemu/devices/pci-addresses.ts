@@ -150,7 +150,7 @@ function pciDevices(devices: Mutable, { root }: PciLayout): Device[] {
   collect('panics', devices.panics, ({ model }) => model === 'pvpanic', false)
   collect('sharedMemories', devices.sharedMemories, () => true, true)
   collect('cryptos', devices.cryptos, () => true, false)
-  collect('hostdevs', devices.hostdevs, ({ type }) => type === 'pci', true)
+  collect('hostdevs', devices.hostdevs, ({ type }) => type === 'pci' || type === 'mdev', true)
   if (devices.vsock) collect('vsock', [devices.vsock], () => true, false)
   if (devices.iommu?.model === 'virtio') collect('iommu', [devices.iommu], () => true, false)
   const balloon = devices.memballoon

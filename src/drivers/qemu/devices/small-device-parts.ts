@@ -5,6 +5,7 @@ import { atStart, chardev, device, object, type Part } from '../definition/parts
 import { unsupported } from '../definition/unsupported.ts'
 import { isAtLeast } from '../emulator/emulator.ts'
 import { type Place, pci } from './device-place.ts'
+import { scsiParts } from './host-scsi.ts'
 
 type One<K extends keyof Devices> = Extract<Devices[K], readonly unknown[]>[number]
 
@@ -19,7 +20,11 @@ export function smallDeviceParts(devices: Devices, place: Place): Part[] {
     ...devices.sharedMemories.flatMap((one, index) => sharedMemoryParts(one, index, place)),
     ...devices.cryptos.flatMap((one, index) => cryptoParts(one, index, place)),
     ...vsockParts(devices.vsock, place),
-    ...devices.hostdevs.flatMap((one, index) => hostDeviceParts(one, index, place)),
+    ...devices.hostdevs.flatMap((one, index) =>
+      one.type === 'scsi'
+        ? scsiParts(one, `devices.hostdevs[${index}]`, devices)
+        : hostDeviceParts(one, index, place),
+    ),
   ]
 }
 
@@ -213,7 +218,9 @@ function hostDeviceParts(one: One<'hostdevs'>, index: number, place: Place): Par
       }),
     ]
   }
-  if (type !== 'pci') throw unsupported(`${path}.type`, `'${type}' cannot be had`, "Use 'usb' or 'pci'.")
+  if (type === 'mdev') return mediatedParts(one, path, place)
+  if (type !== 'pci')
+    throw unsupported(`${path}.type`, `'${type}' cannot be had`, "Use 'usb', 'pci', 'scsi' or 'mdev'.")
   if (managed)
     throw unsupported(
       `${path}.managed`,
@@ -221,6 +228,28 @@ function hostDeviceParts(one: One<'hostdevs'>, index: number, place: Place): Par
       "Bind it to vfio-pci yourself ('driverctl set-override'), and leave managed out.",
     )
   return [device('vfio-pci', { id: alias, host: hostPciAddress(one), bootindex, ...pci(one.address, place) })]
+}
+
+/** A part of a device that its driver made for guests, such as a virtual graphics card. */
+function mediatedParts(
+  { uuid, display, ramfb, ...one }: One<'hostdevs'>,
+  path: string,
+  place: Place,
+): Part[] {
+  if (uuid === undefined) throw unsupported(`${path}.uuid`, "is needed for a device of type 'mdev'")
+  if (ramfb && !display) throw unsupported(`${path}.ramfb`, "needs 'display'")
+  const driver = ramfb ? 'vfio-pci-nohotplug' : 'vfio-pci'
+  const onOff = (value: boolean | undefined) => (value === undefined ? undefined : value ? 'on' : 'off')
+  return [
+    device(driver, {
+      id: one.alias,
+      sysfsdev: `/sys/bus/mdev/devices/${uuid}`,
+      display: onOff(display),
+      ramfb: ramfb ? true : undefined,
+      bootindex: one.bootOrder,
+      ...pci(one.address, place),
+    }),
+  ]
 }
 
 /** `0000:03:00.0`, as the kernel names it. */

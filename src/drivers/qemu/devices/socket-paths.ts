@@ -2,6 +2,7 @@
 import { maxSocketPath } from '../../../host/index.ts'
 import type { Devices } from '../../../model/index.ts'
 import { unsupported } from '../definition/unsupported.ts'
+import { namedPorts } from './ports/ports.ts'
 
 /** Fails with `unsupported-config` for a path that no socket can have. */
 export function checkSocketPaths(devices: Devices): void {
@@ -17,11 +18,9 @@ export function checkSocketPaths(devices: Devices): void {
 }
 
 function socketsOf(devices: Devices): (readonly [what: string, path: string | undefined])[] {
-  const { graphics, disks, rngs, filesystems, sharedMemories } = devices
-  const ports = (['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const).flatMap((kind) =>
-    devices[kind].map(({ type, path }, index) => {
-      return [`devices.${kind}[${index}].path`, type === 'unix' ? path : undefined] as const
-    }),
+  const { graphics, disks, rngs, filesystems, sharedMemories, interfaces, tpms } = devices
+  const ports = namedPorts(devices).map(
+    ({ path, port }) => [`${path}.path`, port.type === 'unix' ? port.path : undefined] as const,
   )
   return [
     ...ports,
@@ -34,6 +33,8 @@ function socketsOf(devices: Devices): (readonly [what: string, path: string | un
       ...hosts.map((one, at) => [`devices.disks[${index}].hosts[${at}].socket`, one.socket] as const),
     ]),
     ...rngs.map(({ daemonPath }, index) => [`devices.rngs[${index}].daemonPath`, daemonPath] as const),
+    ...interfaces.map(({ path }, index) => [`devices.interfaces[${index}].path`, path] as const),
+    ...tpms.map(({ socket }, index) => [`devices.tpms[${index}].socket`, socket] as const),
     ...filesystems.map(({ socket }, index) => [`devices.filesystems[${index}].socket`, socket] as const),
     ...sharedMemories.map(
       ({ server }, index) => [`devices.sharedMemories[${index}].server`, server] as const,

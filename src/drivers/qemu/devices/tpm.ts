@@ -4,7 +4,13 @@
  */
 import { lchown, mkdir, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type GuestProcess, type GuestUser, guestFolderName, unlessMissing } from '../../../host/index.ts'
+import {
+  type FileAccess,
+  type GuestProcess,
+  type GuestUser,
+  guestFolderName,
+  unlessMissing,
+} from '../../../host/index.ts'
 import { type DomainDefinition, type Tpm, VisorError } from '../../../model/index.ts'
 import { familyOf } from '../board/machine-type.ts'
 import type { Context } from '../context.ts'
@@ -34,6 +40,7 @@ export async function checkTpms({ devices, os }: CompleteDefinition): Promise<vo
   if (!tpm) return
   if (tpm.backend === 'passthrough' && tpm.device === undefined)
     throw unsupported('devices.tpms[0].device', 'is needed for passthrough', "Name it, such as '/dev/tpm0'.")
+  checkSocket(tpm)
   if (tpm.backend === 'emulator' && !(await findProgram('swtpm')))
     throw unsupported(
       'devices.tpms[0]',
@@ -51,6 +58,35 @@ export async function checkTpms({ devices, os }: CompleteDefinition): Promise<vo
     )
   if (isPc && os.kernel !== undefined && os.initrd !== undefined && os.loader === undefined)
     await checkKernel(os.kernel)
+}
+
+function checkSocket(tpm: Tpm): void {
+  const { backend, socket } = tpm
+  if (backend === 'external' && socket === undefined)
+    throw unsupported(
+      'devices.tpms[0].socket',
+      'is needed for a module that another program serves',
+      "Name its socket, that of 'swtpm socket --tpm2 --ctrl type=unixio,path=...'.",
+    )
+  for (const key of ['sourceType', 'sourceMode', 'socket'] as const)
+    if (backend !== 'external' && tpm[key] !== undefined)
+      throw unsupported(`devices.tpms[0].${key}`, "is for the backend 'external'")
+  for (const key of ['version', 'persistentState'] as const)
+    if (backend !== 'emulator' && tpm[key] !== undefined)
+      throw unsupported(
+        `devices.tpms[0].${key}`,
+        'is up to who serves the module',
+        "Use 'emulator', or leave it out.",
+      )
+  if (backend !== 'passthrough' && tpm.device !== undefined)
+    throw unsupported('devices.tpms[0].device', "is for the backend 'passthrough'")
+}
+
+/** What QEMU opens for it: the device of the host, or the socket of who serves it. */
+export function filesOfTpm({ backend, device, socket }: Tpm): FileAccess[] {
+  const path = backend === 'passthrough' ? device : backend === 'external' ? socket : undefined
+  if (path === undefined) return []
+  return [{ path, write: true, what: backend === 'external' ? 'socket' : 'device' }]
 }
 
 /**
@@ -74,14 +110,14 @@ async function checkKernel(kernel: string): Promise<void> {
 }
 
 export function tpmParts({ devices, os }: CompleteDefinition, paths: GuestPaths): Part[] {
-  return devices.tpms.flatMap(({ alias = 'tpm0', model = 'tpm-crb', backend, device: node }) => {
+  return devices.tpms.flatMap(({ alias = 'tpm0', model = 'tpm-crb', backend, device: node, socket }) => {
     const id = `tpm-${alias}`
     const driver = os.arch === 'aarch64' ? 'tpm-tis-device' : model
     const front = device(driver, { id: alias, tpmdev: id })
     if (backend === 'passthrough')
       return [atStart('-tpmdev', `passthrough,id=${id},path=${(node ?? '').replaceAll(',', ',,')}`), front]
     return [
-      chardev('socket', { id: `chr${id}`, path: tpmSocket(paths) }),
+      chardev('socket', { id: `chr${id}`, path: backend === 'external' ? socket : tpmSocket(paths) }),
       atStart('-tpmdev', `emulator,id=${id},chardev=chr${id}`),
       front,
     ]

@@ -110,6 +110,7 @@ function checkSource({ disk, path }: Checked): void {
     throw unsupported(`${path}.format`, "'fat' is of disks of type 'dir'", "Use 'raw'.")
   if (disk.type === 'vhostuser' && disk.bus !== 'virtio')
     throw unsupported(`${path}.bus`, "of a disk of type 'vhostuser' must be 'virtio'")
+  checkVolume(disk, path)
   for (const source of [disk, ...chainOf(disk)]) {
     if (source.knownHosts !== undefined || source.sshAgent !== undefined)
       throw unsupported(
@@ -117,7 +118,8 @@ function checkSource({ disk, path }: Checked): void {
         'QEMU takes the known hosts and the agent of the user it runs as',
       )
     if (source.reservations) throw unsupported(`${path}.reservations`, 'cannot be had')
-    if (source.volume !== undefined) throw unsupported(`${path}.volume`, 'cannot be had', 'Name its file.')
+    if (source !== disk && source.volume !== undefined)
+      throw unsupported(`${path}.backingStore.volume`, 'cannot be had', 'Name its file.')
     for (const secret of [source.auth?.secret, ...(encryptionOf(source)?.secrets ?? [])])
       if (secret && secret.file === undefined)
         throw unsupported(
@@ -126,6 +128,19 @@ function checkSource({ disk, path }: Checked): void {
           "Put it in a file that only root can read, and name that as the secret's file.",
         )
   }
+}
+
+function checkVolume({ type, pool, poolMode }: Disk, path: string): void {
+  if (type !== 'volume' && (pool ?? poolMode) !== undefined)
+    throw unsupported(`${path}.${pool === undefined ? 'poolMode' : 'pool'}`, "is of disks of type 'volume'")
+  if (type === 'volume' && pool === undefined)
+    throw unsupported(
+      `${path}.pool`,
+      'must be given with a volume',
+      "Name it: 'default' is the one there is.",
+    )
+  if (poolMode === 'direct')
+    throw unsupported(`${path}.poolMode`, "'direct' cannot be had", "Leave it out: it is 'host' then.")
 }
 
 function chainOf({ backingStore }: Pick<Disk, 'backingStore'>): NonNullable<Disk['backingStore']>[] {

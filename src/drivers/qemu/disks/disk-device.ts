@@ -107,7 +107,7 @@ function virtioFields(options: DriveOptions, place: Place): Fields {
   const { disk } = options
   return {
     ...common(options),
-    ...virtioQueues(disk),
+    ...virtioQueues(disk, place.queues),
     ioeventfd: disk.ioEventFd,
     event_idx: disk.eventIndex,
     ...virtioOptions(disk),
@@ -116,8 +116,8 @@ function virtioFields(options: DriveOptions, place: Place): Fields {
   }
 }
 
-function virtioQueues({ queues, queueSize }: Disk): Fields {
-  return { 'num-queues': queues, 'queue-size': queueSize }
+function virtioQueues({ queues, queueSize }: Disk, most?: number): Fields {
+  return { 'num-queues': queues ?? most, 'queue-size': queueSize }
 }
 
 /** The disk is served by another program; it reads and writes the memory of the guest. */

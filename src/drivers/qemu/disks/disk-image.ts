@@ -4,11 +4,10 @@
  */
 import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { errorNumber, findRefusing } from '../../../host/index.ts'
+import { badImage, errorNumber, findRefusing, readImageHeader } from '../../../host/index.ts'
 import { type BackingStore, type Disk, diskFormats, VisorError } from '../../../model/index.ts'
 import { encryptionOf } from './disk-secrets.ts'
 import { describeSource, type Source } from './disk-source.ts'
-import { bad, readHeader } from './image-headers.ts'
 
 export type DiskFormat = Disk['format']
 
@@ -74,7 +73,7 @@ async function basedOn(
   seen: Set<string>,
 ): Promise<{ backing?: DiskImage }> {
   if (!stated || isEnd(stated)) return {}
-  if (stated.format === undefined) throw bad(path, 'is based on an image whose format is not said')
+  if (stated.format === undefined) throw badImage(path, 'is based on an image whose format is not said')
   const { format, backingStore } = stated
   const file = localPath(stated)
   const backing =
@@ -92,26 +91,26 @@ async function readChain({ path, format, stated, encrypted }: Link, seen: Set<st
   const file = await openImage(path)
   try {
     const real = await realpath(path)
-    if (seen.has(real)) throw bad(path, 'is based on itself')
-    if (seen.size >= longestChain) throw bad(path, `is based on more than ${longestChain} other images`)
+    if (seen.has(real)) throw badImage(path, 'is based on itself')
+    if (seen.size >= longestChain) throw badImage(path, `is based on more than ${longestChain} other images`)
     seen.add(real)
     const kind = await file.stat()
-    if (!kind.isFile() && !kind.isBlockDevice()) throw bad(path, 'is neither a file nor a block device')
+    if (!kind.isFile() && !kind.isBlockDevice()) throw badImage(path, 'is neither a file nor a block device')
     const image = {
       path,
       format: knownFormat(path, format),
       ...(kind.isBlockDevice() ? { isDevice: true as const } : {}),
     }
-    const header = await readHeader(file, path, format)
+    const header = await readImageHeader(file, path, format)
     if (header.isEncrypted && !encrypted)
-      throw bad(path, 'is encrypted', { remedy: 'Name its secret in the definition: encryption.' })
+      throw badImage(path, 'is encrypted', { remedy: 'Name its secret in the definition: encryption.' })
     const { extents = [], backing } = header
     const whole = {
       ...image,
       ...(extents.length > 0 ? { extents: extents.map((name) => join(dirname(real), name)) } : {}),
     }
     if (stated && isEnd(stated) && backing)
-      throw bad(path, `is based on '${backing.name}', but the definition says on nothing`, {
+      throw badImage(path, `is based on '${backing.name}', but the definition says on nothing`, {
         remedy: 'Take the empty backingStore out of the definition.',
       })
     if (stated && !isEnd(stated)) return { ...whole, ...(await basedOn(path, stated, seen)) }
@@ -128,11 +127,11 @@ function readBacking(
   seen: Set<string>,
 ): Promise<DiskImage> {
   if (/^[a-z][a-z0-9+.-]*:/iu.test(name))
-    throw bad(path, `is based on '${name}', which is no file`, {
+    throw badImage(path, `is based on '${name}', which is no file`, {
       remedy: 'Say in the definition what it is based on: backingStore.',
     })
   if (!format)
-    throw bad(path, `is based on '${name}' without saying in which format that is`, {
+    throw badImage(path, `is based on '${name}' without saying in which format that is`, {
       remedy: `Say it once: 'qemu-img rebase -u -b ${name} -F qcow2 ${path}' (or -F raw).`,
     })
   return readChain({ path: isAbsolute(name) ? name : resolve(dirname(real), name), format }, seen)
@@ -143,7 +142,7 @@ function knownFormat(path: string, format: string): DiskFormat {
   const name = format === 'parallels' ? 'ploop' : format
   const found = diskFormats.find((one) => one === name)
   if (found) return found
-  throw bad(path, `has the format '${format}', which cannot be used`)
+  throw badImage(path, `has the format '${format}', which cannot be used`)
 }
 
 async function openImage(path: string): Promise<FileHandle> {

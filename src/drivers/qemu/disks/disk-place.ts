@@ -37,7 +37,12 @@ export function placeDrives(devices: Devices, family: string): Map<Disk, Fields>
 
 /** How many controllers of a kind the disks need. */
 export function controllersNeeded(devices: Devices, bus: DriveBus): number {
-  return Math.max(0, ...[...spotsOn(devices, bus).values()].map(({ controller }) => controller + 1))
+  const assigned = bus === 'scsi' ? devices.hostdevs.filter(({ type }) => type === 'scsi') : []
+  return Math.max(
+    0,
+    ...[...spotsOn(devices, bus).values()].map(({ controller }) => controller + 1),
+    ...assigned.map(({ address }) => Number(address?.controller ?? 0) + 1),
+  )
 }
 
 function spotsOn(devices: Devices, bus: DriveBus): Map<Disk, Spot> {

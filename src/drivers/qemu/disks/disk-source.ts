@@ -20,6 +20,7 @@ export function remoteOptions(source: Source, node: string): BlockOptions {
 export function describeSource(source: Source): string {
   const { type, protocol, name = '', hosts, directory, nvmeAddress } = source
   if (type === 'dir') return directory ?? ''
+  if (type === 'volume') return `${source.pool}/${source.volume}`
   if (type === 'nvme') return nvmeAddress ? pciName(nvmeAddress) : ''
   const [host] = hosts
   const where = host?.socket ?? [host?.name ?? '', host?.port].filter((one) => one !== undefined).join(':')

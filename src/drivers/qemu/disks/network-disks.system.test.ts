@@ -50,7 +50,16 @@ describe('disks on servers', { skip: await missing() }, () => {
         type: 'qemu',
         name: 'iscsi',
         memoryKiB: 32_768,
-        devices: { disks, serials: [{}] },
+        devices: {
+          ...{ disks, serials: [{}] },
+          // The second one again, as it is.
+          hostdevs: [
+            {
+              ...{ type: 'scsi', protocol: 'iscsi', name: `${name}/2`, shareable: true },
+              hosts: [{ name: '127.0.0.1', port }],
+            },
+          ],
+        },
       })
       let guest = await ground.boot(uuid)
       await guest.write(1, 'a', '1')

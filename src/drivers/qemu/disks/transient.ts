@@ -1,13 +1,12 @@
 /** Disks whose changes end with the machine: an overlay takes what is written, and goes with it. */
 import { mkdir, open, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { listDirectory } from '../../../host/index.ts'
+import { createOverlay, listDirectory } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import type { DiskImages } from '../machine/preflight.ts'
 import type { GuestPaths } from '../paths.ts'
 import type { DiskImage } from './disk-image.ts'
-import { createOverlay } from './qcow2-overlay.ts'
 
 /** The images with an overlay on those of transient disks. It is gone with {@link removeOverlays}. */
 export async function withOverlays(

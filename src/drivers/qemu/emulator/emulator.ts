@@ -7,7 +7,7 @@ import { realpath, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { Log, Store } from '../../../driver/index.ts'
 import { endsWithUs, type FileUser, findProgram } from '../../../host/index.ts'
-import { VisorError } from '../../../model/index.ts'
+import { suggest, VisorError } from '../../../model/index.ts'
 import { findMissingBlockDrivers } from '../disks/block-drivers.ts'
 import { isRecord, qmpClient } from '../qmp/index.ts'
 import { asProbeUser } from './probe-user.ts'
@@ -64,6 +64,10 @@ const architectures = [
   's390x',
   'loongarch64',
 ]
+
+/** The one that was probably meant by a name that is none of them. */
+export const nearArchitecture = (arch: string): string | undefined =>
+  architectures.includes(arch) ? undefined : suggest(arch, architectures)
 
 const programName = (arch: string) => `qemu-system-${otherNames[arch] ?? arch}`
 

@@ -223,6 +223,11 @@ export const explanations: readonly Explanation[] = [
     why: 'When it prints command lines, libvirt makes each card anew with its address and model alone; a started guest has the rest, as ours says.',
   },
   {
+    what: 'Queues of disks',
+    difference: /^-device virtio-(?:blk|scsi)-pci num[-_]queues: '\d+' more/u,
+    why: 'As many as there may be processors. QEMU takes as many as there are at its start: once processors were plugged in, a saved state would not fit the machine that is to read it.',
+  },
+  {
     what: 'Numbers of the open files of taps',
     difference: /^-netdev tap (?:fds?: '[\d:]+' more|fd: 'N' is (?:not there|'\d+'))/u,
     why: 'Any number will do; with several queues there are several.',

@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { silentLog } from '../../../driver/index.ts'
 import { openStore } from '../../../host/index.ts'
 import { type DevicesInput, type Disk, VisorError } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { openContext } from '../connection.ts'
 import { completeDefinition } from '../definition/definition.ts'
 import { findVirtiofsd } from '../devices/shares/virtiofsd.ts'
@@ -231,11 +231,7 @@ else {
   }, async () => {
     const directory = await mkdtemp(join(tmpdir(), 'visor-attach-image-'))
     try {
-      const images = openImages({
-        stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory,
-        log: silentLog,
-      })
-      const image = await images.build?.('micro', { arch: 'x86_64' })
+      const image = await buildTestImage(directory)
       const { stdout } = await promisify(execFile)('unshare', [
         ...['--net', '--mount', '--propagation', 'private', process.execPath, import.meta.filename, 'inside'],
         ...[image?.kernel, image?.initrd, image?.commandLine].map(String),

@@ -1,20 +1,22 @@
 /** Plugs one device into a machine that runs. The phases stand above `live/devices.ts`. */
 import { access, rm } from 'node:fs/promises'
 import { liftMemoryLock, type Undo, withUndo } from '../../../host/index.ts'
-import { type Devices, type Filesystem, VisorError } from '../../../model/index.ts'
+import { type Devices, type Disk, type Filesystem, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import type { Part } from '../definition/parts.ts'
 import { hostDeviceFiles, locksMemory } from '../devices/host-devices.ts'
 import { loggedPorts, logOf, portsOf } from '../devices/ports/ports.ts'
 import { isVirtiofs } from '../devices/shares/filesystems.ts'
-import { checkPluggedShare, plugShare } from '../devices/shares/plugged.ts'
+import { checkPluggedMemory, plugShare } from '../devices/shares/plugged.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
+import { locateVolume } from '../disks/volume-disks.ts'
 import { filesAtStart, grantAccess } from '../machine/access.ts'
 import { makeConsoleLogs, makeCookieFiles, makeMemoryFiles, makePortFiles } from '../machine/guest-files.ts'
 import type { Machine } from '../machine/machine.ts'
 import { type DiskImages, preflight } from '../machine/preflight.ts'
 import { plugHostSide } from '../network/plug-host-side.ts'
+import { checkPlugged } from '../network/vhost-user.ts'
 import { checkAcpi } from './acpi.ts'
 import { notWhileRunning } from './not-while-running.ts'
 import { type DeviceKind, type OneDevice, withDevice, without } from './one-device.ts'
@@ -69,7 +71,11 @@ export async function attach(context: Context, machine: Machine, given: OneDevic
 
 async function planAttach(context: Context, machine: Machine, given: OneDevice): Promise<Plan> {
   const before = machine.details.definition
-  const after = await completeDefinition(withDevice(structuredClone(before), given), {
+  const located =
+    given.kind === 'disks'
+      ? { ...given, device: await locateVolume(context, given.device as unknown as Disk) }
+      : given
+  const after = await completeDefinition(withDevice(structuredClone(before), located as OneDevice), {
     ...context,
     isRunning: true,
   })
@@ -80,7 +86,8 @@ async function planAttach(context: Context, machine: Machine, given: OneDevice):
   checkAcpi(after, parts)
   const isNinep = given.kind === 'filesystems' && !isVirtiofs(added.device as Pick<Filesystem, 'driver'>)
   if (isNinep || parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
-  await checkPluggedShare(machine, after, added.device)
+  await checkPluggedMemory(machine, alone)
+  for (const one of alone.devices.interfaces) checkPlugged(one, 'devices.interfaces[0]')
   return { added, before, after, alone, images, parts }
 }
 

@@ -4,11 +4,13 @@ import type { Context } from '../context.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { settingLimits } from './limits.ts'
-import { noteMemory, settingMemory } from './memory.ts'
+import { noteMemory, settingMemory, settingStatsPeriod } from './memory.ts'
 import { settingIoThread, settingPin } from './threads.ts'
 import { noteProcessors, settingVcpus } from './vcpus.ts'
 
-type Changes = Required<Pick<Domains, 'setVcpus' | 'setMemory' | 'setLimits' | 'setIoThread' | 'setPin'>>
+type Changes = Required<
+  Pick<Domains, 'setVcpus' | 'setMemory' | 'setMemoryStatsPeriod' | 'setLimits' | 'setIoThread' | 'setPin'>
+>
 
 /** What a monitor that works needs to answer. */
 const answerMs = 2_000
@@ -17,6 +19,7 @@ export function liveChanges(context: Context, registry: Registry): Changes {
   return {
     setVcpus: settingVcpus(context, registry),
     setMemory: settingMemory(context, registry),
+    setMemoryStatsPeriod: settingStatsPeriod(context, registry),
     setLimits: settingLimits(context, registry),
     setIoThread: settingIoThread(context, registry),
     setPin: settingPin(context, registry),

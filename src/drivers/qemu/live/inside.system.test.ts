@@ -4,9 +4,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { CompleteConnection } from '../../../driver/index.ts'
 import type { DomainDefinitionInput } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { openTerminal, prompt, type Terminal } from '../testing/test-terminal.ts'
@@ -24,8 +24,7 @@ describe('seen from inside', { skip: missing }, () => {
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-inside-'))
     connection = await openTestDriver(directory)
-    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
-    const image = await images.build?.('micro', { arch: 'x86_64' })
+    const image = await buildTestImage(directory)
     const definition = {
       type: 'qemu',
       name: 'inside',
@@ -85,6 +84,22 @@ describe('seen from inside', { skip: missing }, () => {
     await becomes('less', totalKiB, (now) => now <= before - mib(60))
     await connection.domains.setMemory(uuid, { memoryKiB: mib(256) })
     await becomes('as before', totalKiB, (now) => now === before)
+  })
+
+  test('the guest is asked what it uses of its memory, and no longer', async () => {
+    const read = async () => (await connection.domains.stats({ domains: [uuid] }))[0]?.guestMemory
+    assert.equal(await read(), undefined)
+    await connection.domains.setMemoryStatsPeriod(uuid, { seconds: 1, live: true, config: true })
+    const told = await becomes('told', read, (seen) => (seen?.availableKiB ?? 0) > mib(100))
+    assert.ok((told?.unusedKiB ?? 0) > 0)
+    for (const inactive of [true, false]) {
+      const { devices } = await connection.domains.describe(uuid, { inactive })
+      assert.equal(devices.memballoon?.statsPeriodSeconds, 1)
+    }
+    await connection.domains.setMemoryStatsPeriod(uuid, { seconds: 0 })
+    assert.equal(await read(), undefined)
+    const { devices } = await connection.domains.describe(uuid, { inactive: true })
+    assert.equal(devices.memballoon?.statsPeriodSeconds, 1)
   })
 
   test('a virtio-mem module grows the memory of the guest', async () => {

@@ -4,9 +4,9 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { CompleteConnection } from '../../../driver/index.ts'
 import type { DomainDefinitionInput } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
@@ -25,8 +25,7 @@ describe('Live changes', { skip: missing }, () => {
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-live-'))
     connection = await openTestDriver(directory)
-    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
-    const image = await images.build?.('micro', { arch: 'x86_64' })
+    const image = await buildTestImage(directory)
     const definition = {
       type: 'qemu',
       name: 'live',

@@ -1,5 +1,5 @@
 /** The memory that a guest has of what there is: its balloon takes the rest. */
-import type { SetMemoryOptions } from '../../../driver/index.ts'
+import type { SetMemoryOptions, SetMemoryStatsPeriodOptions } from '../../../driver/index.ts'
 import { type DomainDefinition, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
@@ -25,6 +25,39 @@ export function settingMemory(context: Context, registry: Registry) {
   }
 }
 
+export function settingStatsPeriod(context: Context, registry: Registry) {
+  return async function setMemoryStatsPeriod(
+    uuid: string,
+    options: SetMemoryStatsPeriodOptions,
+  ): Promise<void> {
+    const { seconds } = options
+    const { machine, config } = affected(registry, uuid, options)
+    if (machine) checkBalloon(machine.details.definition)
+    if (config) checkBalloon(registry.definition(uuid))
+    await changeDomain(context, registry, uuid, options, {
+      reason: 'memory-stats',
+      edit: (definition) => withStatsPeriod(definition, seconds),
+      async apply(running) {
+        const { definition } = running.details
+        await running.monitor.execute('qom-set', {
+          path: `/machine/peripheral/${definition.devices.memballoon?.alias}`,
+          property: 'guest-stats-polling-interval',
+          value: seconds,
+        })
+        await running.record({ definition: withStatsPeriod(definition, seconds) })
+      },
+    })
+  }
+}
+
+function withStatsPeriod<D extends DomainDefinition>(definition: D, seconds: number): D {
+  const { memballoon } = definition.devices
+  if (!memballoon) return definition
+  const { statsPeriodSeconds: _, ...rest } = memballoon
+  const next = { ...rest, ...(seconds > 0 ? { statsPeriodSeconds: seconds } : {}) }
+  return { ...definition, devices: { ...definition.devices, memballoon: next } }
+}
+
 function checkRoom(wanted: number, { name, memoryKiB }: DomainDefinition): void {
   if (wanted <= memoryKiB) return
   throw new VisorError(
@@ -38,7 +71,7 @@ function checkBalloon({ name, devices }: CompleteDefinition): void {
   if (devices.memballoon && devices.memballoon.model !== 'none') return
   throw new VisorError(
     'invalid-state',
-    `Domain '${name}' has no balloon, so its memory stays as it is while it runs.`,
+    `Domain '${name}' has no balloon, so nothing is known of its memory, which stays as it is while it runs.`,
     {
       object: { kind: 'domain', name },
       remedy: 'Change it for the next start only (config), or give it a memballoon and start it anew.',

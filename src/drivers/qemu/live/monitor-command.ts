@@ -102,5 +102,6 @@ function characterDevice(type: string, { id, logfile, logappend, ...fields }: Fi
   const addr = path === undefined ? inet : { type: 'unix', data: { path } }
   const local = localport && { type: 'inet', data: { host: localaddr ?? '', port: String(localport) } }
   if (type === 'udp') return data({ remote: inet, ...(local ? { local } : {}) })
-  return data({ addr, ...given(options) })
+  // The monitor takes it for the one that listens where nothing is said.
+  return data({ addr, server: false, ...given(options) })
 }

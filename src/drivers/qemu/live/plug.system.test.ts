@@ -4,10 +4,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { CompleteConnection } from '../../../driver/index.ts'
 import { run } from '../../../host/index.ts'
-import type { Image } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../testing/test-guest.ts'
@@ -24,8 +23,7 @@ describe('devices of running machines', { skip }, () => {
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-plug-'))
-    const images = openImages({ stateDirectory: directory, log: silentLog })
-    const image = (await images.build?.('micro', { arch: 'x86_64' })) as Image
+    const image = await buildTestImage(directory)
     const { kernel, initrd, commandLine } = image
     connection = await openTestDriver(directory)
     const cdrom = { target: 'sda', device: 'cdrom', bus: 'sata' } as const

@@ -26,7 +26,7 @@ import { type AnyDevice, findDevice, type OneDevice, onlyDevice } from './one-de
 /** What may differ, by kind of device; everything else needs a new start. */
 const changeable: Readonly<Record<string, readonly string[]>> = {
   disks: ['type', 'file', 'block', 'format', 'readonly', 'startupPolicy', 'throttle'],
-  interfaces: ['link', 'bridge', 'inbound', 'outbound', 'filter', 'filterParameters'],
+  interfaces: ['link', 'bridge', 'inbound', 'outbound', 'coalescedFrames', 'filter', 'filterParameters'],
   memories: ['requestedKiB'],
   graphics: ['passwordFile', 'passwordValidTo', 'passwordConnected'],
 }

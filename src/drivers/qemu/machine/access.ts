@@ -12,12 +12,16 @@ import { hasVariables, variablesFile } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { filesOfDevices } from '../devices/complete-small-devices.ts'
 import { filesOfPort, isBound, loggedPorts, logOf, portsOf } from '../devices/ports/ports.ts'
+import { filesOfSmartcards } from '../devices/ports/smartcards.ts'
 import { filesOfScreen } from '../devices/screens/screen-host.ts'
 import { filesOfShare } from '../devices/shares/filesystems.ts'
+import { filesOfTpm } from '../devices/tpm.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
 import { cookieFile, namedSources, secretFiles } from '../disks/disk-secrets.ts'
 import type { Source } from '../disks/disk-source.ts'
 import { isWritten } from '../disks/disks.ts'
+import { filesOfUserNetwork } from '../network/user-network.ts'
+import { filesOfVhostUser } from '../network/vhost-user.ts'
 import type { GuestPaths } from '../paths.ts'
 import type { Machine } from './machine.ts'
 import type { DiskImages } from './preflight.ts'
@@ -98,9 +102,8 @@ function filesOfBoard(definition: CompleteDefinition, paths: GuestPaths): FileAc
     ...devices.memories.flatMap(({ path }) =>
       path ? [{ path, write: true, what: 'module of memory' }] : [],
     ),
-    ...devices.tpms.flatMap(({ backend, device }) =>
-      backend === 'passthrough' && device ? [{ path: device, write: true, what: 'device' }] : [],
-    ),
+    ...devices.tpms.flatMap(filesOfTpm),
+    ...filesOfSmartcards(devices),
   ]
 }
 
@@ -133,6 +136,7 @@ export function filesAtStart(
     ...ports.flatMap(filesOfPort),
     ...graphics.flatMap(filesOfScreen),
     ...filesOfDevices(devices),
+    ...devices.interfaces.flatMap((one) => [...filesOfVhostUser(one), ...filesOfUserNetwork(one)]),
     ...sockets.flatMap((path) =>
       path ? [{ path: dirname(path), folder: true, what: 'folder of a socket' }] : [],
     ),

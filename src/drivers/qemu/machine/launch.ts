@@ -19,6 +19,7 @@ import { refuseTransient, removeOverlays, withOverlays } from '../disks/transien
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
 import { openHostSide } from '../network/host-side.ts'
 import { withVhost } from '../network/taps.ts'
+import { explainWaiting } from '../network/vhost-user.ts'
 import { type QmpClient, type QmpEvent, qmpClient } from '../qmp/index.ts'
 import { startClock, watchBoot } from '../usage/timeline.ts'
 import { filesAtStart } from './access.ts'
@@ -228,7 +229,7 @@ async function launchAs(
     return machine
   } catch (error) {
     const cause = await shares.explain(error)
-    const failure = await startFailure(machine, definition.name, error)
+    const failure = explainWaiting(definition, await startFailure(machine, definition.name, error))
     throw cause === error ? failure : cause
   }
 }

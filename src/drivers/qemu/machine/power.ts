@@ -1,6 +1,7 @@
 /** Asks a guest to power off or to reboot: by its power button, by its agent. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Domains, ShutdownOptions } from '../../../driver/index.ts'
-import { VisorError } from '../../../model/index.ts'
+import { toVisorError, VisorError } from '../../../model/index.ts'
 import { agentSocket, isAgentConnected, noAgent, talkToAgent } from '../agent/index.ts'
 import type { Context } from '../context.ts'
 import type { QmpEvent } from '../qmp/index.ts'
@@ -10,6 +11,8 @@ import type { Machine } from './machine.ts'
 import { fromStatus } from './machine-state.ts'
 
 const agentTimeoutMs = 5_000
+/** A process whose monitor broke is given so long to be gone. */
+const goneMs = 5_000
 /** In mode `auto` the agent is only one of two ways. */
 const shortAgentTimeoutMs = 1_000
 
@@ -54,8 +57,8 @@ export function power(
       return tellAgent(machine, what, agentTimeoutMs)
     }
     if (mode === 'acpi' || features.acpi) checkAcpi(machine)
-    if (features.acpi) await machine.monitor.execute('system_powerdown')
-    if (mode === 'acpi') return
+    const isOff = features.acpi && (await pressButton(machine))
+    if (mode === 'acpi' || isOff) return
     // Guests that ignore the button may listen to their agent; asked only when one is connected.
     if (agent && (await isAgentConnected(machine))) {
       const asked = tellAgent(machine, what, shortAgentTimeoutMs)
@@ -91,6 +94,24 @@ export function power(
   }
 
   return { shutdown, reboot, watchReboot }
+}
+
+/** Gives whether that was the end of it: a guest may be off, and its QEMU gone, before that has answered. */
+async function pressButton({ monitor, ended }: Machine): Promise<boolean> {
+  try {
+    await monitor.execute('system_powerdown')
+    return false
+  } catch (error) {
+    if (toVisorError(error).code !== 'unavailable') throw error
+    const late = new AbortController()
+    const isOff = await Promise.race([
+      ended.then(() => true),
+      sleep(goneMs, false, { signal: late.signal }).catch(() => false),
+    ])
+    late.abort()
+    if (!isOff) throw error
+    return true
+  }
 }
 
 /** From off, kept, to running anew. */

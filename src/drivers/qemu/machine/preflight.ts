@@ -5,10 +5,14 @@ import { type Disk, VisorError } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { hostDeviceFiles } from '../devices/host-devices.ts'
 import { filesOfPort, type Port, portsOf } from '../devices/ports/ports.ts'
+import { filesOfSmartcards } from '../devices/ports/smartcards.ts'
 import { checkScreens } from '../devices/screens/screen-host.ts'
+import { filesOfTpm } from '../devices/tpm.ts'
 import { cannotOpen, type DiskImage, readMedium } from '../disks/disk-image.ts'
 import { secretFiles } from '../disks/disk-secrets.ts'
 import { isWritten } from '../disks/disks.ts'
+import { filesOfUserNetwork } from '../network/user-network.ts'
+import { checkVhostUserSocket } from '../network/vhost-user.ts'
 import type { GuestPaths } from '../paths.ts'
 
 /** The images of a machine's disks, by the alias of the disk; a drive without medium has none. */
@@ -24,9 +28,17 @@ export async function preflight(definition: CompleteDefinition, paths: GuestPath
     os.initrd ? checkFile(os.initrd, 'initial RAM disk') : undefined,
     ...boardFiles(definition).map((path) => checkReadable(path, 'file of the machine')),
     ...portsOf(devices).map(checkHostSide),
+    ...devices.interfaces.map(checkVhostUserSocket),
+    ...devices.interfaces.flatMap(filesOfUserNetwork).map(({ path }) => checkFolder(path, 'folder of TFTP')),
     checkScreens(devices),
     hostDeviceFiles(devices),
     ...devices.filesystems.map(({ source }) => (source ? checkFolder(source) : undefined)),
+    ...filesOfSmartcards(devices).map(({ path, what }) =>
+      checkReadable(path, what ?? 'file', `Make it: 'certutil -N -d sql:${path}'.`),
+    ),
+    ...devices.tpms
+      .flatMap(filesOfTpm)
+      .map(({ path, what }) => checkReadable(path, `${what} of the TPM`, missingTpm[what ?? ''])),
     ...devices.inputs
       .flatMap(({ hostDevice, eventDevice }) => hostDevice ?? eventDevice ?? [])
       .map((path) => checkReadable(path, 'input device')),
@@ -102,13 +114,21 @@ async function checkFile(path: string, what: string): Promise<void> {
   if (!(await stat(path)).isFile()) throw cannotOpen(path, new Error('it is not a file'), what)
 }
 
-async function checkFolder(path: string): Promise<void> {
-  await checkReadable(path, 'shared folder')
-  if (!(await stat(path)).isDirectory()) throw cannotOpen(path, new Error('it is no folder'), 'shared folder')
+async function checkFolder(path: string, what = 'shared folder'): Promise<void> {
+  await checkReadable(path, what)
+  if (!(await stat(path)).isDirectory()) throw cannotOpen(path, new Error('it is no folder'), what)
 }
 
-async function checkReadable(path: string, what: string): Promise<void> {
+const missingTpm: Readonly<Record<string, string>> = {
+  device: "Load the driver of the host's module (tpm_tis, tpm_crb), or use the backend 'emulator'.",
+  socket: "Start what serves it ('swtpm socket'), or use the backend 'emulator'.",
+}
+
+/** `remedy` is for a file that is not there. */
+async function checkReadable(path: string, what: string, remedy?: string): Promise<void> {
   await access(path, constants.R_OK).catch((cause) => {
-    throw cannotOpen(path, cause, what)
+    const error = cannotOpen(path, cause, what)
+    if (remedy === undefined || error.code !== 'not-found') throw error
+    throw new VisorError('not-found', error.message, { cause, remedy })
   })
 }

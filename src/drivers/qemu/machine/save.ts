@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { isAbsolute } from 'node:path'
 import type { SaveOptions } from '../../../driver/index.ts'
-import { unlessMissing } from '../../../host/index.ts'
+import { cannotWrite, unlessMissing } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { stayPaused } from '../block/change-disks.ts'
 import type { Context } from '../context.ts'
@@ -63,7 +63,7 @@ export function saving(context: Context, registry: Registry) {
       await goOn(machine, resume)
       machine.setState(before)
       await machine.record({ saving: undefined })
-      throw error
+      throw cannotWrite(target, error, { what: 'The state of the machine' })
     } finally {
       machine.interceptors.delete(intercept)
     }

@@ -49,7 +49,7 @@ const ofHost: Readonly<Record<string, readonly string[]>> = {
     'rateBytes',
     'ratePeriodMs',
   ],
-  tpms: ['backend', 'persistentState', 'device'],
+  tpms: ['backend', 'persistentState', 'device', 'sourceType', 'sourceMode', 'socket'],
   watchdogs: ['action'],
   memballoon: ['statsPeriodSeconds'],
   memories: ['path', 'access', 'discard', 'nodemask', 'pmem'],

@@ -60,16 +60,19 @@ export function refuseLinkSettings(one: Interface, path: string): void {
   }
   if (type === 'direct' && dev === undefined)
     throw unsupported(`${path}.dev`, 'is needed: the network card of the host that it is on')
-  if (type !== 'direct' && mode !== undefined) refuse('mode', "'direct'")
-  if (mode === 'server' || mode === 'client')
+  if (type !== 'direct' && type !== 'vhostuser' && mode !== undefined) refuse('mode', "'direct'")
+  if (type === 'direct' && (mode === 'server' || mode === 'client'))
     throw unsupported(`${path}.mode`, `'${mode}' is for sockets, not for '${type}'`)
   if (type !== 'direct' && type !== 'user' && dev !== undefined) refuse('dev', "'direct'")
   if (type === 'user' && one.backend !== 'passt' && dev !== undefined)
     throw unsupported(`${path}.dev`, "needs the backend 'passt'")
   if (!isTap(one)) {
     if (driver === 'vhost') refuse('driver', "'bridge', 'network' or 'ethernet'")
+    if (one.sendBufferBytes !== undefined)
+      refuse('sendBufferBytes', "'bridge', 'network', 'ethernet' or 'direct'")
   }
   if (!isTap(one) || type === 'direct') {
+    if (one.coalescedFrames !== undefined) refuse('coalescedFrames', "'bridge', 'network' or 'ethernet'")
     if (inbound) refuse('inbound', "'bridge', 'network' or 'ethernet'")
     if (outbound) refuse('outbound', "'bridge', 'network' or 'ethernet'")
   }

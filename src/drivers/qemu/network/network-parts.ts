@@ -7,6 +7,8 @@ import { type Place, pci } from '../devices/device-place.ts'
 import { refuseLinkSettings } from './check-networks.ts'
 import { isPasst, passtPart, passtSocket } from './passt.ts'
 import { isTap } from './taps.ts'
+import { addressFields, refuseOwn } from './user-network.ts'
+import { isVhostUser, vhostUserParts } from './vhost-user.ts'
 
 const virtioCards: Readonly<Record<string, string>> = {
   virtio: 'virtio-net-pci',
@@ -28,7 +30,7 @@ export function interfaceParts(
   const hostSide = `host${alias}`
   if (!isVirtio) refuseVirtioSettings(one, path)
   return [
-    netdevOf(one, hostSide, path, place),
+    ...hostSideParts(one, hostSide, path, place),
     device(virtioCards[model] ?? model, {
       id: alias,
       netdev: hostSide,
@@ -93,15 +95,24 @@ function refuseVirtioSettings(one: Interface, path: string): void {
       throw unsupported(`${path}.${key}`, `needs a virtio card, not '${one.model}'`, "Use model 'virtio'.")
 }
 
-function netdevOf(one: Interface, id: string, path: string, place: Place): Part {
+function hostSideParts(one: Interface, id: string, path: string, place: Place): Part[] {
   refuseOther(one, path)
   refuseLinkSettings(one, path)
+  if (isVhostUser(one)) return vhostUserParts(one, id, path, place.version)
+  return [netdevOf(one, id, path, place)]
+}
+
+function netdevOf(one: Interface, id: string, path: string, place: Place): Part {
   const { sourceAddress: host = '', sourcePort: port = 0, localAddress = '', localPort = 0 } = one
   if (isTap(one)) {
     const descriptors = place.taps?.get(one.alias ?? '')
     if (!descriptors)
       throw unsupported(path, 'a link of the host can only be given to a machine when it starts')
-    return netdev('tap', { id, ...tapFields(descriptors.queues, descriptors.vhosts) })
+    return netdev('tap', {
+      id,
+      ...tapFields(descriptors.queues, descriptors.vhosts),
+      sndbuf: one.sendBufferBytes,
+    })
   }
   switch (one.type) {
     case 'user':
@@ -145,30 +156,27 @@ function refuseOther(one: Interface, path: string): void {
     if (one.ips.length > 0) throw unsupported(`${path}.ips`, "needs an interface of type 'user'")
     if (one.backend === 'passt') throw unsupported(`${path}.backend`, "needs an interface of type 'user'")
   }
+  refuseOwn(one, path)
   if (!isPasst(one) && one.backendLog !== undefined)
     throw unsupported(`${path}.backendLog`, "needs an interface of type 'user' with the backend 'passt'")
   if (sockets.includes(type) && one.sourcePort === undefined)
     throw unsupported(`${path}.sourcePort`, `is needed for an interface of type '${type}'`)
   if (type === 'udp' && one.localPort === undefined)
     throw unsupported(`${path}.localPort`, "is needed for an interface of type 'udp'")
-  if ((one.queues ?? 1) > 1 && !isTap(one))
+  if ((one.queues ?? 1) > 1 && !isTap(one) && !isVhostUser(one))
     throw unsupported(`${path}.queues`, `an interface of type '${type}' has one queue only`)
 }
 
 /** Most ports of one network: each is a socket of QEMU's. */
 const mostPorts = 256
 
-function userFields({ ips, portForwards }: Interface, path: string): Fields {
-  const [ipv4] = ips.filter(({ address }) => !address.includes(':'))
-  const [ipv6] = ips.filter(({ address }) => address.includes(':'))
+function userFields(one: Interface, path: string): Fields {
+  const { portForwards } = one
   const forwards = portForwards.flatMap((one, index) => hostForwards(one, `${path}.portForwards[${index}]`))
   if (forwards.length > mostPorts)
     throw unsupported(`${path}.portForwards`, `at most ${mostPorts} ports can lead to the guest`)
   return {
-    net: ipv4 && networkOf(ipv4.address, ipv4.prefix ?? 24),
-    dhcpstart: ipv4 && !isNetwork(ipv4.address, ipv4.prefix ?? 24) ? ipv4.address : undefined,
-    'ipv6-prefix': ipv6?.address,
-    'ipv6-prefixlen': ipv6 && (ipv6.prefix ?? 64),
+    ...addressFields(one, path),
     hostfwd: forwards.length > 0 ? forwards : undefined,
   }
 }
@@ -185,15 +193,4 @@ function hostForwards({ proto, address = '', dev, ranges }: PortForward, path: s
       str: `${proto}:${address}:${start + at}-:${to + at}`,
     }))
   })
-}
-
-const toNumber = (address: string): number =>
-  address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
-
-const isNetwork = (address: string, prefix: number): boolean => toNumber(address) % 2 ** (32 - prefix) === 0
-
-/** `10.1.2.0/24` of an address in it. */
-function networkOf(address: string, prefix: number): string {
-  const whole = toNumber(address) - (toNumber(address) % 2 ** (32 - prefix))
-  return `${[24, 16, 8, 0].map((bits) => Math.floor(whole / 2 ** bits) % 256).join('.')}/${prefix}`
 }

@@ -12,9 +12,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { type CompleteConnection, silentLog } from '../../../driver/index.ts'
+import type { CompleteConnection } from '../../../driver/index.ts'
+import { readCoalescing } from '../../../host/index.ts'
 import type { DevicesInput } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { openTerminal, prompt, type Terminal } from '../testing/test-terminal.ts'
@@ -253,15 +254,19 @@ async function linksAreSetUp(guest: Guest): Promise<void> {
       isolated: true,
       inbound: { averageKBps: 1000, peakKBps: 2000, burstKiB: 64 },
       hostOffloads: { csum: false },
+      sendBufferBytes: 65_536,
+      coalescedFrames: 7,
     }),
   )
   assert.match((await run('bridge', ['-d', 'link', 'show', 'dev', 'held'])).stdout, /isolated on/u)
   assert.match(await tc('class show dev held'), /htb 1:1 .*rate 8Mbit ceil 16Mbit/u)
+  assert.equal(await readCoalescing('held'), 7)
   const link = await linkOf(guest, cards.plugged)
   assert.match(await shell.ask(`cat /sys/class/net/${link}/device/features`), /^0[01]{60}/mu)
-  await updateDevice(uuid, card({ bridge: 'br1', inbound: { averageKBps: 500 } }))
+  await updateDevice(uuid, card({ bridge: 'br1', inbound: { averageKBps: 500 }, coalescedFrames: 0 }))
   assert.match(await tc('class show dev held'), /htb 1:1 .*rate 4Mbit ceil 4Mbit/u)
   assert.deepEqual(await readdir('/sys/class/net/br1/brif'), ['held'])
+  assert.equal(await readCoalescing('held'), 0)
   const { devices } = await describe(uuid)
   assert.equal(devices.interfaces.find(({ mac }) => mac === cards.plugged)?.bridge, 'br1')
   await detachDevice(uuid, card({}))
@@ -352,8 +357,7 @@ else {
     if (!existsSync(roms)) t.diagnostic(`Without cards of other models: there is no '${roms}' (ipxe-qemu).`)
     const place = await mkdtemp(join(tmpdir(), 'visor-network-'))
     try {
-      const images = openImages({ stateDirectory: place, log: silentLog })
-      const built = await images.build?.('micro', { arch: 'x86_64' })
+      const built = await buildTestImage(place)
       await run('unshare', [
         ...['--net', '--mount', '--propagation', 'private'],
         ...[process.execPath, import.meta.filename, 'inside', place, JSON.stringify(built)],

@@ -90,7 +90,7 @@ async function plugTap(
     const fields = tapFields(await give('tap', card?.queues ?? []), await give('vhost', card?.vhosts ?? []))
     const named = parts.map((part) =>
       part.option === 'netdev' && part.type === 'tap'
-        ? { ...part, fields: { id: part.fields.id, ...fields } }
+        ? { ...part, fields: { id: part.fields.id, sndbuf: part.fields.sndbuf, ...fields } }
         : part,
     )
     if (taps.hasDirect) companions.add(removeLink)

@@ -2,6 +2,7 @@
 import { closeSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import {
+  coalesceLink,
   hasVhost,
   limitLink,
   moveToBridge,
@@ -181,9 +182,10 @@ async function openCard(
 }
 
 async function setUp(link: string, one: Placed): Promise<void> {
-  const { bridge, isolated, inbound, outbound } = one
+  const { bridge, isolated, inbound, outbound, coalescedFrames } = one
   if (bridge !== undefined) await setBridgePort(bridge, link, { isolated, vlans: vlansOf(one) })
   if (inbound ?? outbound) await limitLink(link, { inbound, outbound })
+  if (coalescedFrames !== undefined) await coalesceLink(link, coalescedFrames)
 }
 
 /** Changes the link of a card of a machine that runs. Fails as {@link openTaps} does. */
@@ -194,6 +196,7 @@ export async function changeLink(old: Interface, next: Interface): Promise<void>
     await moveToBridge(target, bridge)
     await setBridgePort(bridge, target, { isolated: next.isolated, vlans: vlansOf(next) })
   }
+  if (next.coalescedFrames !== old.coalescedFrames) await coalesceLink(target, next.coalescedFrames ?? 0)
   if (isDeepStrictEqual([inbound, outbound], [old.inbound, old.outbound])) return
   try {
     await limitLink(target, { inbound, outbound })

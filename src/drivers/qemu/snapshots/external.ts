@@ -8,7 +8,7 @@
  * and the snapshot is of the end. Source: QEMU's QMP reference, blockdev-snapshot, background-snapshot.
  */
 import { randomUUID } from 'node:crypto'
-import { errorNumber } from '../../../host/index.ts'
+import { cannotWrite } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { recordFiles, whileStill } from '../block/change-disks.ts'
 import { type DiskWork, removeNodes } from '../block/disk-work.ts'
@@ -159,19 +159,13 @@ async function saveMemory(
   } catch (error) {
     await writer.discard()
     await giveUpSending(monitor)
-    throw error instanceof VisorError ? error : cannotWrite(target, error)
+    throw cannotWrite(target, error, {
+      what: 'The memory',
+      remedy: 'Make room there, or take a snapshot of the disks only.',
+    })
   } finally {
     machine.interceptors.delete(intercept)
   }
-}
-
-function cannotWrite(path: string, cause: unknown): VisorError {
-  const isFull = errorNumber(cause) === 'ENOSPC'
-  const reason = isFull ? 'no space is left there' : cause instanceof Error ? cause.message : String(cause)
-  return new VisorError('failed', `The memory cannot be written to '${path}': ${reason}.`, {
-    cause,
-    ...(isFull ? { remedy: 'Make room, or take a snapshot of the disks only.' } : {}),
-  })
 }
 
 /** The disks first; then the guest goes on while its memory, as it was then, is written. */

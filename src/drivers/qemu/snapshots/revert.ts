@@ -9,6 +9,7 @@ import { type DiskWork, filesInUse, settle } from '../block/disk-work.ts'
 import { readChains } from '../block/graph.ts'
 import { type DiskFile, freePath, inspectImage, makeImage, snapshotFile } from '../block/image-files.ts'
 import { refuseFrozenFiles } from '../block/refuse-frozen.ts'
+import { newGeneration, withGeneration } from '../board/generation-id.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import { readDiskImage } from '../disks/disk-image.ts'
 import { launch } from '../machine/launch.ts'
@@ -59,8 +60,9 @@ interface Way {
 async function prepare(work: DiskWork, uuid: string, kept: KeptSnapshot): Promise<Way> {
   const { registry, context } = work
   const { name } = registry.definition(uuid)
-  let definition: CompleteDefinition = { ...kept.definition, name }
-  let inactive: CompleteDefinition = { ...kept.inactive, name }
+  const generation = newGeneration()
+  let definition = withGeneration({ ...kept.definition, name }, generation)
+  let inactive = withGeneration({ ...kept.inactive, name }, generation)
   const overlays: { path: string; base: DiskFile; sizeBytes: number }[] = []
   const internal: DiskFile[] = []
   for (const { name: target, snapshot } of kept.disks) {
@@ -201,7 +203,8 @@ async function loadInPlace(
   call: Call,
 ): Promise<boolean> {
   const { uuid } = definition
-  if (kept.memory !== 'internal') return false
+  // A QEMU that runs tells its guest no other generation.
+  if (kept.memory !== 'internal' || definition.genid !== undefined) return false
   if (JSON.stringify(machine.details.definition.devices) !== JSON.stringify(definition.devices)) return false
   await dropCheckpoints(work, uuid)
   await machine.monitor.execute('stop')

@@ -436,6 +436,7 @@ describe('snapshots', { skip: await disksMissing() }, () => {
     })
     const said = JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
     assert.deepEqual(said, {
+      saved: "The state of the machine cannot be written to '/saved, state': no space is left there.",
       copied: 'failed',
       backedUp: 'failed',
       dumped: 'failed',

@@ -16,13 +16,11 @@ import type { Registry } from '../registry.ts'
 import { keepFirmware, restoreFirmware } from '../snapshots/firmware-state.ts'
 import { cloneDefinition, type FrozenDisk } from './clone-definition.ts'
 import { freezeDisks, writableDisks } from './freeze-disks.ts'
-import { connectHook, hookAlias } from './guest-hook.ts'
+import { connectListener, findListener, type Listener } from './listener.ts'
 import { fileMark, type TemplateFiles, type TemplateRecord } from './record.ts'
 
 /** A guest that changes its memory faster than it can be copied is stopped after this. */
 const convergeMs = 10_000
-/** The hook looks for the host once a second. */
-const hookTimeoutMs = 4_000
 
 export interface Capture extends CallOptions {
   readonly name: string
@@ -46,8 +44,8 @@ export async function capture(
 ): Promise<Captured> {
   const { definition } = source.details
   await checkRoom(source, files.directory, name)
-  const hook = await openHook(context, source)
-  const identity = hook && (await hook.ping(hookTimeoutMs)) ? 'hook' : undefined
+  const found = await findListener(context, source)
+  const identity = found?.listener
   let disks: readonly FrozenDisk[] = []
   const paths = context.paths.of(definition.uuid)
   const keep = () => keepFirmware(definition, paths, files.directory, 'template')
@@ -56,7 +54,7 @@ export async function capture(
   let holder: Machine | undefined
   try {
     holder = await receiveMemory(context, source, {
-      ...{ name, files, signal, progress, firmware },
+      ...{ name, files, signal, progress, firmware, identity },
       async whenStopped() {
         await keep()
         disks = await freeze(registry, source, name)
@@ -74,7 +72,7 @@ export async function capture(
       ...(firmware === undefined ? {} : { firmware }),
     }
   } finally {
-    hook?.close()
+    found?.hook.close()
     if (holder) await endHolder(context, holder)
   }
 }
@@ -101,16 +99,6 @@ async function endHolder({ paths }: Context, holder: Machine): Promise<void> {
   for (const path of [consoleDirectory, tpm]) await rm(path, { recursive: true, force: true })
 }
 
-/** The hook stays connected: a guest that waits for it now does so in its clones, which then need not look for it. */
-async function openHook(context: Context, source: Machine) {
-  const { definition } = source.details
-  const alias = hookAlias(definition)
-  if (alias === undefined) return undefined
-  const channel = definition.devices.channels.find((one) => one.alias === alias)
-  const path = channel?.path ?? context.paths.of(definition.uuid).socket(alias)
-  return connectHook(path, source).catch(() => undefined)
-}
-
 /** Both definitions have the disks that the machine writes to now. */
 async function freeze(registry: Registry, source: Machine, name: string): Promise<readonly FrozenDisk[]> {
   const live = await writableDisks(source)
@@ -128,11 +116,12 @@ interface Receiving extends Capture {
   readonly whenStopped: () => Promise<void>
   /** Where the variables of its firmware and the state of its TPM are kept. */
   readonly firmware: string | undefined
+  readonly identity: Listener | undefined
 }
 
 /** A second QEMU that has the state of the source, which goes on. */
 async function receiveMemory(context: Context, source: Machine, options: Receiving): Promise<Machine> {
-  const { name, files, signal, progress, whenStopped } = options
+  const { name, files, signal, progress, whenStopped, identity } = options
   const uuid = randomUUID()
   const definition = cloneDefinition(source.details.definition, [], {
     uuid,
@@ -142,8 +131,7 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
   const paths = context.paths.of(uuid)
   const sizes = await imageSizes(source)
   await restoreFirmware(definition, paths, options)
-  const alias = hookAlias(definition)
-  let hook: Awaited<ReturnType<typeof connectHook>> | undefined
+  let hook: Awaited<ReturnType<typeof connectListener>>
   let sending: Promise<void> | undefined
   try {
     return await launch(context, {
@@ -160,7 +148,7 @@ async function receiveMemory(context: Context, source: Machine, options: Receivi
         source: paths.socket('incoming'),
         sizeBytes: 0,
         async before(machine) {
-          if (alias !== undefined) hook = await connectHook(paths.socket(alias), machine)
+          hook = await connectListener(context, machine, identity)
         },
         feed() {
           sending = sendState(source, paths.socket('incoming'), { signal, progress, whenStopped })

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DomainDefinition, parse } from '../../../model/index.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { checkClonable, cloneDefinition } from './clone-definition.ts'
+import { checkClonable } from './check-clonable.ts'
+import { cloneDefinition } from './clone-definition.ts'
 import { chooseNames } from './names.ts'
 
 const template = parse(DomainDefinition, {
@@ -20,11 +21,13 @@ const template = parse(DomainDefinition, {
     interfaces: [
       {
         type: 'user',
+        target: 'web0',
         mac: '52:54:00:00:00:01',
         alias: 'net0',
         portForwards: [{ proto: 'tcp', ranges: [{ start: 8080, to: 80 }] }],
       },
     ],
+    vsock: { cid: 7 },
     channels: [{ name: 'a', path: '/run/a.sock', alias: 'channel0' }],
     graphics: [
       { type: 'vnc', port: 5901, websocket: 5701 },
@@ -56,6 +59,9 @@ test('a clone has all of its own that only one machine can have', () => {
     [template, one].map(({ devices }) => devices.interfaces[0]?.portForwards.length),
     [1, 0],
   )
+  assert.equal(one.devices.interfaces[0]?.target, undefined)
+  const cids = new Set([template, one, two].map(({ devices }) => devices.vsock?.cid))
+  assert.equal(cids.size, 3)
   const macs = new Set([template, one, two].map(({ devices }) => devices.interfaces[0]?.mac))
   const genids = new Set([template, one, two].map(({ genid }) => genid))
   assert.deepEqual([macs.size, genids.size], [3, 3])
@@ -81,6 +87,25 @@ test('what no copy can be made of is refused by its path', () => {
   refused('devices.filesystems[0]', {
     devices: { ...template.devices, filesystems: [{ driver: 'virtiofs' }] },
   })
+  for (const [path, devices] of Object.entries({
+    'devices.hostdevs[0].type': { hostdevs: [{ type: 'usb', vendor: '0x1', product: '0x2' }] },
+    'devices.smartcards[0].card': { smartcards: [{ card: 'host' }] },
+    'devices.inputs[0].type': { inputs: [{ type: 'evdev', eventDevice: '/dev/input/event0' }] },
+    'devices.disks[0].type': { disks: [{ type: 'vhostuser', socket: '/s', target: 'vda' }] },
+    'devices.disks[0].shareable': { disks: [{ file: '/a', target: 'vda', shareable: true }] },
+    'devices.disks[0].encryption': { disks: [{ file: '/a', target: 'vda', encryption: { format: 'luks' } }] },
+    'devices.disks[0].transient': { disks: [{ file: '/a', target: 'vda', transient: true }] },
+    'devices.disks[0].device': { disks: [{ file: '/a', target: 'sda', device: 'lun' }] },
+    'devices.interfaces[0].type': { interfaces: [{ type: 'server', sourcePort: 9 }] },
+    'devices.audios[0].path': { audios: [{ id: 1, type: 'file', path: '/sound' }] },
+    'devices.graphics[0].address': { graphics: [{ type: 'dbus', address: 'unix:path=/bus' }] },
+  }))
+    refused(path, { devices: { ...template.devices, ...devices } })
+  for (const interfaces of [
+    [{ type: 'ethernet', target: 'mine0', managedTarget: false }],
+    [{ type: 'vhostuser' }],
+  ])
+    refused('devices.interfaces[0].type', { devices: { ...template.devices, interfaces } })
   refused('maxMemoryKiB', { maxMemoryKiB: 131_072 })
   refused('devices.serials[0].path', {
     devices: { ...template.devices, serials: [{ type: 'file', path: '/log', alias: 'serial0' }] },

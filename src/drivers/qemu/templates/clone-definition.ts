@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { macAddress } from '../../../host/index.ts'
-import type { Devices, Disk } from '../../../model/index.ts'
+import type { Devices, Disk, Interface } from '../../../model/index.ts'
 import { hasVariables, variablesFormat } from '../board/firmware.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { unsupported } from '../definition/unsupported.ts'
+import { socketAddress } from '../devices/complete-small-devices.ts'
 
 /** Which disk of the template is under an overlay of the clone, by the alias of the disk. */
 export interface FrozenDisk {
@@ -47,15 +47,14 @@ export function cloneDefinition(
       disks: devices.disks.map((disk) =>
         frozen.has(disk.alias ?? '') ? onOverlay(disk, join(directory, overlayName(disk))) : disk,
       ),
-      // A port of the host leads to one guest only.
-      interfaces: devices.interfaces.map(({ portForwards: _, ...one }, index) => ({
-        ...one,
-        mac: macAddress(uuid, index),
-        portForwards: [],
-      })),
+      interfaces: devices.interfaces.map((one, index) => withoutHostSide(one, macAddress(uuid, index))),
+      ...(devices.vsock ? { vsock: { ...devices.vsock, cid: socketAddress(uuid) } } : {}),
       serials: devices.serials.map(withoutPath),
       consoles: devices.consoles.map(withoutPath),
       channels: devices.channels.map(withoutPath),
+      parallels: devices.parallels.map(withoutPath),
+      redirdevs: devices.redirdevs.map(withoutPath),
+      smartcards: devices.smartcards.map(withoutPath),
       graphics: devices.graphics.map(withoutSocket),
     },
   }
@@ -70,8 +69,25 @@ export function onOverlay(disk: Disk, file: string): Disk {
   return { ...rest, type: 'file', file, format: 'qcow2' }
 }
 
-function withoutPath<T extends { readonly type: string; path?: string | undefined }>(port: T): T {
-  if (port.type !== 'unix') return port
+/** A port of the host leads to one guest only, and a link of it, or a log, is of one. */
+function withoutHostSide(
+  { portForwards: _p, target, backendLog: _l, ...one }: Interface,
+  mac: string,
+): Interface {
+  // A host side that is there already is found by its name only.
+  const isThere = one.type === 'ethernet' && one.managedTarget === false
+  return { ...one, ...(isThere && target !== undefined ? { target } : {}), mac, portForwards: [] }
+}
+
+interface Line {
+  readonly type?: string | undefined
+  readonly mode?: string | undefined
+  path?: string | undefined
+}
+
+/** A socket on which it listens is chosen anew; one that it calls stays. */
+function withoutPath<T extends Line>(port: T): T {
+  if (port.type !== 'unix' || port.mode === 'connect') return port
   const { path: _, ...rest } = port
   return rest as T
 }
@@ -100,53 +116,4 @@ function generationId(uuid: string): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
     '-',
   )
-}
-
-/** What belongs to one machine at a time, or that QEMU cannot take along. */
-function checkShared({ devices }: CompleteDefinition): void {
-  for (const [index, { backend }] of devices.tpms.entries())
-    if (backend === 'passthrough')
-      throw unsupported(
-        `devices.tpms[${index}]`,
-        'is a module of the host, which clones cannot share',
-        "Use the backend 'emulator': each clone gets a copy of its state.",
-      )
-  for (const [index, { driver }] of devices.filesystems.entries())
-    if (driver === 'virtiofs')
-      throw unsupported(
-        `devices.filesystems[${index}]`,
-        'is served by a process whose state QEMU cannot take along',
-        "Use 9p (driver 'path'), and mount it in the clones.",
-      )
-}
-
-/** Host sides of which each clone has its own. */
-const ownHostSides = new Set(['pty', 'unix', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent'])
-
-/** Fails with `unsupported-config` for what no two machines can share and no copy is made of yet. */
-export function checkClonable(definition: CompleteDefinition): void {
-  const { devices, cpu, memoryBacking, maxMemoryKiB } = definition
-  checkShared(definition)
-  for (const kind of ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const)
-    for (const [index, port] of devices[kind].entries()) {
-      const { type, path, logFile, mode } = port
-      const isOwn = ownHostSides.has(type) && !(type === 'unix' && mode === 'connect')
-      if (isOwn && logFile === undefined) continue
-      const key = isOwn ? 'logFile' : path === undefined ? 'type' : 'path'
-      throw unsupported(
-        `devices.${kind}[${index}].${key}`,
-        `leads to '${port[key]}', which clones cannot share`,
-        "Use the type 'pty'.",
-      )
-    }
-  const kept: Readonly<Record<string, boolean>> = {
-    // The memory of a clone is one file.
-    'devices.memories': devices.memories.length > 0,
-    maxMemoryKiB: maxMemoryKiB !== undefined,
-    memoryBacking: memoryBacking !== undefined,
-    'cpu.numa': (cpu?.numa.length ?? 0) > 0,
-  }
-  for (const [path, there] of Object.entries(kept))
-    if (there)
-      throw unsupported(path, 'cannot be in a template yet', 'Make the template of a machine without it.')
 }

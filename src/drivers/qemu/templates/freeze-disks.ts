@@ -1,10 +1,11 @@
 /** Puts an overlay on each disk of a machine that stands still, so that what is below stays as it is. */
+
 import { rm } from 'node:fs/promises'
 import { dirname, join, parse } from 'node:path'
+import { createOverlay } from '../../../host/index.ts'
 import type { Disk } from '../../../model/index.ts'
 import { VisorError } from '../../../model/index.ts'
 import { blockNode } from '../disks/disks.ts'
-import { createOverlay } from '../disks/qcow2-overlay.ts'
 import { grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { isRecord } from '../qmp/index.ts'

@@ -7,11 +7,10 @@ import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { connectGuestSocket } from '../../../host/index.ts'
 import { VisorError } from '../../../model/index.ts'
-import type { CompleteDefinition } from '../definition/definition.ts'
 import type { Machine } from '../machine/machine.ts'
 import { lineCutter } from '../qmp/index.ts'
 
-const hookChannel = 'org.visor.guest.0'
+export const hookChannel = 'org.visor.guest.0'
 const longestLine = 4096
 
 export interface GuestHook {
@@ -22,11 +21,6 @@ export interface GuestHook {
   /** Sends a line that is not waited for. */
   post(line: string): void
   close(): void
-}
-
-/** The alias of the channel the hook listens on; undefined when the machine has none. */
-export function hookAlias({ devices }: CompleteDefinition): string | undefined {
-  return devices.channels.find(({ name }) => name === hookChannel)?.alias
 }
 
 /** Connects to the socket of the channel, of the guest itself. Fails with `unavailable` when there is none. */

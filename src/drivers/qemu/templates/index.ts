@@ -10,10 +10,12 @@ import type { Context } from '../context.ts'
 import { readDiskImage } from '../disks/disk-image.ts'
 import { saveWhole } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
+import { refuseUnmovable } from '../machine/unmovable.ts'
 import type { Registry } from '../registry.ts'
 import { capture } from './capture.ts'
-import { checkClonable, cloneDefinition } from './clone-definition.ts'
-import { connectHook, hookAlias } from './guest-hook.ts'
+import { checkClonable } from './check-clonable.ts'
+import { cloneDefinition } from './clone-definition.ts'
+import { connectListener } from './listener.ts'
 import { chooseNames } from './names.ts'
 import { announceOverlays, joinOverlays } from './own-overlays.ts'
 import { end, openPools, removeOwnFiles } from './pool.ts'
@@ -25,6 +27,8 @@ import {
   templateFiles,
 } from './record.ts'
 import { cloneMark, makeSpare, type Spare, wake, warmUp } from './spare.ts'
+
+const inOrder = new Intl.Collator('en', { numeric: true })
 
 /** Clones that are made at a time by one call. */
 const atOnce = 4
@@ -117,6 +121,7 @@ export async function openTemplates({
     const source = registry.running(domain, ['running'])
     const { definition } = source.details
     checkClonable(definition)
+    await refuseUnmovable(source, 'made a template')
     // Reverting or removing one would change files that the clones are based on.
     if (work.trees.get(definition.uuid).snapshots.length > 0)
       throw new VisorError('invalid-state', `Domain '${definition.name}' has snapshots.`, {
@@ -287,12 +292,19 @@ export async function openTemplates({
       })
     if (making.has(record.id))
       throw new VisorError('busy', `Clones of the template '${name}' are being made.`, { object })
-    const clones = clonesOf(record).map((uuid) => `'${registry.definition(uuid).name}'`)
+    const clones = clonesOf(record)
+      .map((uuid) => `'${registry.definition(uuid).name}'`)
+      .sort(inOrder.compare)
     if (clones.length > 0)
       throw new VisorError(
         'invalid-state',
         `The template '${name}' has ${clones.length === 1 ? 'a clone' : `${clones.length} clones`}: ${clones.slice(0, 5).join(', ')}${clones.length > 5 ? ' ...' : ''}.`,
-        { ...{ object, remedy: 'Undefine them first; their disks are based on those of the template.' } },
+        {
+          ...{
+            object,
+            remedy: "'visor destroy' and 'visor undefine' them first: they run on what it keeps.",
+          },
+        },
       )
     await records.remove(record.id)
     await freeze()
@@ -344,20 +356,16 @@ export async function openTemplates({
     const record = records.findById(machine.details.template?.id ?? '')
     const { definition } = machine.details
     await saveWhole(machine.monitor).catch(() => {})
-    const hook = await hookOf(machine)
+    const hook = record && (await hookOf(machine, record))
     const spare = { machine, hook, warm: false }
-    if (!record || pools.ready(record.id) >= record.pool || (record.identity === 'hook' && !hook))
+    if (!record || pools.ready(record.id) >= record.pool || (record.identity !== undefined && !hook))
       return end(context, spare)
     pooled.add(definition.uuid)
     pools.add(record.id, spare)
   }
 
-  async function hookOf(machine: Machine) {
-    const { definition } = machine.details
-    const alias = hookAlias(definition)
-    if (alias === undefined) return undefined
-    return connectHook(paths.of(definition.uuid).socket(alias), machine).catch(() => undefined)
-  }
+  const hookOf = (machine: Machine, { identity }: TemplateRecord) =>
+    connectListener(context, machine, identity).catch(() => undefined)
 
   async function finish(machine: Machine): Promise<void> {
     const { template, definition } = machine.details
@@ -365,7 +373,7 @@ export async function openTemplates({
     if (!record) return
     machine.setState({ state: 'running', reason: 'restored' })
     await saveWhole(machine.monitor).catch(() => {})
-    const spare = { machine, hook: await hookOf(machine), warm: false }
+    const spare = { machine, hook: await hookOf(machine, record), warm: false }
     await wake(record, spare)
       .then(({ settled }) => whenSettled(record, machine, settled))
       .catch((error: unknown) =>

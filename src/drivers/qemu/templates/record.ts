@@ -123,10 +123,10 @@ export interface TemplateUse {
 }
 
 export function describeTemplate(record: TemplateRecord, use: TemplateUse): Template {
-  const { name, createdAt, domain, definition, pinned, pool } = record
+  const { name, createdAt, domain, definition, pinned, pool, identity = 'none' } = record
   return {
     ...{ name, driver: 'qemu', domain, createdAt, memoryKiB: definition.memoryKiB },
-    ...{ sizeBytes: use.sizeBytes, pinned, pool, ready: use.ready, clones: [...use.clones] },
+    ...{ sizeBytes: use.sizeBytes, identity, pinned, pool, ready: use.ready, clones: [...use.clones] },
     disks: record.disks.map(({ file }) => file),
   }
 }

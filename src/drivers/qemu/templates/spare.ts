@@ -1,17 +1,17 @@
 /** A copy of a template as a process: loaded and still, with disks and addresses of its own, but not a domain yet. */
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { withUndo } from '../../../host/index.ts'
+import { createOverlay, withUndo } from '../../../host/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
-import { createOverlay } from '../disks/qcow2-overlay.ts'
 import { launch } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
 import { restoreFirmware } from '../snapshots/firmware-state.ts'
 import { cloneDefinition, overlayName } from './clone-definition.ts'
-import { connectHook, type GuestHook, hookAlias } from './guest-hook.ts'
+import type { GuestHook } from './guest-hook.ts'
 import { identityLines, nameLines, setLinks, tellIdentity } from './identity.ts'
+import { connectListener } from './listener.ts'
 import { openTemplateState, type TemplateFiles, type TemplateRecord } from './record.ts'
 
 export interface Spare {
@@ -45,7 +45,6 @@ export function makeSpare(context: Context, registry: Registry, options: MakeSpa
   const before = record.definition
   const paths = context.paths.of(uuid)
   const definition = cloneDefinition(record.definition, record.disks, { uuid, name, directory: paths.clone })
-  const alias = record.identity === 'hook' ? hookAlias(definition) : undefined
   const running = role === 'clone' && isolated(definition)
   let hook: GuestHook | undefined
   let told: Promise<void> | undefined
@@ -75,7 +74,7 @@ export function makeSpare(context: Context, registry: Registry, options: MakeSpa
           withoutMemory: true,
           ...(running ? { runAtOnce: true } : {}),
           async before(machine) {
-            if (alias !== undefined) hook = await connectHook(paths.socket(alias), machine)
+            hook = await connectListener(context, machine, record.identity)
             // It lies there when the guest begins to run.
             if (hook && running) told = tellIdentity(hook, identityLines({ definition, before }).first)
             told?.catch(() => {})

@@ -1,15 +1,16 @@
 /** Templates and live clones, with real guests. */
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../../driver/index.ts'
-import { silentLog } from '../../../driver/index.ts'
 import type { Domain, DomainDefinitionInput, Image } from '../../../model/index.ts'
-import { openImages } from '../../../storage/index.ts'
+import { buildTestImage } from '../../../storage/testing/test-images.ts'
 import { findProgram } from '../emulator/emulator.ts'
 import { openTestDriver } from '../testing/test-daemon.ts'
 import { openTerminal, prompt, type Terminal } from '../testing/test-terminal.ts'
@@ -26,9 +27,7 @@ describe('Live clones', { skip: missing }, () => {
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-clones-'))
-    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
-    assert.ok(images.build)
-    image = await images.build('micro', { arch: 'x86_64' })
+    image = await buildTestImage(directory)
     connection = await openTestDriver(directory)
   })
   after(async () => {
@@ -46,13 +45,18 @@ describe('Live clones', { skip: missing }, () => {
     return {
       type: 'qemu',
       name,
+      genid: randomUUID(),
       memoryKiB: 160 * 1024,
+      features: { acpi: true, apic: true },
       os: { machine: 'pc', kernel: image.kernel, initrd: image.initrd, commandLine: image.commandLine },
       devices: {
         disks: [{ file: disk, target: 'vda', bus: 'virtio' }],
         interfaces: [{ type: 'user' }],
         serials: [{}],
         channels: [{ name: 'org.visor.guest.0' }],
+        filesystems: [{ type: 'mount', source: directory, target: 'shared', accessMode: 'squash' }],
+        graphics: [{ type: 'vnc' }],
+        videos: [{ model: 'bochs' }],
       },
     } as DomainDefinitionInput
   }
@@ -71,6 +75,18 @@ describe('Live clones', { skip: missing }, () => {
     return terminal
   }
 
+  /** Whether the guest sees the generation that its definition has: the name VGIA in its ACPI tables says where it is. */
+  async function seesGeneration(uuid: string): Promise<string> {
+    const { genid = '' } = await connection.domains.describe(uuid)
+    const place = `hexdump -ve '1/1 "%02x"' /sys/firmware/acpi/tables/SSDT | sed 's/.*564749410c\\(..\\)\\(..\\)\\(..\\)\\(..\\).*/0x\\4\\3\\2\\1/'`
+    const seen = await ask(uuid, `devmem $(($(${place}) + 40)) 32`)
+    assert.match(seen, new RegExp(`0x${genid.slice(0, 8)}`, 'iu'))
+    return genid
+  }
+  /** How often it was told that it has another one. */
+  const timesTold = async (uuid: string) =>
+    Number(/(\d+) +EN/u.exec(await ask(uuid, 'cat /sys/firmware/acpi/interrupts/gpe05'))?.[1])
+
   let clones: Domain[] = []
   const secret = randomBytes(8).toString('hex')
 
@@ -81,6 +97,15 @@ describe('Live clones', { skip: missing }, () => {
     await connection.domains.start(uuid)
     await terminalOf(uuid).then((terminal) => terminal.until(prompt))
     await ask(uuid, `echo ${secret} >/tmp/secret; echo below | dd of=/dev/vda conv=notrunc 2>/dev/null; sync`)
+    // What was plugged in while it ran is in the template as well.
+    const plugged = join(directory, 'plugged.raw')
+    await writeFile(plugged, Buffer.alloc(2 ** 20))
+    await connection.domains.attachDevice(uuid, {
+      device: { disks: [{ file: plugged, target: 'vdb', bus: 'virtio' }] },
+    })
+    await connection.domains.attachDevice(uuid, { device: { interfaces: [{ type: 'user' }] } })
+    await ask(uuid, 'until [ -b /dev/vdb ] && [ -e /sys/class/net/eth1 ]; do usleep 20000; done')
+    await ask(uuid, 'echo plugged | dd of=/dev/vdb conv=notrunc 2>/dev/null; sync')
     const template = await connection.templates.create('gold', { domain: 'web' })
     assert.equal(template.domain, 'web')
     assert.deepEqual(template.clones, [])
@@ -109,12 +134,17 @@ describe('Live clones', { skip: missing }, () => {
       assert.match(await ask(uuid, 'head -c 5 /dev/vda'), /below/u)
       assert.match(await ask(uuid, 'hostname'), new RegExp(`^${name}\\b`, 'mu'))
       const { devices } = await connection.domains.describe(uuid)
-      const mac = devices.interfaces[0]?.mac ?? 'none'
+      const [mac = 'none', second = 'none'] = devices.interfaces.map((one) => one.mac ?? 'none')
       assert.match(await ask(uuid, 'cat /sys/class/net/eth0/address'), new RegExp(mac, 'u'))
+      assert.match(await ask(uuid, 'cat /sys/class/net/eth1/address'), new RegExp(second, 'u'))
+      assert.match(await ask(uuid, 'head -c 7 /dev/vdb'), /plugged/u)
+      await ask(uuid, `echo ${name} | dd of=/dev/vdb conv=notrunc 2>/dev/null; sync`)
       const machineId = await ask(uuid, 'cat /etc/machine-id')
       assert.match(machineId, new RegExp(uuid.replaceAll('-', ''), 'u'))
       const random = await ask(uuid, 'cat /proc/sys/kernel/random/uuid')
-      for (const text of [uuid, mac, machineId, random]) {
+      const generation = await seesGeneration(uuid)
+      assert.equal(await timesTold(uuid), 1)
+      for (const text of [uuid, mac, second, machineId, random, generation]) {
         assert.ok(!seen.has(text), text)
         seen.add(text)
       }
@@ -122,12 +152,28 @@ describe('Live clones', { skip: missing }, () => {
       assert.ok(Math.abs(seconds - Date.now() / 1000) < 30)
       await ask(uuid, `echo ${name} | dd of=/dev/vda conv=notrunc 2>/dev/null; sync`)
     }
-    for (const { uuid, name } of clones)
+    for (const { uuid, name } of clones) {
       assert.match(await ask(uuid, 'head -c 6 /dev/vda'), new RegExp(name, 'u'))
+      assert.match(await ask(uuid, 'head -c 6 /dev/vdb'), new RegExp(name, 'u'))
+    }
     assert.deepEqual(
       [...(await connection.templates.get('gold')).clones].sort(),
       clones.map(({ uuid }) => uuid).sort(),
     )
+  })
+
+  test('each has screens of its own', async () => {
+    const sockets = new Set<string>()
+    for (const { uuid } of clones) {
+      const { devices } = await connection.domains.describe(uuid)
+      const path = devices.graphics[0]?.socket ?? 'none'
+      sockets.add(path)
+      const screen = createConnection(path)
+      const [greeting] = await once(screen, 'data')
+      assert.equal(String(greeting), 'RFB 003.008\n')
+      screen.destroy()
+    }
+    assert.equal(sockets.size, clones.length)
   })
 
   test('clones share the memory that they did not write to', async () => {
@@ -173,9 +219,11 @@ describe('Live clones', { skip: missing }, () => {
   test('a clone is saved and restored, with all of its memory, and boots anew from its own disk', async () => {
     const [{ uuid, name } = fail('no clone')] = clones
     await ask(uuid, 'echo mine >/tmp/mine')
+    const generation = await seesGeneration(uuid)
     await forgetTerminal(uuid)
     await connection.domains.save(uuid)
     await connection.domains.start(uuid)
+    assert.equal(await seesGeneration(uuid), generation)
     assert.match(await ask(uuid, 'cat /tmp/secret /tmp/mine'), new RegExp(`${secret}\\s+mine`, 'u'))
     await forgetTerminal(uuid)
     await connection.domains.destroy(uuid)
@@ -186,6 +234,28 @@ describe('Live clones', { skip: missing }, () => {
     await connection.domains.destroy(uuid)
     await connection.domains.undefine(uuid)
     assert.ok(!(await leftovers(directory)).clones.includes(uuid))
+  })
+
+  test('a guest that goes back to where it was before is told so', async () => {
+    const { domains, snapshots } = connection
+    const uuid = clones[1]?.uuid ?? ''
+    const file = join(directory, 'kept.state')
+    const generations = [await seesGeneration(uuid)]
+    const again = async (work: () => Promise<unknown>) => {
+      await forgetTerminal(uuid)
+      await work()
+      generations.push(await seesGeneration(uuid))
+    }
+    for (const kind of ['external', 'internal'] as const) {
+      await snapshots.create(uuid, { name: kind, kind })
+      await again(() => snapshots.revert(uuid, kind))
+      await snapshots.remove(uuid, kind)
+    }
+    await domains.save(uuid, { file })
+    await again(() => domains.restore(uuid, { file }))
+    assert.equal((await domains.describe(uuid, { inactive: true })).genid, generations.at(-1))
+    assert.equal(new Set(generations).size, 4)
+    assert.ok((await timesTold(uuid)) >= 1)
   })
 
   test('a pool keeps copies ready, which know all but their name', async () => {

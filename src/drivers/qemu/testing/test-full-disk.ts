@@ -34,17 +34,23 @@ async function fill(): Promise<void> {
     },
   )
   await runChecked('dd', ['if=/dev/zero', `of=${join(small, 'ballast')}`, 'bs=1k', 'count=900'])
+  const saved = await domains.save(uuid, { file: join(small, 'saved, state') }).then(
+    () => 'done',
+    (error: unknown) => toVisorError(error).message.replace(small, ''),
+  )
   const dumped = await codeOf(domains.coreDump(uuid, { file: join(small, 'core') }))
   const taken = await codeOf(snapshots.create(uuid, { name: 'one' }))
   const { state } = await domains.get(uuid)
   const read = await guest.read(1, 't')
   const [now] = await ground.filesOf(uuid)
-  const left = (await readdir(small, { recursive: true })).filter((name) => /copy|state|core/u.test(name))
+  const left = (await readdir(small, { recursive: true })).filter((name) =>
+    /copy|state|core|saved/u.test(name),
+  )
   const known = (await snapshots.list(uuid)).length + (await ground.overlays()).length
   await guest.close()
   await domains.destroy(uuid)
   process.stdout.write(
-    `${JSON.stringify({ copied, backedUp, dumped, taken, state, read, left, known, same: now?.endsWith('.raw') })}\n`,
+    `${JSON.stringify({ saved, copied, backedUp, dumped, taken, state, read, left, known, same: now?.endsWith('.raw') })}\n`,
   )
   for (const path of [join(ground.directory, 'state', 'qemu', 'snapshots'), small])
     await runChecked('umount', [path])

@@ -2,6 +2,7 @@
 import { hostFiles, readHugePages } from '../../../../host/index.ts'
 import { parseCpuSet } from '../../../../model/index.ts'
 import type { CompleteDefinition } from '../../definition/definition.ts'
+import { unknownName } from '../../definition/unknown-name.ts'
 import { unsupported } from '../../definition/unsupported.ts'
 import type { Emulator, MachineType } from '../../emulator/emulator.ts'
 import { readHostIdentity } from '../host-identity.ts'
@@ -9,6 +10,7 @@ import { misnamedEntry } from '../identity.ts'
 import { familyOf } from '../machine-type.ts'
 import { bootMemoryKiB } from '../memory/memory.ts'
 import { checkPerformance } from '../memory/memory-performance.ts'
+import { checkSharedMemory } from '../memory/shared-memory.ts'
 import { checkFeatures } from '../processors/cpu-features.ts'
 import { bootProcessors } from '../processors/processors.ts'
 import { checkEffects } from './check-effects.ts'
@@ -21,6 +23,7 @@ export function checkBoard(definition: CompleteDefinition, emulator: Emulator): 
   checkChips(definition)
   checkTimers(definition)
   checkMemory(definition)
+  checkSharedMemory(definition)
   checkPerformance(definition)
   checkPlacement(definition)
   checkIdentity(definition, emulator)
@@ -36,7 +39,12 @@ function checkProcessors(
   if (machine && vcpus > machine.maxCpus)
     throw unsupported('vcpus', `'${machine.name}' takes at most ${machine.maxCpus} processors, not ${vcpus}`)
   if (cpu?.mode === 'custom' && cpu.model !== undefined && !emulator.cpuModels.includes(cpu.model))
-    throw unsupported('cpu.model', `${emulator.path} does not know the processor '${cpu.model}'`)
+    throw unknownName('cpu.model', {
+      what: `${emulator.path} does not know the processor '${cpu.model}'`,
+      name: cpu.model,
+      known: emulator.cpuModels,
+      list: `${emulator.path} -cpu help`,
+    })
   checkFeatures(definition, emulator)
   const first = bootProcessors(definition)
   for (const [index, { id, enabled, hotpluggable }] of vcpuStates.entries()) {
@@ -179,7 +187,9 @@ function checkPlacement({ vcpuCpuset, cputune, numatune, vcpus }: CompleteDefini
 function checkIdentity(definition: CompleteDefinition, { devices, path }: Emulator): void {
   const wrong = misnamedEntry(definition)
   if (wrong) throw unsupported(wrong.path, `SMBIOS has no place for '${wrong.name}' there`)
-  const { genid, os, sysinfo } = definition
+  const { genid, os, sysinfo, features } = definition
+  if (genid !== undefined && !features.acpi)
+    throw unsupported('genid', 'guests are told by ACPI, which this machine has not', "Add 'features.acpi'.")
   if (genid !== undefined && !devices.includes('vmgenid'))
     throw unsupported('genid', `${path} has no device 'vmgenid'`)
   if (os.smbios === 'host' && !readHostIdentity(hostFiles()))

@@ -6,11 +6,11 @@ import type { CompleteDefinition } from '../../definition/definition.ts'
 import { type Fields, keyValue } from '../../definition/key-value.ts'
 import { atStart, device, object, type Part } from '../../definition/parts.ts'
 import { unsupported } from '../../definition/unsupported.ts'
-import { needsSharedMemory } from '../../devices/shares/filesystems.ts'
 import { type Emulator, isAtLeast } from '../../emulator/emulator.ts'
 import type { GuestPaths } from '../../paths.ts'
 import { cpuRanges } from '../processors/processors.ts'
 import { initiatorOf, performanceParts } from './memory-performance.ts'
+import { needsSharedMemory } from './shared-memory.ts'
 
 export interface MemoryOptions {
   readonly definition: CompleteDefinition

@@ -5,6 +5,7 @@
  */
 import type { CompleteDefinition } from '../../definition/definition.ts'
 import type { Fields } from '../../definition/key-value.ts'
+import { unknownName } from '../../definition/unknown-name.ts'
 import { unsupported } from '../../definition/unsupported.ts'
 import type { Emulator } from '../../emulator/emulator.ts'
 
@@ -26,7 +27,11 @@ export function checkFeatures(definition: CompleteDefinition, emulator: Asked): 
   for (const [index, { name, policy }] of cpu.features.entries()) {
     const path = `cpu.features[${index}]`
     const where = `${emulator.path} knows no feature '${name}' of processors`
-    if (known[name] === undefined && policy !== 'optional') throw unsupported(path, where)
+    if (known[name] === undefined && policy !== 'optional')
+      throw unknownName(path, {
+        ...{ what: where, name, known: Object.keys(known) },
+        list: `${emulator.path} -cpu help`,
+      })
     if (policy === 'require' && !known[name] && cpu.check !== 'none')
       throw unsupported(
         path,

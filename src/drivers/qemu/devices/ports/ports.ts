@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FileAccess } from '../../../../host/index.ts'
-import type { CharacterSource, Devices } from '../../../../model/index.ts'
+import type { CharacterSource, Devices, Smartcard } from '../../../../model/index.ts'
 import { unsupported } from '../../definition/unsupported.ts'
 import { defaultTlsDirectory } from '../../disks/disk-secrets.ts'
 import type { GuestPaths } from '../../paths.ts'
@@ -21,7 +21,28 @@ export const portsOf = (devices: Devices): Port[] => [
   ...devices.parallels,
   ...devices.channels,
   ...devices.redirdevs,
+  ...devices.smartcards.flatMap((card) => lineOfCard(card) ?? []),
 ]
+
+/** The line to a card that is elsewhere. */
+export function lineOfCard(card: Smartcard): Port | undefined {
+  const { card: kind, type, certificates: _, database: _d, address: _a, unknown: _u, ...source } = card
+  return kind === 'passthrough' && type !== undefined ? { ...source, type } : undefined
+}
+
+/** Those that a definition names, each with its path. */
+export function namedPorts(devices: Devices): { path: string; port: Port }[] {
+  const kinds = ['serials', 'parallels', 'consoles', 'channels', 'redirdevs'] as const
+  return [
+    ...kinds.flatMap((kind) =>
+      devices[kind].map((port, index) => ({ path: `devices.${kind}[${index}]`, port })),
+    ),
+    ...devices.smartcards.flatMap((card, index) => {
+      const port = lineOfCard(card)
+      return port ? [{ path: `devices.smartcards[${index}]`, port }] : []
+    }),
+  ]
+}
 
 /** Where the output of a port is kept: in the file that its definition names, or one of ours. */
 export const logOf = ({ logFile, alias = '' }: Port, paths: GuestPaths): string =>

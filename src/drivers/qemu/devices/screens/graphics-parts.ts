@@ -1,12 +1,10 @@
 /** Screens and graphics cards as parts of QEMU. Source: -vnc, -spice and -display in qemu(1). */
-import type { Devices, Graphics, Video } from '../../../../model/index.ts'
+import type { Graphics, Video } from '../../../../model/index.ts'
 import type { MachineFamily } from '../../board/machine-type.ts'
 import { type Fields, keyValue } from '../../definition/key-value.ts'
 import { atStart, device, object, type Part } from '../../definition/parts.ts'
 import { unsupported } from '../../definition/unsupported.ts'
 import { type Place, pci } from '../device-place.ts'
-import { characterBackend } from '../ports/character-devices.ts'
-import { usb } from '../small-device-parts.ts'
 import { screenCertificates } from './screen-host.ts'
 import { checkPassword } from './screen-passwords.ts'
 
@@ -300,11 +298,3 @@ const inBytes = (sizeKiB: number | undefined) => {
 /** The next power of two, as the cards want it. */
 const inMegabytes = (sizeKiB: number | undefined): number | undefined =>
   sizeKiB === undefined ? undefined : Math.max(1, 2 ** Math.ceil(Math.log2(sizeKiB / 1024)))
-
-/** The USB ports of the viewer. */
-export function redirectionParts(devices: Devices, place: Place): Part[] {
-  return devices.redirdevs.flatMap(({ alias, bootOrder, address, ...source }) => [
-    ...characterBackend({ ...source, alias }, place, { name: 'usbredir' }),
-    device('usb-redir', { id: alias, chardev: `char${alias}`, bootindex: bootOrder, ...usb(address) }),
-  ])
-}

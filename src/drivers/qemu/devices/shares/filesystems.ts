@@ -6,6 +6,7 @@ import type { FileAccess } from '../../../../host/index.ts'
 import { type DomainDefinition, type Filesystem, VisorError } from '../../../../model/index.ts'
 import { type Fields, keyValue } from '../../definition/key-value.ts'
 import { atStart, chardev, device, type Part } from '../../definition/parts.ts'
+import { noDevice } from '../../definition/unknown-name.ts'
 import { unsupported } from '../../definition/unsupported.ts'
 import { virtioName, virtioOptions } from '../../disks/disk-device.ts'
 import type { Emulator } from '../../emulator/emulator.ts'
@@ -17,10 +18,8 @@ export function checkFilesystems(definition: DomainDefinition, emulator: Emulato
   for (const [index, one] of filesystems.entries()) {
     const path = `devices.filesystems[${index}]`
     checkFilesystem(one, path)
-    if (isVirtiofs(one)) checkSharedMemory(definition, path)
     const driver = isVirtiofs(one) ? 'vhost-user-fs-pci' : virtioName('virtio-9p', one.model)
-    if (!emulator.devices.includes(driver))
-      throw unsupported(`${path}.driver`, `${emulator.path} has no device '${driver}'`)
+    if (!emulator.devices.includes(driver)) throw noDevice(`${path}.driver`, driver, emulator)
     // Linux looks at the first of a name only.
     if (filesystems.findIndex(({ target }) => target === one.target) < index)
       throw new VisorError('invalid-definition', `Two shares are called '${one.target}'.`, {
@@ -32,10 +31,6 @@ export function checkFilesystems(definition: DomainDefinition, emulator: Emulato
 
 /** Whether a program beside QEMU serves it. */
 export const isVirtiofs = ({ driver }: Pick<Filesystem, 'driver'>): boolean => driver === 'virtiofs'
-
-/** Whether others than QEMU have to see the memory of the machine. */
-export const needsSharedMemory = ({ devices }: Pick<DomainDefinition, 'devices'>): boolean =>
-  devices.filesystems.some(isVirtiofs)
 
 /** The longest names: QEMU's hw/9pfs (MAX_TAG_LEN), and the virtio specification, section 5.11.4. */
 const longestTag = { path: 31, virtiofs: 36 } as const
@@ -88,17 +83,6 @@ function checkVirtiofs(one: Filesystem, path: string): void {
       throw unsupported(`${path}.${word}`, 'is up to the program at the socket', 'Set it there.')
   if (readonly)
     throw unsupported(`${path}.readonly`, 'is up to the program at the socket', 'Have that refuse to write.')
-}
-
-function checkSharedMemory({ memoryBacking, cpu }: DomainDefinition, path: string): void {
-  const isPrivate =
-    memoryBacking?.access === 'private' || cpu?.numa.some(({ access }) => access === 'private') === true
-  if (isPrivate)
-    throw unsupported(
-      `${path}.driver`,
-      "'virtiofs' needs memory that is shared with the program that serves it, and the definition wants it private",
-      "Leave the access of memory out, or make it 'shared'.",
-    )
 }
 
 /**

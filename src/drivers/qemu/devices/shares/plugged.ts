@@ -1,6 +1,7 @@
 /** Shares that are plugged into machines that run. */
 import type { Undo } from '../../../../host/index.ts'
 import { VisorError } from '../../../../model/index.ts'
+import { servedBeside } from '../../board/memory/shared-memory.ts'
 import type { Context } from '../../context.ts'
 import type { CompleteDefinition } from '../../definition/definition.ts'
 import { grantAccess } from '../../machine/access.ts'
@@ -14,24 +15,19 @@ type Plugged = { readonly alias?: string }
 const shareOf = ({ devices }: CompleteDefinition, { alias }: Plugged) =>
   devices.filesystems.find((one) => one.alias === alias && isVirtiofs(one))
 
-/** Fails with `unsupported-config` for a share by virtiofs of a machine whose memory nobody else can see. */
-export async function checkPluggedShare(
-  machine: Machine,
-  definition: CompleteDefinition,
-  added: Plugged,
-): Promise<void> {
-  const one = shareOf(definition, added)
-  if (!one) return
+/** Fails with `unsupported-config` for what another program serves in a machine whose memory nobody else can see. */
+export async function checkPluggedMemory(machine: Machine, added: CompleteDefinition): Promise<void> {
+  const { path, what } = servedBeside(added)[0] ?? {}
+  if (path === undefined) return
   const answer = await machine.monitor.execute('query-memdev')
   const backends = Array.isArray(answer) ? answer.filter(isRecord) : []
   if (backends.length > 0 && backends.every(({ share }) => share === true)) return
-  const { name } = definition
   throw new VisorError(
     'unsupported-config',
-    `Domain '${name}' runs with memory of its own alone, and virtiofs needs memory that is shared.`,
+    `Domain '${added.name}' runs with memory of its own alone, and '${what}' needs memory that is shared.`,
     {
-      path: 'devices.filesystems',
-      remedy: `Add the share for the next start (config); with a share in its definition, or 'memoryBacking: { access: shared }', it starts with shared memory.`,
+      path,
+      remedy: `Add it for the next start (config); with it in its definition, or 'memoryBacking: { access: shared }', the domain starts with shared memory.`,
     },
   )
 }

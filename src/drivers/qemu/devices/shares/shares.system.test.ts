@@ -7,7 +7,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type ByteStream, type CompleteConnection, silentLog } from '../../../../driver/index.ts'
+import type { ByteStream, CompleteConnection } from '../../../../driver/index.ts'
 import { identifyProcess, listDirectory, listenFor } from '../../../../host/index.ts'
 import {
   type DomainDefinitionInput,
@@ -16,7 +16,7 @@ import {
   parse,
   VisorError,
 } from '../../../../model/index.ts'
-import { openImages } from '../../../../storage/index.ts'
+import { buildTestImage } from '../../../../storage/testing/test-images.ts'
 import { findProgram } from '../../emulator/emulator.ts'
 import { openTestDriver } from '../../testing/test-daemon.ts'
 import { testDefinition, writeTestDisk } from '../../testing/test-guest.ts'
@@ -91,9 +91,7 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 600_0
 
   /** Linux of 32 bits: its kernel of Debian has 9p, which those for clouds lack. */
   async function image(): Promise<Image> {
-    const images = openImages({ stateDirectory: process.env.VISOR_TEST_IMAGES ?? directory, log: silentLog })
-    assert.ok(images.build)
-    return images.build('micro', { arch: 'i686' })
+    return buildTestImage(directory, 'i686')
   }
 
   describe('with Linux', { skip: noImages }, () => {
@@ -151,6 +149,8 @@ describe('Shares', { skip: noQemu || noVirtiofsd || noNamespaces, timeout: 600_0
         "mount -t virtiofs vfs /v && mount -t virtiofs 'v ro, 2' /vr && echo mounted",
       )
       assert.match(said, /mounted/u)
+      const refusal = { code: 'unsupported-config', path: 'devices.filesystems[0]' } as const
+      await assert.rejects(connection.templates.create('never', { domain: uuid }), refusal)
       for (const place of ['v', 'vr', 'n'])
         assert.match(await inGuest(`cat "/${place}/host, file"`), /from the host/u, place)
       await inGuest('echo guest >/v/by-virtiofs; chown 12:34 /v/by-virtiofs; echo guest >/n/by-9p; sync')

@@ -44,6 +44,7 @@ describe('crashes', { skip }, () => {
       frozen: new Map(),
       linked: new Map(),
       networks: undefined,
+      storage: undefined,
       connect: undefined,
       migration: {},
       confinement: openConfinement({}),

@@ -1,8 +1,12 @@
 import { join } from 'node:path'
 import type { Images, Log } from '../driver/index.ts'
-import { notFound, VisorError } from '../model/index.ts'
+import { type Image, notFound, VisorError } from '../model/index.ts'
 import { type ImageCache, type NewImage, openImageCache } from './image-cache.ts'
+import { knownDistributions } from './images/distributions.ts'
+import type { DownloadLimits } from './images/download.ts'
+import { fetchImage, findWanted, recipeOf } from './images/pull.ts'
 import { type BuildOptions, buildMicro, microArchitectures, microRecipe } from './micro-image.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 
 /** An image that visor can make. */
 interface Recipe {
@@ -27,22 +31,65 @@ const recipes: Readonly<Record<string, Recipe>> = {
   },
 }
 
+/** The images of a host, as what is made of them needs them. */
+export interface HostImages extends Images {
+  /** As `get`, without a look whether its files are what they were. */
+  describe(image: string): Promise<Image>
+}
+
 /**
  * The images of a state directory. One is named by its name, or, where there are several architectures of it,
  * as `micro:i686`; the name alone then means that of the host.
  */
-export function openImages({ stateDirectory, log }: { stateDirectory: string; log: Log }): Images {
+export function openImages({
+  stateDirectory,
+  log,
+  limits,
+}: {
+  stateDirectory: string
+  log: Log
+  limits?: Partial<DownloadLimits>
+}): HostImages {
   const cache = openImageCache(join(stateDirectory, 'images'))
+  const pulling = {
+    ...{ stateDirectory, hostArch, partials: join(stateDirectory, 'images', '.partial') },
+    ...(limits && { limits }),
+  }
+  /** A second pull of the same image waits, and then finds it done. */
+  const oneByOne = oneAtATime()
   /** Builds under way, by image: a second one waits and then finds it done. */
   const building = new Map<string, Promise<unknown>>()
 
   return {
     list: () => cache.list(),
+    describe: (key) => resolve(cache, key),
     async get(key) {
       const { name, arch } = await resolve(cache, key)
       const image = await cache.find(name, arch)
       if (!image) throw notFound('image', key)
       return image
+    },
+    async published() {
+      const all = await knownDistributions(stateDirectory)
+      return all.map(({ name, title, aliases, files }) => ({
+        name,
+        title,
+        aliases,
+        arches: Object.keys(files),
+      }))
+    },
+    async pull({ source, ...options }) {
+      const wanted = await findWanted(source, options, pulling)
+      const id = `${wanted.name}-${wanted.arch}`
+      return oneByOne(id, async () => {
+        const cached = options.refresh
+          ? undefined
+          : await findIntact(cache, wanted.name, wanted.arch, recipeOf(wanted), log)
+        if (cached) return cached
+        const image = await cache.replace((output) => fetchImage(wanted, output, pulling, options))
+        log.info({ image: id, sizeBytes: image.sizeBytes, url: wanted.url }, 'image pulled')
+        return image
+      })
     },
     async build(key, { arch, refresh = false, signal, progress } = {}) {
       const [name = '', keyArch] = key.split(':')
@@ -99,7 +146,7 @@ export function openImages({ stateDirectory, log }: { stateDirectory: string; lo
   }
 }
 
-async function resolve(cache: ImageCache, key: string): Promise<{ name: string; arch: string }> {
+async function resolve(cache: ImageCache, key: string): Promise<Image> {
   const [name = '', arch] = key.split(':')
   const there = (await cache.list()).filter((image) => image.name === name)
   const match = arch ? there.find((image) => image.arch === arch) : (there.find(isOfHost) ?? there[0])

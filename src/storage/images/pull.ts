@@ -1,0 +1,179 @@
+/** Fetches images: of distributions by name, of any server by address, of this host by path. */
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { copyFile, open, readFile, rename, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { PullImageOptions } from '../../driver/index.ts'
+import { probeBytes, probeImage, readImageHeader } from '../../host/index.ts'
+import { VisorError } from '../../model/index.ts'
+import type { NewImage } from '../image-cache.ts'
+import { type Digest, findDigest, parseDigest } from './checksums.ts'
+import { findPublished, knownDistributions } from './distributions.ts'
+import { type DownloadLimits, download } from './download.ts'
+
+export interface Pulling {
+  readonly stateDirectory: string
+  /** Where downloads under way are kept. */
+  readonly partials: string
+  readonly limits?: Partial<DownloadLimits>
+  readonly hostArch: string
+}
+
+/** What shall be fetched, once it is known where it is and what it should be. */
+export interface Wanted {
+  readonly name: string
+  readonly arch: string
+  readonly title?: string
+  readonly format: 'qcow2' | 'raw'
+  readonly url?: string
+  readonly file?: string
+  readonly digest?: Digest
+}
+
+/** Longest list of digests that is read. */
+const mostListBytes = 2 ** 22
+
+/** Finds out what is meant. Asks the server for the digest of what a distribution publishes. */
+export async function findWanted(
+  source: string,
+  options: PullImageOptions,
+  pulling: Pulling,
+): Promise<Wanted> {
+  const { arch: given, checksum, signal } = options
+  const said = checksum === undefined ? {} : { digest: parseDigest(checksum) }
+  if (source.startsWith('/')) return { ...named(basename(source), options, pulling), ...said, file: source }
+  if (/^https?:\/\//u.test(source)) {
+    const file = decodeURIComponent(new URL(source).pathname.split('/').at(-1) ?? '')
+    return { ...named(file, options, pulling), ...said, url: source }
+  }
+  const [name = '', ownArch] = source.split(':')
+  const all = await knownDistributions(pulling.stateDirectory)
+  const { distribution, arch, url, checksums } = findPublished(
+    all,
+    name,
+    given ?? ownArch ?? pulling.hostArch,
+  )
+  const digest = said.digest ?? (await fetchDigest(checksums, pulling, signal))
+  return {
+    ...{ name: options.name ?? distribution.name, arch, title: distribution.title, url, digest },
+    format: distribution.format,
+  }
+}
+
+function named(file: string, { name, arch, format }: PullImageOptions, { hostArch }: Pulling) {
+  const plain = file
+    .toLowerCase()
+    .replace(/\.(?:qcow2|img|raw)$/u, '')
+    .replace(/[^a-z0-9.-]+/gu, '-')
+    .replace(/^[.-]+/u, '')
+    .slice(0, 63)
+  const isQcow2 = file.endsWith('.qcow2')
+  if (format === undefined && !isQcow2 && !file.endsWith('.raw'))
+    throw new VisorError(
+      'invalid-argument',
+      `The name '${file.slice(0, 200)}' does not say the format of the image.`,
+      {
+        remedy: 'Say it: --format qcow2, or raw.',
+      },
+    )
+  return {
+    name: name ?? (plain || 'image'),
+    arch: arch ?? hostArch,
+    format: format ?? (isQcow2 ? 'qcow2' : 'raw'),
+  } as const
+}
+
+async function fetchDigest(
+  {
+    url,
+    file,
+    algorithm,
+  }: { readonly url: string; readonly file: string; readonly algorithm: 'sha256' | 'sha512' },
+  { partials, limits }: Pulling,
+  signal: AbortSignal | undefined,
+): Promise<Digest> {
+  const list = join(partials, `list-${crypto.randomUUID()}`)
+  try {
+    await download({ url, partial: list, signal, limits: { ...limits, maxBytes: mostListBytes } })
+    const digest = findDigest(await readFile(list, 'utf8'), file, algorithm)
+    if (digest) return digest
+  } finally {
+    await rm(list, { force: true })
+    await rm(`${list}.json`, { force: true })
+  }
+  throw new VisorError('failed', `'${url}' has no digest of '${file}'.`, {
+    remedy: 'The distribution may be publishing a new image right now: ask again later.',
+  })
+}
+
+/** Fetches it into the folder `output`, and looks whether it is the image it should be. */
+export async function fetchImage(
+  wanted: Wanted,
+  output: string,
+  { partials, limits }: Pulling,
+  { signal, progress }: PullImageOptions,
+): Promise<NewImage> {
+  const { name, arch, format, url, digest } = wanted
+  const disk = `disk.${format}`
+  const target = join(output, disk)
+  if (url === undefined) await takeFile(wanted, target)
+  else {
+    const partial = join(partials, createHash('sha256').update(`${url} ${digest?.hex}`).digest('hex'))
+    await download({ url, partial, digest, signal, progress, ...(limits && { limits }) })
+    await rename(partial, target)
+  }
+  await checkImage(wanted, target)
+  return {
+    ...{ name, arch, kind: 'disk', disk, format, sources: [] },
+    recipe: recipeOf(wanted),
+    ...(url === undefined ? {} : { url }),
+    ...(wanted.title === undefined ? {} : { title: wanted.title }),
+  }
+}
+
+/** What an image was made from; with another one it is another image. */
+export const recipeOf = ({ url, file, digest }: Wanted): string =>
+  `pull ${url ?? file} ${digest ? `${digest.algorithm}:${digest.hex}` : ''}`
+
+async function takeFile({ file = '', digest }: Wanted, target: string): Promise<void> {
+  try {
+    await copyFile(file, target, constants.COPYFILE_FICLONE)
+  } catch (cause) {
+    throw new VisorError('not-found', `The file '${file}' cannot be read: ${(cause as Error).message}.`, {
+      cause,
+    })
+  }
+  if (!digest) return
+  const hash = createHash(digest.algorithm)
+  const handle = await open(target)
+  for await (const chunk of handle.createReadStream({ highWaterMark: 2 ** 20 })) hash.update(chunk)
+  const found = hash.digest('hex')
+  if (found !== digest.hex)
+    throw new VisorError('failed', `'${file}' is not what it should be: its ${digest.algorithm} is ${found}.`)
+}
+
+/** Nothing that is fetched may name another file. Fails with `failed`. */
+async function checkImage({ url, file, format }: Wanted, path: string): Promise<void> {
+  const from = url ?? file ?? ''
+  const handle = await open(path)
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(probeBytes), 0, probeBytes, 0)
+    const look = probeImage(buffer.subarray(0, bytesRead))
+    if (format === 'raw' && !look) return
+    if (look?.format !== format)
+      throw new VisorError(
+        'failed',
+        `'${from}' is no ${format} image: it looks like ${look?.format ?? 'none, or raw'}.`,
+        {
+          remedy: 'Say the format that it has.',
+        },
+      )
+    const { backing } = await readImageHeader(handle, path, format)
+    if (backing)
+      throw new VisorError('failed', `The image of '${from}' is based on another file, '${backing.name}'.`, {
+        remedy: "Make it whole where it is: 'qemu-img convert'.",
+      })
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,216 @@
+/** The storage of this host: pools, and the volumes in them. */
+import { eventHub, type HostStorage, type Log, type Store, type Volumes } from '../driver/index.ts'
+import { notFound, parse, VisorError, type Volume, VolumeDefinition } from '../model/index.ts'
+import type { HostImages } from './images.ts'
+import { oneAtATime } from './one-at-a-time.ts'
+import { type LivePool, openPools } from './pools/open-pools.ts'
+import type { FoundVolume, VolumeStore } from './volumes/store.ts'
+
+export interface StorageOptions {
+  readonly stateDirectory: string
+  readonly runtimeDirectory: string
+  readonly store: Store
+  readonly log: Log
+  /** What volumes can be copies of. */
+  readonly images?: HostImages
+}
+
+/** Opens it: finds the pools that a daemon before had started. */
+export async function openStorage(options: StorageOptions): Promise<HostStorage> {
+  const { log } = options
+  const hub = eventHub()
+  const pools = await openPools({ ...options, hub })
+  const alone = oneAtATime()
+
+  async function find(pool: string, name: string): Promise<{ there: LivePool; found: FoundVolume }> {
+    const there = await pools.use(pool)
+    const found = await there.backend.volumes.read(name)
+    if (!found) throw notFound('volume', there.name === 'default' ? name : `${there.name}/${name}`)
+    return { there, found }
+  }
+
+  const named = ({ name: pool }: LivePool, found: FoundVolume): Volume => ({ pool, ...found })
+
+  async function readAgain(there: LivePool, name: string): Promise<Volume> {
+    const found = await there.backend.volumes.read(name)
+    if (!found) throw notFound('volume', name)
+    return named(there, found)
+  }
+
+  function tell(type: string, { uuid, name: pool }: LivePool, name: string): void {
+    hub.emit({ kind: 'volume', type, uuid, name, data: { pool } })
+    log.info({ pool, volume: name }, `volume ${type}`)
+  }
+
+  /** The image as a volume of the pool, which linked ones are based on. */
+  async function imageBase(there: LivePool, key: string) {
+    const image = await options.images?.describe(key)
+    if (image?.disk === undefined)
+      throw new VisorError(
+        'invalid-argument',
+        `The image '${key}' has no disk that a volume could be a copy of.`,
+        {
+          path: 'image',
+          remedy: "Choose one of kind 'disk': visor image list.",
+        },
+      )
+    const format = image.format === 'raw' ? 'raw' : 'qcow2'
+    const name = `image-${image.name}-${image.arch}-${image.sha256.slice(0, 12)}.${format}`
+    await change(there, name, async () => {
+      if (await there.backend.volumes.read(name)) return
+      const { disk = '' } = (await options.images?.get(key)) ?? {}
+      const take = able(there, 'take')
+      await take(name, disk)
+      tell('created', there, name)
+    })
+    const { path } = await readAgain(there, name)
+    return { path, format } as const
+  }
+
+  /** Changes of one volume happen one after another, and its pool stays meanwhile. */
+  function change<T>(there: LivePool, name: string, work: () => Promise<T>): Promise<T> {
+    return pools.within(there.uuid, () => alone(keyOf(there, name), work))
+  }
+
+  function able<M extends keyof VolumeStore>(there: LivePool, method: M): NonNullable<VolumeStore[M]> {
+    const found = there.backend.volumes[method]
+    if (!found)
+      throw new VisorError(
+        'unsupported',
+        `The pool '${there.name}' is of a type that cannot do that: ${method}.`,
+        {
+          object: { kind: 'pool', name: there.name },
+        },
+      )
+    return found as NonNullable<VolumeStore[M]>
+  }
+
+  async function refuseBase({ path, name }: FoundVolume, remedy: string): Promise<void> {
+    const children = (await Promise.all(pools.live().map(({ backend }) => backend.volumes.list()))).flat()
+    const based = children.filter(({ base }) => base?.path === path).map((child) => `'${child.name}'`)
+    if (based.length > 0)
+      throw new VisorError(
+        'invalid-state',
+        `The volume '${name}' is what others are based on: ${based.slice(0, 5).join(', ')}.`,
+        { object: { kind: 'volume', name }, remedy },
+      )
+  }
+
+  const volumes: Volumes = {
+    async list(pool) {
+      const there = await pools.use(pool)
+      return (await there.backend.volumes.list()).map((found) => named(there, found))
+    },
+    async get(pool, volume) {
+      const { there, found } = await find(pool, volume)
+      return named(there, found)
+    },
+    async find({ path, key }) {
+      for (const there of pools.live())
+        for (const found of await there.backend.volumes.list())
+          if (found.path === path || found.key === key) return named(there, found)
+      throw notFound('volume', path ?? key ?? '')
+    },
+    async describe(pool, volume) {
+      const { found } = await find(pool, volume)
+      return describeVolume(found)
+    },
+    async create(pool, { preallocation, image, signal, progress, onJob: _, ...given }) {
+      const definition = parse(VolumeDefinition, given, { code: 'invalid-argument' })
+      const there = await pools.use(pool)
+      const { name } = definition
+      const base = image === undefined ? undefined : await imageBase(there, image)
+      await change(there, name, async () => {
+        if (await there.backend.volumes.read(name)) throw alreadyExists(name)
+        progress?.({ phase: 'making the volume' })
+        const create = able(there, 'create')
+        await create({
+          ...definition,
+          ...(base && { backing: base }),
+          preallocation,
+          ...(signal && { signal }),
+          ...(progress && { progress }),
+        })
+      })
+      tell('created', there, name)
+      return readAgain(there, name)
+    },
+    async clone(pool, volume, { toPool, ...given }) {
+      const { there, found } = await find(pool, volume)
+      const target = toPool === undefined ? there : await pools.use(toPool)
+      const { name } = parse(VolumeDefinition, { name: given.name }, { code: 'invalid-argument' })
+      if (target.uuid === there.uuid && name === found.name) throw alreadyExists(name)
+      const ends = [
+        { pool: there, name: found.name },
+        { pool: target, name },
+      ]
+      // In one order, so that two that copy in opposite directions do not wait for each other.
+      if (keyOf(target, name) < keyOf(there, found.name)) ends.reverse()
+      const [first, second] = ends as [(typeof ends)[0], (typeof ends)[0]]
+      await change(first.pool, first.name, () =>
+        change(second.pool, second.name, async () => {
+          if (await target.backend.volumes.read(name)) throw alreadyExists(name)
+          const access = await there.backend.volumes.access(found)
+          await able(target, 'copy')({ volume: found, access }, { ...given, name })
+        }),
+      )
+      tell('created', target, name)
+      return readAgain(target, name)
+    },
+    async resize(pool, volume, given) {
+      const { there, found } = await find(pool, volume)
+      await refuseBase(found, 'They would see another disk: resize those.')
+      await change(there, volume, () => able(there, 'resize')(found, given))
+      tell('changed', there, volume)
+      return readAgain(there, volume)
+    },
+    async wipe(pool, volume, given = {}) {
+      const { there, found } = await find(pool, volume)
+      await refuseBase(found, 'Remove those first.')
+      await change(there, volume, () => able(there, 'wipe')(found, given))
+      tell('changed', there, volume)
+    },
+    async remove(pool, volume, { force = false } = {}) {
+      const { there, found } = await find(pool, volume)
+      await change(there, volume, async () => {
+        if (!force) await refuseBase(found, 'Remove those first, or force it: they cannot be read then.')
+        await able(there, 'remove')(found)
+      })
+      tell('removed', there, volume)
+    },
+  }
+
+  return {
+    pools: pools.operations,
+    volumes,
+    guests: {
+      async access(pool, volume) {
+        const { there, found } = await find(pool, volume)
+        return there.backend.volumes.access(found)
+      },
+    },
+    events: (eventOptions) => hub.listen(eventOptions),
+    autostart: pools.autostart,
+    async close() {
+      hub.close()
+    },
+  }
+}
+
+const keyOf = ({ uuid }: LivePool, name: string): string => `${uuid}/${name}`
+
+/** In libvirt's words. */
+function describeVolume(found: FoundVolume): VolumeDefinition {
+  const { type, name, key, capacityBytes, allocationBytes, path, format, base } = found
+  return parse(VolumeDefinition, {
+    ...{ type, name, key, capacityBytes, allocationBytes, path, format },
+    ...(base && { backing: { path: base.path, format: base.format } }),
+  })
+}
+
+function alreadyExists(name: string): VisorError {
+  return new VisorError('already-exists', `There is already a volume '${name}'.`, {
+    remedy: 'Choose another name, or remove that one first: visor volume remove.',
+    object: { kind: 'volume', name },
+  })
+}

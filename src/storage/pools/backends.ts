@@ -1,0 +1,56 @@
+/** The literal table of what pools can be made of here. */
+import { checkHonoured, PoolDefinition, type PoolType, VisorError } from '../../model/index.ts'
+import type { VolumeNotes } from '../volumes/store.ts'
+import type { PoolBackend } from './backend.ts'
+import { folderPool } from './folder-pool.ts'
+import { mountedPool } from './mounted-pool.ts'
+
+interface Kind {
+  open(definition: PoolDefinition, notes: VolumeNotes): PoolBackend
+  /** Settings that mean something, besides those of every pool. */
+  readonly honoured: readonly string[]
+}
+
+const everywhere = [
+  'type',
+  'path',
+  'permissions.mode',
+  'permissions.owner',
+  'permissions.group',
+  'volumeAllocation=default',
+]
+
+const kinds: { readonly [T in PoolType]?: Kind } = {
+  dir: { open: folderPool, honoured: ['copyOnWrite'] },
+  fs: {
+    open: mountedPool,
+    honoured: ['copyOnWrite', 'mountOptions', 'source.devices[].path', 'source.format'],
+  },
+  netfs: {
+    open: mountedPool,
+    honoured: ['mountOptions', 'source.hosts[].name', 'source.directory', 'source.format'],
+  },
+}
+
+/** Fails with `unsupported-config` for a pool, or a setting of one, that is not to be had here. */
+export function checkPool(definition: PoolDefinition): void {
+  const { honoured } = kindOf(definition)
+  checkHonoured(
+    PoolDefinition,
+    definition,
+    [...everywhere, ...honoured],
+    `pools of type '${definition.type}'`,
+  )
+}
+
+export const openBackend = (definition: PoolDefinition, notes: VolumeNotes): PoolBackend =>
+  kindOf(definition).open(definition, notes)
+
+function kindOf({ type }: PoolDefinition): Kind {
+  const kind = kinds[type]
+  if (kind) return kind
+  throw new VisorError('unsupported-config', `Pools of type '${type}' are not supported yet.`, {
+    path: 'type',
+    remedy: `Types that are: ${Object.keys(kinds).join(', ')}.`,
+  })
+}

@@ -1,0 +1,58 @@
+/** How the volumes of a pool are kept: in files, in a volume group, on a server. */
+import type {
+  CallOptions,
+  Preallocation,
+  ResizeVolumeOptions,
+  VolumeAccess,
+  WipeVolumeOptions,
+} from '../../driver/index.ts'
+import type { Volume, VolumeDefinition, VolumeFormat } from '../../model/index.ts'
+
+/** A volume without the name of its pool. */
+export type FoundVolume = Omit<Volume, 'pool'>
+
+/** What is remembered of a volume that it cannot be trusted to say itself. */
+export interface VolumeNote {
+  readonly format?: VolumeFormat
+  /** What it was based on here. */
+  readonly base?: string
+}
+
+export interface VolumeNotes {
+  of(name: string): VolumeNote | undefined
+  put(name: string, note: VolumeNote | undefined): Promise<void>
+}
+
+/** What a copy is made from. */
+export interface CopySource {
+  readonly volume: FoundVolume
+  readonly access: VolumeAccess
+}
+
+export interface NewVolume extends CallOptions, VolumeDefinition {
+  readonly preallocation?: Preallocation | undefined
+}
+
+export interface CopyOptions extends CallOptions {
+  readonly name: string
+  readonly format?: VolumeFormat | undefined
+  readonly linked?: boolean | undefined
+  readonly capacityBytes?: number | undefined
+  readonly preallocation?: Preallocation | undefined
+}
+
+/** Volumes of one pool. What is absent, pools of this type cannot do. */
+export interface VolumeStore {
+  list(): Promise<FoundVolume[]>
+  /** Undefined when there is none. */
+  read(name: string): Promise<FoundVolume | undefined>
+  /** How a guest reaches it. Fails with `denied` where that would open something that nobody named. */
+  access(volume: FoundVolume): Promise<VolumeAccess>
+  create?(options: NewVolume): Promise<void>
+  copy?(source: CopySource, options: CopyOptions): Promise<void>
+  /** Makes a file of the host a volume that is not written to any more; shares its blocks where it can. */
+  take?(name: string, file: string): Promise<void>
+  resize?(volume: FoundVolume, options: ResizeVolumeOptions): Promise<void>
+  wipe?(volume: FoundVolume, options: WipeVolumeOptions): Promise<void>
+  remove?(volume: FoundVolume): Promise<void>
+}

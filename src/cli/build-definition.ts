@@ -101,7 +101,7 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
   const screen = shape.screen && !wanted.headless
   const isPc = arch === 'x86_64' || arch === 'i686'
   return {
-    disks: buildDisks(wanted.disks, wanted.image, shape.virtio, isPc),
+    disks: buildDisks(wanted.disks, shape.virtio, isPc),
     interfaces: publish(
       wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
       wanted.published ?? [],
@@ -123,24 +123,9 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
 const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', nvme: 'nvme' }
 
 /** Targets are counted per bus: vda, vdb, hda, sda. */
-function buildDisks(
-  specs: readonly DiskSpec[],
-  image: Image | undefined,
-  virtio: boolean,
-  isPc: boolean,
-): Disk[] {
+function buildDisks(specs: readonly DiskSpec[], virtio: boolean, isPc: boolean): Disk[] {
   const taken = new Map<string, number>()
-  const fromImage: DiskSpec[] = image?.disk
-    ? [
-        {
-          file: image.disk,
-          format: image.format === 'qcow2' ? 'qcow2' : 'raw',
-          device: 'disk',
-          readonly: true,
-        },
-      ]
-    : []
-  return [...fromImage, ...specs].map(({ sizeBytes: _, file, ...spec }) => {
+  return specs.map(({ sizeBytes: _, image: __, file, ...spec }) => {
     const bus = spec.bus ?? defaultBus(spec.device, virtio, isPc)
     const prefix = prefixes[bus] ?? 'sd'
     const number = taken.get(prefix) ?? 0
@@ -148,7 +133,7 @@ function buildDisks(
     if (number > 25)
       throw new VisorError('invalid-argument', 'A machine made from flags has at most 26 disks of a kind.')
     return {
-      type: 'file',
+      type: spec.volume === undefined ? 'file' : 'volume',
       ...spec,
       ...(file !== undefined && { file }),
       bus,

@@ -69,6 +69,7 @@ export const commands: readonly CommandEntry[] = [
   ),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
+  entry('pool', 'Make pools of storage that disks are in', machines, () => import('./commands/pool.ts')),
   entry(
     'publish',
     'Make ports of this host lead to a machine',
@@ -196,6 +197,14 @@ export const commands: readonly CommandEntry[] = [
   entry('guest', 'Talk to the agent in a guest', looking, () => import('./commands/guest.ts')),
   entry('stats', 'Show what machines use', looking, () => import('./commands/stats.ts')),
   entry('events', 'Follow what happens', looking, () => import('./commands/events.ts')),
+  entry(
+    'dommemstat',
+    'Show what its guest uses of memory',
+    looking,
+    () => import('./commands/dommemstat.ts'),
+  ),
+  entry('domblklist', 'List the disks of a machine', looking, () => import('./commands/domblklist.ts')),
+  entry('domiflist', 'List its network cards', looking, () => import('./commands/domiflist.ts')),
   entry('domifaddr', 'Show the addresses of a machine', looking, () => import('./commands/domifaddr.ts')),
   entry('wait', 'Wait until a machine has booted, or answers', looking, () => import('./commands/wait.ts')),
   entry('timeline', 'Show where the time of a start went', looking, () => import('./commands/timeline.ts')),

@@ -6,6 +6,7 @@ import { type Context, createContext, type GlobalOptions } from './context.ts'
 import { stateWord } from './domain-words.ts'
 import { openOutput } from './output.ts'
 import { addCommands, createProgram } from './program.ts'
+import { listVolumes, volumeName } from './volumes.ts'
 
 /** A word that fits, and what it is. */
 export interface Suggestion {
@@ -133,7 +134,7 @@ async function suggestArgument(
   const argument = expected[rest.length] ?? (expected.at(-1)?.variadic ? expected.at(-1) : undefined)
   if (!argument) return nothing
   if (argument.argChoices) return listed(argument.argChoices)
-  const noun = /^(domain|image|volume|network|template|job|command)s?$/u.exec(argument.name())?.[1]
+  const noun = /^(domain|image|volume|pool|network|template|job|command)s?$/u.exec(argument.name())?.[1]
   if (noun === 'command') return { words: commandWords(), files: false }
   if (noun === undefined) return { words: [], files: /^files?$/u.test(argument.name()) }
   const found = await named(noun, context)
@@ -158,7 +159,9 @@ const readers: Record<string, (connection: CompleteConnection) => Promise<Sugges
       { value: 'micro', doc: 'a small Linux' },
       ...(await images.list().catch(() => [])).map(({ name, arch }) => ({ value: name, doc: arch })),
     ].filter(({ value }, index, all) => all.findLastIndex((other) => other.value === value) === index),
-  volume: async ({ volumes }) => (await volumes.list()).map(({ name, path }) => ({ value: name, doc: path })),
+  volume: async (connection) =>
+    (await listVolumes(connection)).map((volume) => ({ value: volumeName(volume), doc: volume.path })),
+  pool: async ({ pools }) => (await pools.list()).map(({ name, type }) => ({ value: name, doc: type })),
   template: async ({ templates }) =>
     (await templates.list()).map(({ name, domain }) => ({ value: name, doc: `of ${domain}` })),
   job: async ({ jobs }) =>

@@ -3,6 +3,19 @@ import { test } from 'node:test'
 import { VisorError } from '../model/index.ts'
 import { parseDisk } from './disk-spec.ts'
 
+test('a pool is of a new disk, or of a volume', () => {
+  assert.deepEqual(
+    ['20GiB,pool=fast', 'data.qcow2,pool=fast'].map((text) => {
+      const { sizeBytes, pool, volume, file, format } = parseDisk(text, '/here')
+      return { sizeBytes, pool, volume, file, format }
+    }),
+    [
+      { sizeBytes: 20 * 2 ** 30, pool: 'fast', volume: undefined, file: undefined, format: 'qcow2' },
+      { sizeBytes: undefined, pool: 'fast', volume: 'data.qcow2', file: undefined, format: 'qcow2' },
+    ],
+  )
+})
+
 test('a disk is a size or a file', () => {
   assert.deepEqual(parseDisk('20GiB'), {
     sizeBytes: 20 * 2 ** 30,

@@ -15,10 +15,15 @@ const caches = ['default', 'none', 'writethrough', 'writeback', 'directsync', 'u
 const engines = ['native', 'threads', 'io_uring'] as const
 const discards = ['ignore', 'unmap'] as const
 
-/** What `--disk` and `--cdrom` ask for: a new disk of a size, or a file there is. */
+/** What `--disk` and `--cdrom` ask for: a new disk of a size, a volume of a pool, or a file there is. */
 export interface DiskSpec {
   readonly sizeBytes?: number
   readonly file?: string
+  /** Of a new disk, or of the volume. */
+  readonly pool?: string
+  readonly volume?: string
+  /** What a new disk is a copy of. */
+  readonly image?: string
   readonly format: (typeof diskFormats)[number]
   readonly device: (typeof devices)[number]
   readonly bus?: (typeof buses)[number]
@@ -31,7 +36,7 @@ export interface DiskSpec {
   readonly transient?: true
 }
 
-/** '20GiB', 'disk.qcow2', '/srv/web.img,format=raw,readonly', '10G,format=raw'. Fails with `invalid-argument`. */
+/** '20GiB', '20GiB,pool=fast', 'disk.qcow2', 'data.qcow2,pool=fast', '/srv/web.img,format=raw,readonly', '10G,format=raw'. Fails with `invalid-argument`. */
 export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
   const [source = '', ...settings] = text.split(',')
   if (source === '')
@@ -48,7 +53,7 @@ export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
   const io = oneOf(values.io, engines, 'I/O engine', text)
   const discard = oneOf(values.discard, discards, 'fate of discards', text)
   return {
-    ...(isNew ? { sizeBytes: parseSize(source, 'The disk') } : { file: resolve(cwd, source) }),
+    ...placeOf(source, values.pool, cwd),
     format,
     device,
     readonly: values.readonly !== undefined || device === 'cdrom',
@@ -62,10 +67,20 @@ export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
   }
 }
 
+function placeOf(
+  source: string,
+  pool: string | undefined,
+  cwd: string,
+): Pick<DiskSpec, 'sizeBytes' | 'file' | 'pool' | 'volume'> {
+  const named = pool === undefined ? {} : { pool }
+  if (isSize(source)) return { sizeBytes: parseSize(source, 'The disk'), ...named }
+  return pool === undefined ? { file: resolve(cwd, source) } : { volume: source, ...named }
+}
+
 const usage =
-  "Write a size ('20GiB') or a file ('disk.qcow2'), then settings: format=, bus=, cache=, device=, io=, discard=, serial=, readonly, shareable, transient."
+  "Write a size ('20GiB'), a file ('disk.qcow2'), or a volume with its pool=, then settings: format=, bus=, cache=, device=, io=, discard=, serial=, readonly, shareable, transient."
 const flags = ['readonly', 'shareable', 'transient'] as const
-const known = ['format', 'device', 'bus', 'cache', 'io', 'discard', 'serial', ...flags] as const
+const known = ['pool', 'format', 'device', 'bus', 'cache', 'io', 'discard', 'serial', ...flags] as const
 
 function readSettings(
   settings: readonly string[],

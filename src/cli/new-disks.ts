@@ -1,9 +1,10 @@
 import type { CompleteConnection } from '../driver/index.ts'
-import { type ErrorCode, toVisorError, VisorError } from '../model/index.ts'
+import { type ErrorCode, type Image, toVisorError, VisorError } from '../model/index.ts'
 import type { DiskSpec } from './disk-spec.ts'
+import { defaultPool } from './volumes.ts'
 
 /**
- * Makes the disks that are asked for by size, `NAME-0.qcow2` and so on, and hands all disks, now files, to `use`.
+ * Makes the disks that are asked for by size, `NAME-0.qcow2` and so on, and hands all disks, which are there now, to `use`.
  * When that fails, the new disks are removed again.
  */
 export async function withNewDisks(
@@ -13,26 +14,43 @@ export async function withNewDisks(
   signal: AbortSignal,
   use: (disks: readonly DiskSpec[]) => Promise<void>,
 ): Promise<void> {
-  const made: string[] = []
+  const made: { readonly pool: string; readonly name: string }[] = []
   try {
     const disks: DiskSpec[] = []
-    for (const [index, { sizeBytes, ...spec }] of specs.entries()) {
-      if (sizeBytes === undefined) {
-        disks.push(spec)
+    for (const [index, { sizeBytes, image, ...given }] of specs.entries()) {
+      if (sizeBytes === undefined && image === undefined) {
+        disks.push(given)
         continue
       }
+      const { pool = defaultPool, ...spec } = given
       const volume = `${fileName(name)}-${index}.${spec.format}`
-      const { path } = await volumes
-        .create(volume, { sizeBytes, signal })
+      const { path, type } = await volumes
+        .create(pool, {
+          name: volume,
+          ...(sizeBytes !== undefined && { capacityBytes: sizeBytes }),
+          ...(image !== undefined && { image }),
+          signal,
+        })
         .catch((error) => Promise.reject(explain(error)))
-      made.push(volume)
-      disks.push({ ...spec, file: path })
+      made.push({ pool, name: volume })
+      disks.push({ ...spec, ...(type === 'file' ? { file: path } : { pool, volume }) })
     }
     await use(disks)
   } catch (error) {
-    for (const volume of made) await volumes.remove(volume).catch(() => {})
+    for (const volume of made) await volumes.remove(volume.pool, volume.name).catch(() => {})
     throw error
   }
+}
+
+/** The disk that a machine has from an image comes first; it is as large as the first new disk that is asked for. */
+export function withRootDisk(specs: readonly DiskSpec[], image: Image | undefined): DiskSpec[] {
+  if (image?.disk === undefined) return [...specs]
+  const sized = specs.find(({ sizeBytes }) => sizeBytes !== undefined)
+  const root = sized ?? { format: 'qcow2', device: 'disk', readonly: false }
+  return [
+    { ...root, format: 'qcow2', image: `${image.name}:${image.arch}` },
+    ...specs.filter((spec) => spec !== sized),
+  ]
 }
 
 /** A machine may be named in any script; a volume is a file with a plain name. */

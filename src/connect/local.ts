@@ -15,7 +15,7 @@ import { loadDriver } from '../drivers/index.ts'
 import { knock, openStore, readHostInfo } from '../host/index.ts'
 import { VisorError } from '../model/index.ts'
 import { openNetworks } from '../network/index.ts'
-import { openImages, openVolumes } from '../storage/index.ts'
+import { openImages, openStorage } from '../storage/index.ts'
 import { type ConnectDirectories, connect } from './connect.ts'
 
 /** Opens the driver of an address. Its store is let go of when the connection closes. */
@@ -48,15 +48,15 @@ async function open(
   const networks = domainTypes.includes('test')
     ? undefined
     : await openNetworks({ ...places, store, log: silentLog })
+  const images = openImages({ stateDirectory: state, log: silentLog })
+  const storage = await openStorage({ ...places, store, log: silentLog, images })
   const connection = await driver.open(uri, {
-    ...{ ...places, store, log: silentLog, networks: networks?.guests },
+    ...{ ...places, store, log: silentLog, networks: networks?.guests, storage: storage.guests },
     connect: async (address, { token = '' }) => connect(address, { token, directories: { state, runtime } }),
   })
-  const images = openImages({ stateDirectory: state, log: silentLog })
-  const volumes = openVolumes({ stateDirectory: state, log: silentLog })
   const info = async () => readHostInfo(manifest.version)
   const all = combine([{ scheme, domainTypes, connection }], {
-    ...{ uri: uri.href, info, images, volumes, knock },
+    ...{ uri: uri.href, info, images, storage, knock },
     ...(networks && { networks }),
   })
   return guard(all)

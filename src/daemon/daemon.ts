@@ -12,6 +12,8 @@ import {
   type GuardedConnection,
   guard,
   type HostNetworks,
+  type HostStorage,
+  type Images,
   type Log,
   type OpenOptions,
   type Store,
@@ -32,7 +34,7 @@ import {
 } from '../host/index.ts'
 import { openNetworks } from '../network/index.ts'
 import { type RestApp, restApp } from '../rest/index.ts'
-import { openImages, openVolumes } from '../storage/index.ts'
+import { openImages, openStorage } from '../storage/index.ts'
 import { autostart } from './autostart.ts'
 import type { Config } from './config.ts'
 import { type HttpFront, serveHttp } from './http.ts'
@@ -65,6 +67,7 @@ interface Parts {
   readonly notifier: Notifier
   readonly store: Store
   readonly networks: HostNetworks | undefined
+  readonly storage: HostStorage
   readonly connection: GuardedConnection
   readonly app: RestApp
   readonly reload: Daemon['reload']
@@ -131,18 +134,20 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     connect: connectPeer(directories),
   }
   const networks = await openNetworks({ ...places, store, log: log.child({ part: 'networks' }) })
-  const guests = networks?.guests
+  const images = openImages({ stateDirectory: state, log })
+  const storage = await openStorage({ ...places, store, images, log: log.child({ part: 'storage' }) })
   const opened = await openDrivers({
     drivers,
     mode,
     hooks,
     ...places,
     ...users,
-    networks: guests,
+    networks: networks?.guests,
+    storage: storage.guests,
     store,
     log,
   })
-  const connection = combineDrivers(opened, networks, settings, log)
+  const connection = combineDrivers(opened, { networks, storage, images }, settings, log)
   undo.push(() => connection.close())
   const tidier = createTidier()
   undo.push(() => tidier.stop())
@@ -157,7 +162,7 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     }),
   )
   const { fronts, presence } = await listen(settings, app, log, undo)
-  return { settings, log, store, networks, connection, app, reload, fronts, presence }
+  return { settings, log, store, networks, storage, connection, app, reload, fronts, presence }
 }
 
 /** The way in over TCP first: when the socket is there, all is. */
@@ -204,10 +209,11 @@ async function stop({ settings, log, notifier, ...parts }: Parts, background: Pr
 }
 
 async function startMarked(
-  { settings, networks, connection, log }: Parts,
+  { settings, networks, storage, connection, log }: Parts,
   signal: AbortSignal,
 ): Promise<void> {
   if (!settings.config.autostart) return
+  await storage.autostart()
   await networks?.autostart()
   try {
     await autostart({ connection, runtimeDirectory: settings.directories.runtime, log, signal })
@@ -218,18 +224,17 @@ async function startMarked(
 
 function combineDrivers(
   opened: readonly OpenDriver[],
-  networks: HostNetworks | undefined,
+  { networks, storage, images }: Pick<Parts, 'networks' | 'storage'> & { images: Images },
   { directories }: Settings,
   log: Log,
 ): GuardedConnection {
-  const place = { stateDirectory: directories.state, log }
   const all = combine(
     opened.map(({ member }) => member),
     {
       uri: `visor:///${directories.mode}`,
       info: async () => readHostInfo(version),
-      images: openImages(place),
-      volumes: openVolumes(place),
+      images,
+      storage,
       knock,
       ...(networks && { networks }),
       log,

@@ -15,7 +15,7 @@ import { type Capabilities, notFound, toVisorError, VisorError } from '../model/
 
 export interface OpenDriversOptions
   extends GuestUserOptions,
-    Pick<OpenOptions, 'connect' | 'migration' | 'networks'> {
+    Pick<OpenOptions, 'connect' | 'migration' | 'networks' | 'storage'> {
   /** Schemes, or whole addresses. */
   readonly drivers: readonly string[]
   readonly mode: string

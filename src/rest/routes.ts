@@ -4,7 +4,7 @@
  *
  * The rule: `part.list` is GET /v1/part; `get`, `create` and `remove` are GET, POST and DELETE of
  * /v1/part/{key}; any other method is /v1/part/{key}/its-name, GET when it only reads and POST else. What belongs
- * to a domain is below it: /v1/domains/{domain}/part, and /v1/domains/{domain}/part/{item}.
+ * to a domain or a pool is below it: /v1/domains/{domain}/part, and /v1/domains/{domain}/part/{item}.
  */
 import { type Operation, type OperationName, operationList } from '../driver/index.ts'
 
@@ -28,10 +28,19 @@ const exceptions: { readonly [N in OperationName]?: Partial<Pick<Route, 'method'
   'nwfilters.describe': { path: '/v1/nwfilters/{nwfilter}/definition' },
   'nwfilters.define': { path: '/v1/nwfilters' },
   'nwfilters.undefine': { method: 'DELETE', path: '/v1/nwfilters/{nwfilter}' },
+  'pools.describe': { path: '/v1/pools/{pool}/definition' },
+  'pools.define': { path: '/v1/pools' },
+  'pools.undefine': { method: 'DELETE', path: '/v1/pools/{pool}' },
+  'pools.delete': { method: 'POST', path: '/v1/pools/{pool}/delete' },
+  'volumes.describe': { path: '/v1/pools/{pool}/volumes/{volume}/definition' },
+  'volumes.find': { path: '/v1/volumes' },
   'domains.undefine': { method: 'DELETE', path: '/v1/domains/{domain}' },
   'domains.stats': { path: '/v1/domain-stats' },
   'domains.openConsole': { method: 'GET', path: '/v1/domains/{domain}/console' },
 }
+
+/** Nouns that others belong to. */
+const owners = ['domain', 'pool'] as const
 
 /** What is done to the object itself, and needs no name of its own in the path. */
 const plain = ['list', 'get', 'create', 'remove']
@@ -45,7 +54,8 @@ export const routes: readonly Route[] = operationList.map(({ name, part, method,
 }))
 
 function rulePath(part: string, method: string, { key, item }: Operation): string {
-  const whole = key === 'domain' && part !== 'domains' ? `/v1/domains/{domain}/${kebabCase(part)}` : undefined
+  const owner = owners.find((noun) => noun === key && part !== `${noun}s`)
+  const whole = owner && `/v1/${owner}s/{${owner}}/${kebabCase(part)}`
   const base = whole
     ? item
       ? `${whole}/{${item}}`

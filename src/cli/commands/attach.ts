@@ -100,7 +100,7 @@ async function attachDisk(
     const { sizeBytes: _, ...rest } = disk ?? spec
     await connection.domains.attachDevice(domain, {
       ...call,
-      device: { disks: [{ type: 'file', ...rest, bus, target }] },
+      device: { disks: [{ type: rest.volume === undefined ? 'file' : 'volume', ...rest, bus, target }] },
     })
   })
   return target

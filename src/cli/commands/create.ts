@@ -15,7 +15,7 @@ import { chooseMachine, type MachineChoice } from '../choose-machine.ts'
 import type { Context } from '../context.ts'
 import { parseDisk } from '../disk-spec.ts'
 import { addExamples } from '../help.ts'
-import { withNewDisks } from '../new-disks.ts'
+import { withNewDisks, withRootDisk } from '../new-disks.ts'
 import { withProgress } from '../progress.ts'
 import { noteShares } from '../shares/note-shares.ts'
 import { parseShare, shareDevice, shareUsage, withBestShares } from '../shares/share-spec.ts'
@@ -64,7 +64,7 @@ export function configure(command: Command, context: Context): void {
     .option('--memory <size>', 'memory: 2GiB, 512MiB; a bare number counts MiB')
     .option(
       '--disk <disk>',
-      'a new disk of a size (20GiB), or a file[,format=qcow2][,readonly][,bus=nvme][,transient]; repeatable',
+      'a new disk of a size (20GiB[,pool=fast]), a file, or a volume,pool=fast [,format=qcow2][,readonly][,bus=nvme][,transient]; repeatable',
       collect,
     )
     .option('--cdrom <file>', 'an ISO image, read-only; repeatable', collect, [])
@@ -136,7 +136,10 @@ async function create(context: Context, name: string, flags: CreateFlags): Promi
     await withNewDisks(
       connection,
       name,
-      (flags.disk ?? []).map((disk) => parseDisk(disk)),
+      withRootDisk(
+        (flags.disk ?? []).map((disk) => parseDisk(disk)),
+        image,
+      ),
       signal,
       async (disks) => {
         const machine = { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] }
@@ -179,9 +182,15 @@ function assemble(
   image: Image | undefined,
   choice: MachineChoice,
 ): DomainDefinition {
-  const disks = (flags.disk ?? []).map((text, index) => {
-    const { sizeBytes, ...disk } = parseDisk(text)
-    return sizeBytes === undefined ? disk : { ...disk, file: `/path/to/${name}-${index}.${disk.format}` }
+  const specs = withRootDisk(
+    (flags.disk ?? []).map((text) => parseDisk(text)),
+    image,
+  )
+  const disks = specs.map((disk, index) => {
+    const { sizeBytes, pool: _, image: from, ...rest } = disk
+    return sizeBytes === undefined && from === undefined
+      ? disk
+      : { ...rest, file: `/path/to/${name}-${index}.${disk.format}` }
   })
   const filesystems = (flags.share ?? []).map((text) => shareDevice(parseShare(text), 'virtiofs'))
   const definition = buildDefinition(
@@ -243,7 +252,7 @@ function cdroms({ cdrom = [] }: CreateFlags) {
   }))
 }
 
-/** The image; built first when it is not there yet. */
+/** The image; built, or pulled, first when it is not there yet. */
 async function findImage(
   { output, signal }: Context,
   { images }: CompleteConnection,
@@ -257,7 +266,12 @@ async function findImage(
     return await images.get(key)
   } catch (error) {
     if (!(error instanceof VisorError) || error.code !== 'not-found') throw error
-    output.note(`The image '${key}' is not there yet; it is built now.`)
-    return await withProgress(output, `Building ${key}`, signal, (call) => images.build(key, call))
+    const isOurs = /^micro(?::|$)/u.test(key)
+    output.note(`The image '${key}' is not there yet; it is ${isOurs ? 'built' : 'fetched'} now.`)
+    if (isOurs)
+      return await withProgress(output, `Building ${key}`, signal, (call) => images.build(key, call))
+    return await withProgress(output, `Fetching ${key}`, signal, (call) =>
+      images.pull({ ...call, source: key }),
+    )
   }
 }

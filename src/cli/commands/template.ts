@@ -88,8 +88,19 @@ async function createTemplate(
   output.print(template, () => '')
   const size_ = formatBytes(template.sizeBytes)
   output.note(`${output.noteColours.green('✓')} template ${name} is made of ${domain} (${size_})`)
+  if (template.identity === 'none')
+    output.note(
+      `  ${output.noteColours.yellow('nobody answers in the guest:')} its clones have the host name, machine-id and addresses of ${domain} inside (docs/live-clones.md)`,
+    )
   output.note(`  ${output.noteColours.dim('copies of it:')} visor clone --live ${name}`)
 }
+
+const identityWords: Readonly<Record<Template['identity'], string>> = {
+  hook: 'told to the hook in the guest',
+  agent: 'told to the guest agent',
+  none: 'that of the template: nobody answers in the guest',
+}
+const inOrder = new Intl.Collator('en', { numeric: true })
 
 async function listTemplates({ connected, output }: Context): Promise<void> {
   const templates = await connected((connection) => connection.templates.list())
@@ -124,7 +135,7 @@ async function showTemplate({ connected, output }: Context, name: string): Promi
     const found = await templates.get(name)
     const clones = found.clones.length === 0 ? [] : await domains.list()
     const nameOf = (uuid: string) => clones.find((one) => one.uuid === uuid)?.name ?? uuid
-    return { template: found, names: found.clones.map(nameOf) }
+    return { template: found, names: found.clones.map(nameOf).sort(inOrder.compare) }
   })
   output.print(template, () => {
     const { colours } = output
@@ -135,6 +146,7 @@ async function showTemplate({ connected, output }: Context, name: string): Promi
         ['memory', formatKiB(memoryKiB)],
         ['on host', formatBytes(sizeBytes)],
         ['made', `${formatAgo(createdAt)} ${colours.dim(`(${createdAt})`)}`],
+        ['identity', identityWords[template.identity]],
         ['disks', disks.length === 0 ? undefined : disks.map(safe).join(', ')],
         ['pinned', pinned ? 'yes' : 'no'],
         ['pool', pool === 0 ? 'none' : `${ready} of ${pool} ready`],

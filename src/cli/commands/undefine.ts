@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
 import type { CompleteConnection } from '../../driver/index.ts'
+import type { Volume } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { eachDomain } from '../each-domain.ts'
 import { addExamples } from '../help.ts'
+import { listVolumes, volumeName } from '../volumes.ts'
 
 interface UndefineFlags {
   readonly savedState?: true
@@ -35,8 +37,11 @@ export function configure(command: Command, context: Context): void {
             ...(savedState && { savedState }),
             ...(snapshots && { snapshots }),
           })
-          for (const volume of own) await connection.volumes.remove(volume, { signal: call.signal })
-          return own.length > 0 ? `is forgotten, and its disks are gone: ${own.join(', ')}` : undefined
+          for (const { pool, name } of own)
+            await connection.volumes.remove(pool, name, { signal: call.signal })
+          return own.length > 0
+            ? `is forgotten, and its disks are gone: ${own.map(volumeName).join(', ')}`
+            : undefined
         },
       })
     })
@@ -48,12 +53,13 @@ export function configure(command: Command, context: Context): void {
 }
 
 /** Volumes that are disks of this domain and of no other. */
-async function findVolumes({ domains, volumes }: CompleteConnection, name: string): Promise<string[]> {
+async function findVolumes(connection: CompleteConnection, name: string): Promise<Volume[]> {
+  const { domains } = connection
   const { uuid } = await domains.get(name)
   const files = async (domain: string) =>
     (await domains.describe(domain, { inactive: true })).devices.disks.flatMap(({ file }) => file ?? [])
   const others = (await domains.list()).filter((domain) => domain.uuid !== uuid)
   const shared = new Set((await Promise.all(others.map((other) => files(other.uuid).catch(() => [])))).flat())
   const own = new Set((await files(uuid)).filter((file) => !shared.has(file)))
-  return (await volumes.list()).filter(({ path }) => own.has(path)).map((volume) => volume.name)
+  return (await listVolumes(connection)).filter(({ path }) => own.has(path))
 }

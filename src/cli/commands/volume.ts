@@ -1,60 +1,130 @@
 import { type Command, Option } from 'commander'
-import type { Volume } from '../../model/index.ts'
+import { preallocations, type Volumes, wipeAlgorithms } from '../../driver/index.ts'
+import { formatVolumeDefinition, type Volume } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { newFormats } from '../disk-spec.ts'
 import { addExamples } from '../help.ts'
 import { formatSection, safe } from '../page.ts'
 import { formatTable } from '../table.ts'
 import { formatAgo, formatBytes, parseSize } from '../units.ts'
+import { formatVolumeTree } from '../volume-tree.ts'
+import { defaultPool, listVolumes, parseVolumeName, volumeName } from '../volumes.ts'
+
+const named = "its name: 'data.qcow2', or in another pool 'fast/data.qcow2'"
+const imageFormats = [...newFormats, 'vmdk', 'vdi', 'vhdx', 'vpc', 'qed'] as const
+const preallocation = () =>
+  new Option('--preallocation <kind>', 'what is allocated at once').choices(preallocations)
 
 export function configure(command: Command, context: Context): void {
-  command.description('Make, list and remove the disks that visor keeps for machines.')
+  command.description('Make, copy, list and remove the disks in pools of storage.')
+  const sub = (name: string, description: string) => command.command(name).description(description)
   const list = command
     .command('list', { isDefault: true })
     .description('List them, with their size on the host.')
-    .action(() => listVolumes(context))
-  const create = command
-    .command('create')
-    .description('Make an empty disk.')
-    .argument('<name>', 'its name')
-    .argument('<size>', 'size the guest sees: 20GiB')
-    .addOption(new Option('--format <format>', 'image format').choices(newFormats).default('qcow2'))
-    .action((name: string, size: string, { format }: { format: string }) =>
-      createVolume(context, name, size, format),
+    .argument('[pool]', 'only those of this pool')
+    .option('--tree', 'what is based on what')
+    .action((pool: string | undefined, { tree = false }: { tree?: boolean }) =>
+      showVolumes(context, pool, tree),
     )
-  const show = command
-    .command('show')
-    .description('Show a disk.')
-    .argument('<volume>', 'its name')
-    .action((name: string) => showVolume(context, name))
-  const remove = command
-    .command('remove')
+  const create = sub('create', 'Make an empty disk, or one that is based on another.')
+    .argument('<volume>', named)
+    .argument('[size]', 'size the guest sees: 20GiB; that of its base without it')
+    .addOption(
+      new Option('--format <format>', 'image format; qcow2, or as its name says').choices(imageFormats),
+    )
+    .option('--base <volume>', 'a volume, or a file, that it is based on and which must stay as it is')
+    .option('--base-format <format>', 'format of a base that is no volume')
+    .addOption(preallocation())
+    .action((name: string, size: string | undefined, flags: CreateFlags) =>
+      createVolume(context, name, size, flags),
+    )
+  const clone = sub('clone', 'Copy a disk: at once where the file system can share blocks.')
+    .argument('<volume>', named)
+    .argument('<copy>', 'name of the copy')
+    .option('--linked', 'based on the volume, which must stay as it is: made at once')
+    .addOption(new Option('--format <format>', 'format of the copy: converts it').choices(imageFormats))
+    .option('--size <size>', 'size that the guest sees of the copy')
+    .addOption(preallocation())
+    .action((name: string, copy: string, flags: CloneFlags) => cloneVolume(context, name, copy, flags))
+  const resize = sub('resize', 'Change the size of a disk that no running machine has.')
+    .argument('<volume>', named)
+    .argument('<size>', "size the guest sees: 40GiB, or so much more: '+20GiB'")
+    .option('--shrink', 'it may become smaller: what is at its end is lost')
+    .action((name: string, size: string, { shrink }: { shrink?: true }) =>
+      resizeVolume(context, name, size, shrink),
+    )
+  const wipe = sub('wipe', 'Write over a disk: what is on it is lost.')
+    .argument('<volume>', named)
+    .addOption(
+      new Option('--algorithm <algorithm>', 'what is written').choices(wipeAlgorithms).default('zero'),
+    )
+    .action((name: string, { algorithm }: { algorithm: (typeof wipeAlgorithms)[number] }) =>
+      change(context, [name], 'is wiped', (volumes, place, signal) =>
+        volumes.wipe?.(place.pool, place.name, { algorithm, signal }),
+      ),
+    )
+  const show = sub('show', 'Show a disk: where it is, and what it is based on.')
+    .argument('<volume>', named)
+    .option('--xml', "its description as libvirt's XML")
+    .action((name: string, { xml = false }: { xml?: boolean }) => showVolume(context, name, xml))
+  const remove = sub(
+    'remove',
+    'Remove disks and what is on them. Refused while a machine or another disk needs them.',
+  )
     .alias('rm')
-    .description('Remove disks and what is on them. Refused while the definition of a machine names them.')
-    .argument('<volumes...>', 'their names')
-    .option('-f, --force', 'also when a machine has it')
-    .action((names: string[], { force }: { force?: true }) => removeVolumes(context, names, force ?? false))
+    .argument('<volumes...>', named)
+    .option('-f, --force', 'also when a machine or another disk needs it')
+    .action((names: string[], { force = false }: { force?: boolean }) =>
+      change(context, names, 'is removed', (volumes, place, signal) =>
+        volumes.remove?.(place.pool, place.name, { force, signal }),
+      ),
+    )
   addExamples(command, [['visor volume list', 'what there is']])
-  addExamples(list, [['visor volume list', 'what there is']])
-  addExamples(create, [['visor volume create data 20GiB', 'data.qcow2; it grows as it is written']])
+  addExamples(list, [
+    ['visor volume list', 'in all pools'],
+    ['visor volume list fast --tree', 'which is based on which'],
+  ])
+  addExamples(create, [
+    ['visor volume create data 20GiB', 'data.qcow2; it grows as it is written'],
+    ['visor volume create fast/db.raw 20GiB --preallocation falloc', 'all of it at once'],
+    ['visor volume create web.qcow2 --base debian.qcow2', 'only what differs is written'],
+  ])
+  addExamples(clone, [
+    ['visor volume clone data.qcow2 copy.qcow2', 'whole'],
+    ['visor volume clone debian.qcow2 web.qcow2 --linked', 'in a moment'],
+    ['visor volume clone old.vmdk new.qcow2', 'converted'],
+  ])
+  addExamples(resize, [['visor volume resize data.qcow2 +20GiB', 'the guest then enlarges its file system']])
+  addExamples(wipe, [['visor volume wipe data.qcow2', 'an empty disk of the same size is left']])
   addExamples(show, [['visor volume show data.qcow2', 'where it is']])
   addExamples(remove, [['visor volume remove data.qcow2', 'gone for good']])
 }
 
-async function listVolumes({ connected, output }: Context): Promise<void> {
-  const volumes = await connected((connection) => connection.volumes.list())
+async function showVolumes(
+  { connected, output }: Context,
+  pool: string | undefined,
+  tree: boolean,
+): Promise<void> {
+  const volumes = await connected((connection) => listVolumes(connection, pool))
   const { colours, columns } = output
   output.print(volumes, () => {
-    if (output.quiet) return volumes.map(({ name }) => `${name}\n`).join('')
-    if (volumes.length === 0) output.note("No volumes: 'visor create NAME --disk 20GiB' makes one.")
+    if (output.quiet) return volumes.map((volume) => `${volumeName(volume)}\n`).join('')
+    if (volumes.length === 0) output.note("No volumes: 'visor volume create NAME 20GiB' makes one.")
     if (volumes.length === 0) return ''
+    if (tree) return formatVolumeTree(volumes, colours)
     return formatTable<Volume>(
       [
-        { title: 'name', value: ({ name }) => name, style: (text) => colours.bold(text), shrinkTo: 10 },
+        { title: 'name', value: (one) => volumeName(one), style: (text) => colours.bold(text), shrinkTo: 10 },
+        { title: 'format', value: ({ format }) => format },
         { title: 'size', value: ({ capacityBytes }) => formatBytes(capacityBytes), align: 'right' },
         { title: 'on host', value: ({ allocationBytes }) => formatBytes(allocationBytes), align: 'right' },
-        { title: 'made', value: ({ createdAt }) => formatAgo(createdAt) },
-        { title: 'file', value: ({ path }) => path, style: (text) => colours.dim(text), shrinkTo: 10 },
+        { title: 'made', value: ({ createdAt }) => (createdAt === undefined ? '' : formatAgo(createdAt)) },
+        {
+          title: 'file',
+          value: ({ path, message }) => (message === undefined ? path : `! ${message}`),
+          style: (text) => colours.dim(text),
+          shrinkTo: 10,
+        },
       ],
       volumes,
       { width: columns, styleTitle: colours.dim },
@@ -62,41 +132,135 @@ async function listVolumes({ connected, output }: Context): Promise<void> {
   })
 }
 
-async function createVolume(
-  { connected, output, signal }: Context,
-  name: string,
-  size: string,
-  format: string,
-) {
-  const sizeBytes = parseSize(size, 'The size')
-  const whole = /\.(qcow2|raw)$/u.test(name) ? name : `${name}.${format}`
-  const volume = await connected((connection) => connection.volumes.create(whole, { sizeBytes, signal }))
-  output.print(volume, () => `${volume.path}\n`)
-  output.note(`${output.noteColours.green('✓')} ${whole} made, ${formatBytes(volume.capacityBytes)}`)
+interface CreateFlags {
+  readonly format?: (typeof imageFormats)[number]
+  readonly base?: string
+  readonly baseFormat?: string
+  readonly preallocation?: (typeof preallocations)[number]
 }
 
-async function showVolume({ connected, output }: Context, name: string): Promise<void> {
-  const volume = await connected((connection) => connection.volumes.get(name))
+async function createVolume(
+  { connected, output, signal }: Context,
+  given: string,
+  size: string | undefined,
+  { format, base, baseFormat, preallocation: allocated }: CreateFlags,
+) {
+  const place = parseVolumeName(given)
+  const isWhole = /\.[a-z0-9]{3,5}$/iu.test(place.name)
+  const name = isWhole ? place.name : `${place.name}.${format ?? 'qcow2'}`
+  const volume = await connected(async ({ volumes }) => {
+    const below = base === undefined ? undefined : await findBase(volumes, base, baseFormat)
+    return volumes.create(place.pool, {
+      name,
+      ...(format && { format }),
+      ...(size !== undefined && { capacityBytes: parseSize(size, 'The size') }),
+      ...(below && { backing: below }),
+      ...(allocated && { preallocation: allocated }),
+      signal,
+    })
+  })
+  output.print(volume, () => `${volume.path}\n`)
+  output.note(
+    `${output.noteColours.green('✓')} ${volumeName(volume)} made, ${formatBytes(volume.capacityBytes)}`,
+  )
+}
+
+/** A path is a file; all else is a volume. */
+async function findBase(volumes: Volumes, base: string, format: string | undefined) {
+  if (base.startsWith('/')) return { path: base, ...(format !== undefined && { format: format as 'raw' }) }
+  const { pool, name } = parseVolumeName(base)
+  const found = await volumes.get(pool, name)
+  return { path: found.path, format: found.format }
+}
+
+interface CloneFlags {
+  readonly linked?: true
+  readonly format?: (typeof imageFormats)[number]
+  readonly size?: string
+  readonly preallocation?: (typeof preallocations)[number]
+}
+
+async function cloneVolume(
+  { connected, output, signal }: Context,
+  from: string,
+  to: string,
+  { size, ...flags }: CloneFlags,
+): Promise<void> {
+  const source = parseVolumeName(from)
+  const target = to.includes('/') ? parseVolumeName(to) : { pool: source.pool, name: to }
+  const volume = await connected(({ volumes }) =>
+    volumes.clone(source.pool, source.name, {
+      ...flags,
+      name: target.name,
+      ...(target.pool !== source.pool && { toPool: target.pool }),
+      ...(size !== undefined && { capacityBytes: parseSize(size, 'The size') }),
+      signal,
+    }),
+  )
+  output.print(volume, () => `${volume.path}\n`)
+  output.note(
+    `${output.noteColours.green('✓')} ${volumeName(volume)} made, ${formatBytes(volume.capacityBytes)}`,
+  )
+}
+
+async function resizeVolume(
+  { connected, output, signal }: Context,
+  given: string,
+  size: string,
+  shrink: true | undefined,
+): Promise<void> {
+  const { pool, name } = parseVolumeName(given)
+  const volume = await connected(async ({ volumes }) => {
+    const more = size.startsWith('+') ? (await volumes.get(pool, name)).capacityBytes : 0
+    const capacityBytes = more + parseSize(size.replace(/^\+/u, ''), 'The size')
+    return volumes.resize(pool, name, { capacityBytes, ...(shrink && { shrink }), signal })
+  })
+  output.print(volume, () => '')
+  output.note(
+    `${output.noteColours.green('✓')} ${volumeName(volume)} is ${formatBytes(volume.capacityBytes)} now`,
+  )
+}
+
+async function showVolume({ connected, output }: Context, given: string, xml: boolean): Promise<void> {
+  const { pool, name } = parseVolumeName(given)
+  if (xml) {
+    const definition = await connected(({ volumes }) => volumes.describe(pool, name))
+    output.print(definition, () => formatVolumeDefinition(definition, 'xml'))
+    return
+  }
+  const volume = await connected(({ volumes }) => volumes.get(pool, name))
   const { colours } = output
+  const { base, createdAt, message } = volume
   output.print(volume, () =>
     [
-      `${colours.bold(safe(volume.name) ?? '')}  ${volume.format}\n`,
+      `${colours.bold(safe(volume.name) ?? '')}  ${volume.format}${volume.encrypted ? ', encrypted' : ''}\n`,
       formatSection(colours, '', [
+        ['pool', safe(volume.pool === defaultPool ? undefined : volume.pool)],
         ['size', formatBytes(volume.capacityBytes)],
         ['on host', formatBytes(volume.allocationBytes)],
-        ['made', `${formatAgo(volume.createdAt)} ${colours.dim(`(${volume.createdAt})`)}`],
+        ['made', createdAt && `${formatAgo(createdAt)} ${colours.dim(`(${createdAt})`)}`],
         ['file', safe(volume.path)],
+        ['based on', base && safe(base.volume ?? base.path)],
+        ['attention', message && colours.yellow(safe(message) ?? '')],
       ]),
     ].join(''),
   )
 }
 
-async function removeVolumes(context: Context, names: readonly string[], force: boolean): Promise<void> {
-  const { connected, output, signal } = context
+async function change(
+  { connected, output, signal }: Context,
+  names: readonly string[],
+  done: string,
+  work: (
+    volumes: Volumes,
+    place: { pool: string; name: string },
+    signal: AbortSignal,
+  ) => Promise<void> | undefined,
+): Promise<void> {
   await connected(async ({ volumes }) => {
     for (const name of names) {
-      await volumes.remove(name, { force, signal })
-      output.note(`${output.noteColours.green('✓')} volume ${name} is removed`)
+      await work(volumes, parseVolumeName(name), signal)
+      output.note(`${output.noteColours.green('✓')} volume ${safe(name)} ${done}`)
     }
   })
 }

@@ -13,15 +13,19 @@ import {
   formatDefinition,
   formatNetworkDefinition,
   formatNwfilterDefinition,
+  formatPoolDefinition,
   type Network,
   type NetworkDefinition,
   type NetworkDefinitionInput,
   type Nwfilter,
   type NwfilterDefinition,
   type NwfilterDefinitionInput,
+  type PoolDefinition,
+  type PoolDefinitionInput,
   parseDefinition,
   parseNetworkDefinition,
   parseNwfilterDefinition,
+  parsePoolDefinition,
   VisorError,
 } from '../../model/index.ts'
 import { routeOf } from '../routes.ts'
@@ -41,7 +45,7 @@ const formats = Object.keys(definitionTypes) as DefinitionFormat[]
 const sentTypes = formats.map((format) => definitionTypes[format][0] ?? '')
 const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu
 
-type DefinedNoun = 'domain' | 'network' | 'nwfilter'
+type DefinedNoun = 'domain' | 'network' | 'nwfilter' | 'pool'
 
 /** A noun that is defined by a document. */
 interface Noun<Input extends { name: string; uuid?: string | undefined }, Complete> {
@@ -84,6 +88,16 @@ const nwfilters: Noun<NwfilterDefinitionInput, NwfilterDefinition> = {
   define: (connection, definition, options) => connection.nwfilters.define(definition, options),
 }
 
+const pools: Noun<PoolDefinitionInput, PoolDefinition> = {
+  noun: 'pool',
+  part: 'pools',
+  parse: parsePoolDefinition,
+  format: formatPoolDefinition,
+  get: (connection, key) => connection.pools.get(key),
+  describe: (connection, key, options) => connection.pools.describe(key, options),
+  define: (connection, definition, options) => connection.pools.define(definition, options),
+}
+
 /** What is served of the definitions of a noun. */
 export interface DefinitionHandlers {
   readonly part: `${DefinedNoun}s`
@@ -101,6 +115,7 @@ export const definitionHandlers: readonly DefinitionHandlers[] = [
   handlers(domains),
   handlers(networks),
   handlers(nwfilters),
+  handlers(pools),
 ]
 
 function handlers<Input extends { name: string; uuid?: string | undefined }, Complete>(

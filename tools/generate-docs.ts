@@ -10,6 +10,8 @@ import {
   formatReference,
   NetworkDefinition,
   NwfilterDefinition,
+  PoolDefinition,
+  VolumeDefinition,
 } from '../src/model/index.ts'
 import { formatCommandLinePage } from './command-line-page.ts'
 import { formatSupportPage } from './support-page.ts'
@@ -41,6 +43,14 @@ const pages: readonly Page[] = [
   {
     file: 'docs/reference/nwfilter.md',
     content: () => formatReference(NwfilterDefinition, 'Filter definitions'),
+  },
+  {
+    file: 'docs/reference/pool.md',
+    content: () => formatReference(PoolDefinition, 'Pool definitions'),
+  },
+  {
+    file: 'docs/reference/volume.md',
+    content: () => formatReference(VolumeDefinition, 'Volume definitions'),
   },
   {
     file: 'docs/reference/visord.md',

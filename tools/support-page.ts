@@ -24,7 +24,7 @@ beforehand. Access says who may: \`read\` looks, \`write\` changes what there is
 `
 
 const epilogue = `
-Images, volumes, networks and jobs are visor's own and the same with every driver. A visord reached over REST can do what its
+Images, pools, volumes, networks and jobs are visor's own and the same with every driver. A visord reached over REST can do what its
 drivers can. Whether a driver can work on a host at all is what \`visor doctor\` tells.
 `
 

@@ -26,6 +26,8 @@ const packages = [
   },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
+  { name: 'xfsprogs', program: 'mkfs.xfs', for: ['test'], peer: true },
+  { name: 'btrfs-progs', program: 'mkfs.btrfs', for: ['test'], peer: true },
   { name: 'dnsmasq-base', program: 'dnsmasq', for: ['start', 'test'], peer: true },
   { name: 'nftables', program: 'nft', for: ['start', 'test'], peer: true },
   { name: 'udhcpc', program: 'udhcpc', for: ['test'], peer: true },

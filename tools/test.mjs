@@ -1,8 +1,8 @@
 // npm test: sets everything up, checks, then runs every test. With paths, only the tests there and no checks:
 //   npm test -- src/model            all tests under a folder
 //   npm test -- src/model --watch    options go to node --test
-import { existsSync, readdirSync, statSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { check } from './check.mjs'
 import { ChoreError, main, root, run } from './run.mjs'
@@ -37,6 +37,12 @@ await main(async () => {
           () => undefined,
           (error) => error,
         )
+  // Once for all processes of the run: the micro guest (the test of its build builds its own), and compiled code.
+  const shared = mkdtempSync(join(tmpdir(), 'visor-test-run-'))
+  const env = {
+    ...{ VISOR_TEST_IMAGES: join(shared, 'images'), NODE_COMPILE_CACHE: join(shared, 'code') },
+    ...setup.env,
+  }
   const code = await run(
     setup.node,
     [
@@ -48,8 +54,8 @@ await main(async () => {
       ...options,
       ...tests,
     ],
-    { env: setup.env },
-  )
+    { env },
+  ).finally(() => rmSync(shared, { recursive: true, force: true }))
   if (!faults) return code
   console.error(faults.message)
   return code || 1

@@ -177,6 +177,55 @@ devices:
     }
   })
 
+  test('templates, their pools, and running copies of them', async () => {
+    const made = await succeed('template', 'create', 'web', 'gold', '--pool', '1')
+    assert.match(
+      made.stderr,
+      /template gold is made of web.*\n.*nobody answers.*\n.*visor clone --live gold/u,
+    )
+    const one = await succeed('clone', '--live', 'gold')
+    assert.match(one.stderr, /gold-1 is running \(/u)
+    const more = await succeed('clone', '--live', 'gold', '5', '--name', 'node', '--pool', '0', '--paused')
+    assert.match(more.stderr, /node-1 to node-5 are made, and paused/u)
+    assert.match((await succeed('list')).stdout, /gold-1 +running(.*\n)+node-5 +paused/u)
+    assert.match(
+      (await succeed('template')).stdout,
+      /NAME +MADE OF +MEMORY +ON HOST +CLONES +POOL +PINNED .*\ngold +web +64 MiB .* 6 +- +- /u,
+    )
+    await succeed('template', 'pool', 'gold', '2')
+    await succeed('template', 'pin', 'gold')
+    const shown = (await succeed('template', 'show', 'gold')).stdout
+    assert.match(shown, /pinned +yes\n.*pool +\d of 2 ready\n.*clones +gold-1, node-1, node-2.*node-5\n/su)
+    const { clones, identity } = JSON.parse((await succeed('template', 'show', 'gold', '--json')).stdout)
+    assert.deepEqual([clones.length, identity], [6, 'none'])
+    assert.equal((await succeed('template', 'list', '-q')).stdout, 'gold\n')
+    for (const [args, code, message] of [
+      [['template', 'remove', 'gold'], 4, /is pinned.*visor template unpin gold/su],
+      [['template', 'show', 'silver'], 3, /no template 'silver'.*visor template list/su],
+      [['template', 'create', 'web', 'gold'], 4, /already a template 'gold'/u],
+      [['template', 'create', 'nothing'], 3, /no domain 'nothing'/u],
+      [['template', 'create', 'web', 'a/b'], 2, /'a\/b' is no name/u],
+      [['template', 'pool', 'gold', 'many'], 2, /'many'/u],
+      [['clone', '--live', 'silver'], 3, /no template 'silver'/u],
+      [['clone', '--live', 'gold', 'two'], 2, /'two' is not a whole number/u],
+      [['clone', '--live', 'gold', '--linked'], 2, /--linked/u],
+      [['clone', '--live', 'gold', '--name', 'web'], 4, /already a domain 'web'/u],
+    ] as const) {
+      const refused = await visor(...args)
+      assert.deepEqual([refused.code, message.test(refused.stderr)], [code, true], refused.stderr)
+    }
+    await succeed('template', 'unpin', 'gold')
+    const inUse = await visor('template', 'rm', 'gold')
+    assert.equal(inUse.code, 4)
+    assert.match(inUse.stderr, /has 6 clones: 'gold-1', 'node-1', .*'node-4' \.\.\.\..*visor undefine/su)
+    const names = ['gold-1', ...[1, 2, 3, 4, 5].map((number) => `node-${number}`)]
+    await succeed('destroy', ...names)
+    await succeed('undefine', ...names)
+    // Copies that wait do not keep it.
+    assert.match((await succeed('template', 'rm', 'gold')).stderr, /template gold is removed/u)
+    assert.match((await succeed('template')).stderr, /No templates/u)
+  })
+
   test('snapshots and checkpoints as virsh has them, in and out as XML', async () => {
     spawnSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(directory, 'still.qcow2'), '1M'])
     await writeFile(

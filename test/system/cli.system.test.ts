@@ -78,6 +78,32 @@ test('a disk by its size is made with the machine, and goes with it', async () =
   await assert.rejects(access(volume.path))
 })
 
+test('disks and network cards are listed by what other commands call them', async () => {
+  const file = join(directory, 'parts.xml')
+  await writeFile(
+    file,
+    `<domain type='test'><name>parts</name><memory>65536</memory><os><type>hvm</type></os><devices>
+      <disk type='file' device='disk'><driver type='qcow2'/><source file='/a b.qcow2'/><target dev='vda' bus='virtio'/></disk>
+      <disk type='volume' device='disk'><source pool='fast' volume='x'/><target dev='vdb' bus='virtio'/></disk>
+      <disk type='network' device='disk'><source protocol='nbd' name='e'><host name='h' port='10809'/></source><target dev='vdc'/></disk>
+      <disk type='file' device='cdrom'><target dev='sda' bus='sata'/><readonly/></disk>
+      <interface type='network'><mac address='52:54:00:00:00:01'/><source network='lab'/><model type='e1000e'/><link state='down'/></interface>
+      <interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/></interface>
+    </devices></domain>`,
+  )
+  await succeed(['define', file])
+  const disks = (await succeed(['domblklist', 'parts'])).stdout
+  assert.match(disks, /^vda +virtio +disk +file +qcow2 +write +\/a b\.qcow2$/mu)
+  assert.match(disks, /^vdb .* fast\/x$/mu)
+  assert.match(disks, /^vdc .* nbd:\/\/h:10809\/e$/mu)
+  assert.match(disks, /^sda +sata +cdrom +file +raw +read +-$/mu)
+  assert.equal((await succeed(['domblklist', 'parts', '-q'])).stdout, 'vda\nvdb\nvdc\nsda\n')
+  const cards = (await succeed(['domiflist', 'parts'])).stdout
+  assert.match(cards, /^52:54:00:00:00:01 +e1000e +network +lab +- +down$/mu)
+  assert.match(cards, /^52:54:00:00:00:02 .* bridge +br0 +- +up$/mu)
+  await succeed(['undefine', 'parts'])
+})
+
 test('the exit code says what kind of failure it was', async () => {
   const cases: [string[], number][] = [
     [['start', 'nothing'], 3],

@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import type { CompleteConnection } from '../../src/driver/index.ts'
 import { type DomainDefinitionInput, type Image, VisorError } from '../../src/model/index.ts'
 import { type CpioEntry, formatCpio } from '../../src/storage/cpio.ts'
-import { openImages } from '../../src/storage/index.ts'
 import { withPackages } from '../../src/storage/packages.ts'
+import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { openDriver } from '../conformance/open-driver.ts'
 
 const missing = (program: string) => spawnSync(program, ['--version']).error !== undefined
@@ -38,8 +38,7 @@ describe('the guest agent', { skip }, () => {
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-agent-'))
-    const images = openImages({ stateDirectory: directory, log: silentLog })
-    image = (await images.build?.('micro', { arch: 'x86_64' })) as Image
+    image = await buildTestImage(directory)
     const initrd = join(directory, 'initrd')
     await writeFile(initrd, await withAgent(await readFile(image.initrd ?? ''), join(directory, 'scratch')))
     image = { ...image, initrd }
@@ -58,8 +57,9 @@ describe('the guest agent', { skip }, () => {
     typed: string,
     channels: object[],
     disks: object[] = [],
+    interfaces: object[] = [],
   ): Promise<string> {
-    const { uuid } = await domains.define(define(name, image, { channels, disks }))
+    const { uuid } = await domains.define(define(name, image, { channels, disks, interfaces }))
     await domains.start(uuid)
     const console = await domains.openConsole(uuid, { scrollback: true })
     let seen = ''
@@ -97,7 +97,7 @@ describe('the guest agent', { skip }, () => {
   })
 
   test('runs programs, and reads and writes files', async () => {
-    const uuid = await boot('worker', startAgent, channels)
+    const uuid = await boot('worker', startAgent, channels, [], [{ type: 'user' }])
     const { agent } = connection
     const text = (base64: string) => Buffer.from(base64, 'base64').toString()
     const ran = await agent.exec(uuid, {
@@ -138,7 +138,46 @@ describe('the guest agent', { skip }, () => {
     assert.deepEqual(await agent.users(uuid), [])
     await agent.setTime(uuid, { timeMs: Date.UTC(2031, 1, 3) })
     assert.equal(new Date((await agent.info(uuid)).timeMs ?? 0).getUTCFullYear(), 2031)
-    await connection.domains.destroy(uuid)
+    await agent.setTime(uuid, {})
+  })
+
+  test('tells live clones who they are, also those of a pool', async () => {
+    const { agent, templates } = connection
+    assert.equal((await templates.create('gold', { domain: 'worker' })).identity, 'agent')
+    assert.equal((await agent.info('worker')).hostname, 'worker')
+    await templates.setPool('gold', { size: 1 })
+    await until(async () => (await templates.get('gold')).ready === 1)
+    const ask = async (uuid: string, command: string) => {
+      const { stdout } = await agent.exec(uuid, {
+        program: '/bin/sh',
+        args: ['-c', command],
+        timeoutMs: 60_000,
+      })
+      return Buffer.from(stdout, 'base64').toString().trim()
+    }
+    const names = ['copy-1', 'copy-2', 'copy-3']
+    const clones = await templates.clone('gold', { count: 3, name: 'copy' })
+    assert.deepEqual(
+      clones.map(({ name }) => name),
+      names,
+    )
+    const seen = new Set<string>()
+    for (const { uuid, name } of clones) {
+      const mac = (await domains.describe(uuid)).devices.interfaces[0]?.mac ?? 'none'
+      assert.equal(await ask(uuid, 'hostname'), name)
+      assert.match(await ask(uuid, 'cat /etc/hosts'), new RegExp(`localhost ${name}$`, 'mu'))
+      assert.equal(await ask(uuid, 'cat /etc/machine-id'), uuid.replaceAll('-', ''))
+      await until(async () => (await ask(uuid, 'cat /sys/class/net/eth0/address')) === mac)
+      // Another than the template's: it was asked for by another card.
+      await until(async () => (await ask(uuid, 'ip -4 address show eth0')).includes('10.0.2.16'))
+      assert.ok(Math.abs(Number(await ask(uuid, 'date +%s')) - Date.now() / 1000) < 30)
+      const random = await ask(uuid, 'cat /proc/sys/kernel/random/uuid')
+      for (const text of [uuid, mac, random]) {
+        assert.ok(!seen.has(text), text)
+        seen.add(text)
+      }
+    }
+    await templates.setPool('gold', { size: 0 })
   })
 
   test('freezes file systems, which thaw by themselves, also after the daemon was opened anew', async () => {
@@ -223,7 +262,7 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
 function define(
   name: string,
   { kernel, initrd, commandLine }: Image,
-  devices: { channels: object[]; disks: object[] },
+  devices: Readonly<Record<'channels' | 'disks' | 'interfaces', object[]>>,
 ): DomainDefinitionInput {
   return {
     type: 'qemu',

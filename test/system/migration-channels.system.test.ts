@@ -10,11 +10,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, afterEach, before, describe, test } from 'node:test'
-import { type ByteStream, type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import type { ByteStream, CompleteConnection } from '../../src/driver/index.ts'
 import { testDefinition, writeTestDisk } from '../../src/drivers/qemu/testing/test-guest.ts'
 import { restSocket } from '../../src/host/index.ts'
 import { DomainDefinition, parse, VisorError } from '../../src/model/index.ts'
-import { openImages } from '../../src/storage/index.ts'
+import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
 const missing = (program: string) => spawnSync(program, ['--version']).error !== undefined
@@ -253,8 +253,7 @@ describe('channels of migration', { skip }, () => {
   })
 
   test('Linux goes on: its files in memory, on disk, and its clock', async () => {
-    const images = openImages({ stateDirectory: directory, log: silentLog })
-    const image = await images.build?.('micro', { arch: 'x86_64' })
+    const image = await buildTestImage(directory)
     const disk = join(directory, 'linux.qcow2')
     execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '64M'])
     const { uuid } = await here.domains.define({

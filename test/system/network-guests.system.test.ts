@@ -4,10 +4,10 @@ import { chmod, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import type { CompleteConnection } from '../../src/driver/index.ts'
 import { openTerminal, prompt, type Terminal } from '../../src/drivers/qemu/testing/test-terminal.ts'
 import { type Image, kernelCommandLine } from '../../src/model/index.ts'
-import { openImages } from '../../src/storage/index.ts'
+import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { greeting, writeBootSector } from '../fixtures/boot-sector.ts'
 import { missing } from '../fixtures/machines.ts'
 import {
@@ -162,8 +162,7 @@ if (isOnTestHost()) {
   test('guests of QEMU and the embedded machine see each other, also without visord', { skip }, async () => {
     const directory = await mkdtemp(join(tmpdir(), 'visor-network-guests-'))
     try {
-      const images = openImages({ stateDirectory: directory, log: silentLog })
-      const build = async (arch: string) => [arch, await images.build?.('micro', { arch })]
+      const build = async (arch: string) => [arch, await buildTestImage(directory, arch)]
       const built = Object.fromEntries([await build('x86_64'), await build('i686')])
       await onTestHost(import.meta.filename, JSON.stringify(built))
     } finally {

@@ -4,8 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { silentLog } from '../../src/driver/index.ts'
-import { openImages } from '../../src/storage/index.ts'
+import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { inside, isOnTestHost, missingForTestHost, onTestHost, setUpTestHost } from '../fixtures/test-host.ts'
 import { visorCommand } from '../fixtures/visor-command.ts'
 import { startVisord } from '../fixtures/visord.ts'
@@ -116,8 +115,7 @@ if (isOnTestHost()) {
   }, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'visor-reach-'))
     try {
-      const images = openImages({ stateDirectory: folder, log: silentLog })
-      const image = await images.build?.('micro', { arch: 'x86_64' })
+      const image = await buildTestImage(folder)
       await onTestHost(import.meta.filename, image?.kernel ?? '', image?.initrd ?? '')
     } finally {
       await rm(folder, { recursive: true, force: true })

@@ -5,10 +5,10 @@ import { mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import type { CompleteConnection } from '../../src/driver/index.ts'
 import { openTerminal, prompt, type Terminal } from '../../src/drivers/qemu/testing/test-terminal.ts'
-import { type Image, kernelCommandLine } from '../../src/model/index.ts'
-import { openImages } from '../../src/storage/index.ts'
+import { kernelCommandLine } from '../../src/model/index.ts'
+import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { openDriver } from '../conformance/open-driver.ts'
 
 const missing = (program: string) => spawnSync(program, ['--version']).error !== undefined
@@ -21,8 +21,7 @@ describe('a guest that boots', { skip }, () => {
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-timeline-'))
-    const images = openImages({ stateDirectory: directory, log: silentLog })
-    const image = (await images.build?.('micro', { arch: 'x86_64' })) as Image
+    const image = await buildTestImage(directory)
     connection = await openDriver('qemu:///system', directory)
     const commandLine = kernelCommandLine(image, 'timed') ?? ''
     const domain = await connection.domains.define({

@@ -6,9 +6,9 @@ import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { type CompleteConnection, silentLog } from '../../src/driver/index.ts'
+import type { CompleteConnection } from '../../src/driver/index.ts'
 import type { DomainDefinitionInput } from '../../src/model/index.ts'
-import { openImages } from '../../src/storage/index.ts'
+import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { until, Viewer } from '../conformance/bench.ts'
 import { openDriver } from '../conformance/open-driver.ts'
 import { greeting, writeBootSector } from '../fixtures/boot-sector.ts'
@@ -148,9 +148,7 @@ test(
   { skip: skip || noApt },
   () =>
     withDriver(async ({ domains }) => {
-      const images = openImages({ stateDirectory: directory, log: silentLog })
-      assert.ok(images.build)
-      const { kernel, initrd, commandLine } = await images.build('micro', { arch: 'i686' })
+      const { kernel, initrd, commandLine } = await buildTestImage(directory, 'i686')
       const disk = join(directory, 'data.raw')
       await writeFile(disk, Buffer.alloc(2 ** 20))
       const { uuid } = await domains.define({

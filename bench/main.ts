@@ -20,6 +20,7 @@ import { ready } from './benchmarks/ready.ts'
 import { rest } from './benchmarks/rest.ts'
 import { start } from './benchmarks/start.ts'
 import { stats } from './benchmarks/stats.ts'
+import { volumeClone, volumeList } from './benchmarks/volumes.ts'
 import { type Benchmark, type BenchmarkResult, judge, measure } from './harness.ts'
 import { formatResult } from './table.ts'
 import { atWorkbench } from './workbench.ts'
@@ -34,6 +35,8 @@ const benchmarks: readonly Benchmark[] = [
   stats,
   rest,
   ready,
+  volumeClone,
+  volumeList,
   memory,
   fleet,
   statsLoad,

@@ -39,11 +39,16 @@ describe('a guest that boots', { skip }, () => {
     await rm(directory, { recursive: true, force: true })
   })
 
-  /** How many the guest's kernel counted. */
+  /** How many the guest's kernel counted; it reports an NMI on this console, at times in the middle of a line. */
   async function interrupts(terminal: Terminal): Promise<{ NMI: number; keyboard: number }> {
-    const seen = await terminal.ask('cat /proc/interrupts')
-    const count = (pattern: RegExp) => Number(pattern.exec(seen)?.[1])
-    return { NMI: count(/NMI: +(\d+)/u), keyboard: count(/ 1: +(\d+).*i8042/u) }
+    let seen = ''
+    for (let tries = 0; tries < 20; tries++) {
+      seen = await terminal.ask('cat /proc/interrupts')
+      const NMI = /NMI: +(\d+) +Non-maskable/u.exec(seen)?.[1]
+      const keyboard = / 1: +(\d+).*i8042/u.exec(seen)?.[1]
+      if (NMI !== undefined && keyboard !== undefined) return { NMI: Number(NMI), keyboard: Number(keyboard) }
+    }
+    return assert.fail(`There are no counts in ${JSON.stringify(seen)}`)
   }
 
   const phases = async () => (await connection.domains.timeline(uuid)).phases.map(({ name }) => name)

@@ -10,6 +10,7 @@ import { addExamples } from '../help.ts'
 
 interface Flags extends AffectFlags {
   readonly eject?: true
+  readonly pool?: string
   readonly insert?: true
   readonly update?: true
   readonly force?: true
@@ -21,6 +22,7 @@ export function configure(command: Command, context: Context): void {
     .argument('<domain>', 'name or uuid')
     .argument('<target>', 'the drive: its target, alias or medium')
     .argument('[file]', "image of the medium, on the daemon's host")
+    .option('--pool <pool>', 'the medium is the volume of this name there')
     .option('--eject', 'take the medium out')
     .option('--insert', 'only into an empty drive')
     .option('--update', 'only in place of another medium')
@@ -33,8 +35,7 @@ export function configure(command: Command, context: Context): void {
       async run({ connection, call, definition }) {
         const drive = findDrive(await definition(), target)
         checkMedium(drive, flags)
-        const medium = file === undefined ? {} : { file: resolve(file), format: guessFormat(file, false) }
-        const device = oneDevice(drive, { type: 'file', file: undefined, block: undefined, ...medium })
+        const device = oneDevice(drive, { ...empty, ...mediumOf(file, flags) })
         await connection.domains.updateDevice(domain, {
           ...call,
           device,
@@ -48,11 +49,24 @@ export function configure(command: Command, context: Context): void {
   })
   addExamples(command, [
     ['visor change-media web sda debian.iso', 'put it in'],
+    ['visor change-media web sda debian.iso --pool images', 'a volume'],
     ['visor change-media web sda --eject --force', 'whatever the guest says'],
   ])
 }
 
-function checkFlags(file: string | undefined, { eject, insert, update }: Flags): void {
+const empty = { type: 'file', file: undefined, block: undefined, pool: undefined, volume: undefined } as const
+
+function mediumOf(file: string | undefined, { pool }: Flags) {
+  if (file === undefined) return {}
+  const format = guessFormat(file, false)
+  return pool === undefined ? { file: resolve(file), format } : { type: 'volume', pool, volume: file, format }
+}
+
+function checkFlags(file: string | undefined, { eject, insert, update, pool }: Flags): void {
+  if (pool !== undefined && file === undefined)
+    throw new VisorError('invalid-argument', 'No volume was named.', {
+      remedy: `Name one: visor volume list ${pool}`,
+    })
   if (eject && (file !== undefined || insert || update))
     throw new VisorError('invalid-argument', '--eject takes no other medium and no other way.')
   if (!eject && file === undefined)
@@ -74,14 +88,15 @@ function findDrive(definition: DomainDefinition, word: string): Found<'disks'> {
 }
 
 function checkMedium(
-  { device: { target, file, block } }: Found<'disks'>,
+  { device: { target, file, block, volume } }: Found<'disks'>,
   { eject, insert, update }: Flags,
 ): void {
-  const isEmpty = file === undefined && block === undefined
+  const medium = file ?? block ?? volume
+  const isEmpty = medium === undefined
   if (isEmpty && (eject || update))
     throw new VisorError('invalid-state', `There is no medium in '${target}'.`)
   if (!isEmpty && insert)
-    throw new VisorError('invalid-state', `There is a medium in '${target}' already: ${file ?? block}.`, {
+    throw new VisorError('invalid-state', `There is a medium in '${target}' already: ${medium}.`, {
       remedy: 'Leave --insert out to put the other one in its place.',
     })
 }

@@ -1,7 +1,7 @@
 /** Plugs one device into a machine that runs. The phases stand above `live/devices.ts`. */
 import { access, rm } from 'node:fs/promises'
 import { liftMemoryLock, type Undo, withUndo } from '../../../host/index.ts'
-import { type Devices, type Disk, type Filesystem, VisorError } from '../../../model/index.ts'
+import { type Disk, type Filesystem, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import type { Part } from '../definition/parts.ts'
@@ -29,16 +29,19 @@ import {
   pullOut,
   removeBackends,
 } from './plug.ts'
+import { devicesBetween } from './revoke-files.ts'
 
 /** What is to come, known and checked before anything changes. */
 interface Plan {
   readonly added: OneDevice
   readonly before: CompleteDefinition
   readonly after: CompleteDefinition
-  /** The definition with this device alone. */
+  /** The definition with this device alone, and what comes with it, such as a controller. */
   readonly alone: CompleteDefinition
   readonly images: DiskImages
   readonly parts: readonly Part[]
+  /** Files that are made for it. */
+  readonly made: readonly string[]
 }
 
 /**
@@ -48,7 +51,7 @@ interface Plan {
  */
 export async function attach(context: Context, machine: Machine, given: OneDevice): Promise<void> {
   const plan = await planAttach(context, machine, given)
-  await machine.record({ plugging: { definition: plan.after } })
+  await machine.record({ plugging: { definition: plan.after, made: plan.made } })
   await withUndo(
     async (undo) => {
       undo.push(() => machine.record({ plugging: undefined }))
@@ -80,7 +83,7 @@ async function planAttach(context: Context, machine: Machine, given: OneDevice):
     isRunning: true,
   })
   const added = { kind: given.kind, device: findAdded(before, after, given.kind) }
-  const alone = only(after, added)
+  const alone = devicesBetween(after, before)
   const images = await preflight(alone, context.paths.of(after.uuid))
   const parts = await partsBetween(context, { more: after, less: before, images })
   checkAcpi(after, parts)
@@ -88,22 +91,30 @@ async function planAttach(context: Context, machine: Machine, given: OneDevice):
   if (isNinep || parts.some(({ option }) => option === 'start')) throw notWhileRunning(after, given.kind)
   await checkPluggedMemory(machine, alone)
   for (const one of alone.devices.interfaces) checkPlugged(one, 'devices.interfaces[0]')
-  return { added, before, after, alone, images, parts }
+  return { added, before, after, alone, images, parts, made: await filesToMake(context, alone) }
 }
 
-/** Makes the files that QEMU can make none of. */
-async function makeFiles(context: Context, { guest }: Machine, { alone }: Plan, undo: Undo): Promise<void> {
+/** Files that QEMU can make none of, and that are not there yet. */
+async function filesToMake(context: Context, { uuid, devices }: CompleteDefinition): Promise<string[]> {
+  const paths = context.paths.of(uuid)
+  const wanted = [
+    ...loggedPorts(devices).map((port) => logOf(port, paths)),
+    ...portsOf(devices).flatMap(({ type, path, logFile }) => [type === 'file' ? path : undefined, logFile]),
+    ...devices.memories.map(({ path }) => path),
+  ].filter((path) => path !== undefined)
+  const missing: string[] = []
+  for (const path of new Set(wanted)) if (!(await isThere(path))) missing.push(path)
+  return missing
+}
+
+async function makeFiles(
+  context: Context,
+  { guest }: Machine,
+  { alone, made }: Plan,
+  undo: Undo,
+): Promise<void> {
   const paths = context.paths.of(alone.uuid)
-  const made = [
-    ...loggedPorts(alone.devices).map((port) => logOf(port, paths)),
-    ...portsOf(alone.devices).flatMap(({ type, path, logFile }) => [
-      type === 'file' ? path : undefined,
-      logFile,
-    ]),
-    ...alone.devices.memories.map(({ path }) => path),
-  ]
-  for (const path of new Set(made))
-    if (path !== undefined && !(await isThere(path))) undo.push(() => rm(path, { force: true }))
+  for (const path of made) undo.push(() => rm(path, { force: true }))
   await makeConsoleLogs(alone, paths, { fresh: false, user: guest.user })
   await makePortFiles(alone)
   await makeMemoryFiles(alone)
@@ -179,14 +190,4 @@ function findAdded(
   const added = (after.devices[kind] as readonly OneDevice['device'][]).find(({ alias }) => !known.has(alias))
   if (!added) throw new VisorError('internal', 'The new device has no name of its own.')
   return added
-}
-
-/** The definition with this device alone, to look at what it needs of the host. */
-function only(definition: CompleteDefinition, { kind, device }: OneDevice): CompleteDefinition {
-  const { memballoon: _, ...lists } = definition.devices
-  const empty = Object.fromEntries(
-    Object.entries(lists).map(([key, value]) => [key, Array.isArray(value) ? [] : value]),
-  )
-  const { kernel: _kernel, initrd: _initrd, ...os } = definition.os
-  return { ...definition, os, devices: { ...empty, [kind]: [device] } as unknown as Devices }
 }

@@ -6,10 +6,11 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import type { DiskImage } from '../disks/disk-image.ts'
 import { topNode } from '../disks/disk-node.ts'
 import { isWritten, mediumParts } from '../disks/disks.ts'
-import { filesOfImage, grantAccess, revokeAccess } from '../machine/access.ts'
+import { filesOfImage, grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { preflight } from '../machine/preflight.ts'
 import { findNodes, plugIn, removeBackends } from './plug.ts'
+import { revokeFilesOf } from './revoke-files.ts'
 
 interface Drive {
   readonly old: Disk
@@ -35,8 +36,8 @@ export async function changeMedium(
   await withUndo(
     async (undo) => {
       if (image) await grantAccess(machine, filesOfImage(image, { write: isWritten(next) }))
-      if (image && next.file !== undefined && next.file !== old.file)
-        undo.push(() => revokeAccess(machine, [String(next.file)]))
+      if (image)
+        undo.push(() => revokeFilesOf(context, machine, { gone: withDisk(after, next), kept: before }))
       await openTray(machine, id, force)
       undo.push(async () => {
         const back = await imageOf(context, before, old)
@@ -50,13 +51,20 @@ export async function changeMedium(
     },
     (error) => context.log.warn({ error: String(error) }, 'A medium could not be put in again.'),
   )
-  if (old.file !== undefined && old.file !== next.file) await revokeAccess(machine, [old.file])
+  await revokeFilesOf(context, machine, { gone: withDisk(before, old), kept: after })
 }
 
 async function imageOf(context: Context, definition: CompleteDefinition, disk: Disk) {
-  const alone = { ...definition, devices: { ...definition.devices, disks: [disk] } }
-  return (await preflight(alone, context.paths.of(definition.uuid))).get(disk.alias ?? disk.target)
+  return (await preflight(withDisk(definition, disk), context.paths.of(definition.uuid))).get(
+    disk.alias ?? disk.target,
+  )
 }
+
+/** With this disk alone. */
+const withDisk = (definition: CompleteDefinition, disk: Disk): CompleteDefinition => ({
+  ...definition,
+  devices: { ...definition.devices, disks: [disk] },
+})
 
 type Paths = ReturnType<Context['paths']['of']>
 

@@ -6,6 +6,7 @@
  *   unplug:    marked --device_del--> asked --the guest lets go--> --remove behind--> --record--> gone
  *                 '-- refused: still there --'      '-- late: when it does, also by a later daemon --'
  */
+import { rm } from 'node:fs/promises'
 import type { DeviceOptions, Domains } from '../../../driver/index.ts'
 import { type DomainDefinition, type Interface, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
@@ -13,7 +14,6 @@ import type { CompleteDefinition } from '../definition/definition.ts'
 import { endShare } from '../devices/shares/serve.ts'
 import { topNode } from '../disks/disk-node.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
-import { revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { removeDirect } from '../network/direct.ts'
 import { forgetFiles } from '../network/plug-host-side.ts'
@@ -23,6 +23,7 @@ import { attach } from './attach.ts'
 import { notWhileRunning } from './not-while-running.ts'
 import { type DeviceKind, findDevice, type OneDevice, onlyDevice, withDevice, without } from './one-device.ts'
 import { devicesOf, findNodes, listPeripherals, partsBetween, pullOut, removeBackends } from './plug.ts'
+import { devicesBetween, revokeFilesOf } from './revoke-files.ts'
 import { settleUpdate, updating } from './update-device.ts'
 
 export function deviceChanges(
@@ -85,8 +86,9 @@ async function unmark(machine: Machine, { device }: OneDevice): Promise<void> {
 async function forget(context: Context, machine: Machine, found: OneDevice): Promise<void> {
   const { definition, unplugging = [] } = machine.details
   const rest = unplugging.filter((alias) => alias !== found.device.alias)
+  const after = without(definition, found) as CompleteDefinition
   await machine.record({
-    definition: without(definition, found) as CompleteDefinition,
+    definition: after,
     unplugging: rest.length > 0 ? rest : undefined,
   })
   if (found.kind === 'interfaces') {
@@ -94,9 +96,7 @@ async function forget(context: Context, machine: Machine, found: OneDevice): Pro
     const { type, target } = found.device as unknown as Interface
     if (type === 'direct' || type === 'network') await removeDirect(context, definition.uuid, target)
   }
-  const file = found.device.file ?? found.device.block
-  const isShared = machine.details.definition.devices.disks.some((disk) => (disk.file ?? disk.block) === file)
-  if (typeof file === 'string' && !isShared) await revokeAccess(machine, [file])
+  await revokeFilesOf(context, machine, { gone: devicesBetween(definition, after), kept: after })
   await endShare(machine, String(found.device.alias))
 }
 
@@ -116,7 +116,12 @@ export function followUnplugs(context: Context, registry: Registry): (machine: M
 /** Longer than whoever waits for a device takes to clear up behind it. */
 const lateMs = 2_000
 
-async function settleOne(context: Context, registry: Registry, machine: Machine, alias: string) {
+async function settleOne(
+  context: Context,
+  registry: Pick<Registry, 'tell'>,
+  machine: Machine,
+  alias: string,
+): Promise<void> {
   if (!machine.details.unplugging?.includes(alias)) return
   const { definition } = machine.details
   const found = findByAlias(definition, alias)
@@ -149,7 +154,12 @@ export async function settleDevices(context: Context, registry: Registry, machin
   }
 }
 
-async function settlePlugs(context: Context, registry: Registry, machine: Machine): Promise<void> {
+/** Devices that were being plugged in are there with all that is theirs, or nothing of them is. */
+export async function settlePlugs(
+  context: Context,
+  registry: Pick<Registry, 'tell'>,
+  machine: Machine,
+): Promise<void> {
   const { plugging, unplugging = [], definition: before } = machine.details
   if (!plugging && unplugging.length === 0) return
   const there = await listPeripherals(machine)
@@ -172,9 +182,8 @@ async function settlePlugs(context: Context, registry: Registry, machine: Machin
   // Nothing is on them yet but what a start would make of them.
   const nodes = disks.flatMap((disk) => [topNode(disk), disk.target])
   await removeBackends(machine, parts, [...(await findNodes(machine, devices)), ...nodes])
-  const kept = new Set(before.devices.disks.map(({ file, block }) => file ?? block))
-  const files = disks.flatMap(({ file, block }) => file ?? block ?? []).filter((path) => !kept.has(path))
-  if (files.length > 0) await revokeAccess(machine, files)
+  await revokeFilesOf(context, machine, { gone: devicesBetween(after, before), kept: before })
+  for (const path of plugging.made ?? []) await rm(path, { force: true })
   await forgetFiles(machine, after)
   for (const id of devices) await endShare(machine, id)
   await machine.record({ plugging: undefined })

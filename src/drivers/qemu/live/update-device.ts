@@ -9,12 +9,14 @@ import {
   Graphics,
   Interface,
   MemoryDevice,
+  parse,
   type schema as s,
   VisorError,
 } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
 import { setPasswords } from '../devices/screens/screen-passwords.ts'
+import { locateVolume } from '../disks/volume-disks.ts'
 import type { Machine } from '../machine/machine.ts'
 import { changeLink } from '../network/taps.ts'
 import type { Registry } from '../registry.ts'
@@ -56,7 +58,7 @@ function replaced<D extends DomainDefinition>(definition: D, given: OneDevice): 
   const { kind } = given
   const { device } = findDevice(definition, given)
   const isDrive = kind === 'disks' && (device as Disk).device !== 'disk'
-  const { file: _file, block: _block, ...kept } = device as AnyDevice & { block?: string }
+  const { file: _file, block: _block, pool: _pool, volume: _volume, ...kept } = device as Disk
   const next = { ...(isDrive ? kept : device), ...withoutStray(given) }
   const list = (definition.devices as unknown as Record<string, readonly AnyDevice[]>)[kind] ?? []
   const all = list.map((one) => (one === device ? next : one))
@@ -72,7 +74,8 @@ function withoutStray({ kind, device }: OneDevice): object {
 
 async function update(context: Context, machine: Machine, given: OneDevice, force: boolean) {
   const before = machine.details.definition
-  const after = await completeDefinition(replaced(structuredClone(before), given), {
+  const there = await withPlace(context, given)
+  const after = await completeDefinition(replaced(structuredClone(before), there), {
     ...context,
     // What is not there now, such as another spare port, cannot come by an update.
     isRunning: true,
@@ -89,6 +92,12 @@ async function update(context: Context, machine: Machine, given: OneDevice, forc
     throw error
   }
   await machine.record({ definition: after, updating: undefined })
+}
+
+/** With the place of a medium that is a volume. */
+async function withPlace(context: Context, given: OneDevice): Promise<OneDevice> {
+  if (given.kind !== 'disks' || !('type' in given.device) || given.device.type !== 'volume') return given
+  return { ...given, device: (await locateVolume(context, parse(Disk, given.device))) as OneDevice['device'] }
 }
 
 /** Brings a change to its end that a daemon before had begun; where that fails, the device is as it was. */

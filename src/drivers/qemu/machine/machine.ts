@@ -43,8 +43,8 @@ export interface GuestDetails {
   readonly restarting?: boolean
   /** Its processors stand still only while its disks change over to other files. */
   readonly still?: boolean
-  /** A device that is being plugged in: what the machine is when it is there. */
-  readonly plugging?: { readonly definition: CompleteDefinition }
+  /** A device that is being plugged in: what the machine is when it is there, and which files are made for it. */
+  readonly plugging?: { readonly definition: CompleteDefinition; readonly made?: readonly string[] }
   /** A change of the machine and its definition: what both were before. */
   readonly changing?: { readonly definition: CompleteDefinition; readonly live: CompleteDefinition }
   /** A device that is being changed: what the machine is then, and which of its devices it is. */

@@ -93,6 +93,8 @@ describe('pools and volumes', { skip: skip !== '' && `not installed: ${skip}` },
   test('a machine boots from a volume of a pool, and gets another one while it runs', async () => {
     const disk = await connection.volumes.create('fast', { name: 'boot.raw', capacityBytes: 2 ** 20 })
     await writeTestDisk(disk.path)
+    for (const name of ['one.iso', 'two.iso'])
+      await writeFile(join(folder, 'fast', name), Buffer.alloc(2 ** 20, name))
     await succeed(
       'create',
       'web',
@@ -102,12 +104,22 @@ describe('pools and volumes', { skip: skip !== '' && `not installed: ${skip}` },
       'none',
       '--disk',
       'boot.raw,pool=fast,readonly',
+      '--disk',
+      'one.iso,pool=fast,device=cdrom',
     )
     await boots('web')
     const xml = (await succeed('dumpxml', 'web', '--inactive')).stdout
     assert.match(xml, /<disk type='volume' device='disk'>[\s\S]*<source pool='fast' volume='boot.raw'\/>/u)
     assert.match((await succeed('dumpxml', 'web')).stdout, new RegExp(`<source file='${disk.path}'`, 'u'))
     await fails(4, /belongs to 'web'/u, 'volume', 'remove', 'fast/boot.raw')
+    const drive = (await connection.domains.describe('web')).devices.disks[1]?.target ?? ''
+    await succeed('change-media', 'web', drive, 'two.iso', '--pool', 'fast', '--live', '--config')
+    assert.match((await succeed('dumpxml', 'web')).stdout, /<source file='[^']*\/fast\/two.iso'/u)
+    assert.match((await succeed('dumpxml', 'web', '--inactive')).stdout, /volume='two.iso'/u)
+    await succeed('volume', 'remove', 'fast/one.iso')
+    await fails(3, /There is no volume/u, 'change-media', 'web', drive, 'one.iso', '--pool', 'fast')
+    await succeed('change-media', 'web', drive, '--eject', '--live', '--config')
+    await succeed('volume', 'remove', 'fast/two.iso')
     await fails(4, /is used by 'web', which runs/u, 'volume', 'wipe', 'fast/boot.raw')
     await connection.volumes.create('fast', { name: 'data.qcow2', capacityBytes: 8 * 2 ** 20 })
     await succeed('attach', 'web', '--disk', 'data.qcow2,pool=fast')

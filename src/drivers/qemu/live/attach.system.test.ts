@@ -10,6 +10,7 @@ import { silentLog } from '../../../driver/index.ts'
 import { openStore } from '../../../host/index.ts'
 import { type DevicesInput, type Disk, VisorError } from '../../../model/index.ts'
 import { buildTestImage } from '../../../storage/testing/test-images.ts'
+import { makeImage } from '../block/image-files.ts'
 import { openContext } from '../connection.ts'
 import { completeDefinition } from '../definition/definition.ts'
 import { findVirtiofsd } from '../devices/shares/virtiofsd.ts'
@@ -122,11 +123,7 @@ async function inside(kernel: string, initrd: string, commandLine: string): Prom
     at('base.raw'),
     at('over.qcow2'),
   ])
-  const secret = `secret,id=s,file=${at('key')}`
-  execFileSync('qemu-img', [
-    ...['create', '-q', '-f', 'qcow2', '--object', secret],
-    ...['-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10', at('luks.qcow2'), '1M'],
-  ])
+  await makeImage(at('luks.qcow2'), { format: 'qcow2', sizeBytes: 2 ** 20, keyFile: at('key') })
   for (const name of ['base.raw', 'over.qcow2', 'luks.qcow2']) await chmod(at(name), 0o600)
 
   const store = await openStore(join(directory, 'store.db'))

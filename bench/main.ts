@@ -11,7 +11,7 @@ import { clone } from './benchmarks/clone.ts'
 import { define } from './benchmarks/define.ts'
 import { destroy } from './benchmarks/destroy.ts'
 import { fleet, guestMemory, statsLoad } from './benchmarks/fleet.ts'
-import { hotplug } from './benchmarks/hotplug.ts'
+import { hotplugs } from './benchmarks/hotplug.ts'
 import { list } from './benchmarks/list.ts'
 import { memory } from './benchmarks/memory.ts'
 import { migrate, migrateDowntime } from './benchmarks/migrate.ts'
@@ -30,7 +30,7 @@ const benchmarks: readonly Benchmark[] = [
   clone,
   destroy,
   define,
-  hotplug,
+  ...hotplugs,
   list,
   stats,
   rest,

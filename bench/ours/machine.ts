@@ -16,9 +16,11 @@ export async function defineMachine(
   bench: Workbench,
   { domains }: CompleteConnection,
   guest: Guest,
-  features: DomainDefinitionInput['features'] = {},
+  { features = {}, devices = {} }: Pick<DomainDefinitionInput, 'features' | 'devices'> = {},
 ): Promise<Machine> {
-  const { uuid } = await domains.define({ ...visorDefinition(guest), features })
+  const plain = visorDefinition(guest)
+  const all = { ...plain, features, devices: { ...plain.devices, ...devices } }
+  const { uuid } = await domains.define(all)
   const state = async () => (await domains.get(uuid)).state
   bench.defer(async () => {
     if ((await state()) !== 'shutoff') await domains.destroy(uuid)

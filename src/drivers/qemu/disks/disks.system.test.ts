@@ -63,13 +63,15 @@ describe('disks of QEMU guests', { skip }, () => {
     }
   }
 
-  async function hears(uuid: string, text: string): Promise<void> {
+  const hears = (uuid: string, text: string): Promise<void> =>
+    until(async () => Buffer.from(await domains.consoleLog(uuid)).includes(text), `The guest says '${text}'`)
+
+  async function until(holds: () => Promise<boolean>, what = 'The overlay goes'): Promise<void> {
     for (let tries = 0; tries < 600; tries++) {
-      const said = Buffer.from(await domains.consoleLog(uuid)).toString('latin1')
-      if (said.includes(text)) return
+      if (await holds()) return
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
-    assert.fail(`The guest did not say '${text}'.`)
+    assert.fail(`Waited in vain: ${what}.`)
   }
 
   const onPc = { os: { machine: 'pc' } }
@@ -217,6 +219,17 @@ describe('disks of QEMU guests', { skip }, () => {
     await assert.rejects(domains.save(uuid), { code: 'invalid-state' })
     await domains.destroy(uuid)
     assert.equal(existsSync(overlays), false)
+    // Also when QEMU is killed, with a daemon there and without one.
+    await domains.start(uuid)
+    process.kill((await domains.get(uuid)).pid ?? 0, 'SIGKILL')
+    await until(async () => (await domains.get(uuid)).state === 'shutoff' && !existsSync(overlays))
+    await domains.start(uuid)
+    const pid = (await domains.get(uuid)).pid ?? 0
+    await connection.close()
+    process.kill(pid, 'SIGKILL')
+    connection = await openTestDriver(directory)
+    domains = connection.domains
+    await until(async () => (await domains.get(uuid)).state === 'shutoff' && !existsSync(overlays))
     assert.deepEqual(await readFile(disk), before)
     await domains.undefine(uuid)
   })

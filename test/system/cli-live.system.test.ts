@@ -14,12 +14,13 @@ const skip = spawnSync('qemu-system-x86_64', ['--version']).error && 'qemu-syste
 describe('visor changes a machine that runs', { skip }, () => {
   let visord: Visord
   let directory = ''
+  let command: ReturnType<typeof visorCommand>
   let visor: (...args: string[]) => Promise<CommandResult>
 
   before(async () => {
     visord = await startVisord({ drivers: ['qemu'] })
     directory = await mkdtemp(join(tmpdir(), 'visor-cli-live-'))
-    const command = visorCommand(visord.directories)
+    command = visorCommand(visord.directories)
     visor = (...args) => command(args, { cwd: directory })
     for (const file of ['more.raw', 'one.iso']) await writeFile(join(directory, file), Buffer.alloc(2 ** 20))
     await writeFile(join(directory, 'first.vnc'), 'geheim42\n')
@@ -140,6 +141,54 @@ devices:
       assert.deepEqual([refused.code, message.test(refused.stderr)], [code, true], refused.stderr)
     }
     assert.deepEqual(await opens('nochmals'), [true])
+  })
+
+  test('a device is changed as a file says', async () => {
+    const write = (name: string, text: string) => writeFile(join(directory, name), text)
+    const disk = (more: string) =>
+      `<disk type='file' device='cdrom'>${more}<target dev='sda' bus='sata'/></disk>`
+    await write('medium.xml', disk(`<source file='${join(directory, 'one.iso')}'/>`))
+    await succeed('update-device', 'web', 'medium.xml', '--live', '--config')
+    assert.match(await xml(), /one\.iso/u)
+    assert.match(await xml('--inactive'), /one\.iso/u)
+    await write('none.xml', disk(''))
+    await succeed('update-device', 'web', 'none.xml', '--live', '--config')
+    assert.doesNotMatch(await xml(), /one\.iso/u)
+    await write('up.yaml', "interfaces: [{ type: user, mac: '52:54:00:aa:bb:cc', link: up }]\n")
+    await succeed('update-device', 'web', 'up.yaml')
+    assert.match(await xml(), /<link state='up'\/>/u)
+    await write('other.yaml', "interfaces: [{ type: user, mac: '52:54:00:aa:bb:cc', model: e1000e }]\n")
+    const refused = await visor('update-device', 'web', 'other.yaml')
+    assert.deepEqual([refused.code, /'model' of '.*' stays/u.test(refused.stderr)], [5, true], refused.stderr)
+  })
+
+  test('filters are made, shown, changed in an editor and removed', async () => {
+    const filter = "<filter name='no-mail' chain='root'><rule action='drop' direction='out'>"
+    await writeFile(join(directory, 'mail.xml'), `${filter}<tcp dstportstart='25'/></rule></filter>`)
+    assert.match((await succeed('nwfilter', 'define', 'mail.xml')).stderr, /filter no-mail is defined\n/u)
+    assert.match(
+      (await succeed('nwfilter')).stdout,
+      /^clean-traffic .*\bvisor\b.*\n(?:.*\n)*no-mail +root +you /mu,
+    )
+    assert.match((await succeed('nwfilter', 'show', 'no-mail')).stdout, /rules +1\n/u)
+    assert.match((await succeed('nwfilter-dumpxml', 'no-mail')).stdout, /dstportstart='25'/u)
+    const editor = join(directory, 'editor.mjs')
+    await writeFile(
+      editor,
+      `import { readFileSync, writeFileSync } from 'node:fs'
+       const file = process.argv.at(-1)
+       writeFileSync(file, readFileSync(file, 'utf8').replace("'25'", "'2525'"))`,
+    )
+    const edited = await command(['nwfilter', 'edit', 'no-mail'], {
+      env: { EDITOR: `${process.execPath} ${editor}` },
+    })
+    assert.match(edited.stderr, /filter no-mail is changed/u)
+    assert.match((await succeed('nwfilter', 'show', 'no-mail', '--yaml')).stdout, /2525/u)
+    await writeFile(join(directory, 'mail.xml'), `${filter.replace('drop', 'lose')}<tcp/></rule></filter>`)
+    const wrong = await visor('nwfilter', 'define', 'mail.xml')
+    assert.deepEqual([wrong.code, /mail\.xml:1:\d+: /u.test(wrong.stderr)], [2, true], wrong.stderr)
+    await succeed('nwfilter-undefine', 'no-mail')
+    assert.match((await visor('nwfilter', 'show', 'no-mail')).stderr, /no nwfilter 'no-mail'/u)
   })
 
   test('a mistake in the file of a device is told with its place', async () => {

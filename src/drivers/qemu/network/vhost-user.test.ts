@@ -20,7 +20,10 @@ test('a start that waited in vain for a switch names its socket, and what to do'
   const told = explainWaiting(card('server'), late)
   assert.ok(told instanceof VisorError)
   assert.deepEqual([told.code, told.cause], ['timeout', late])
-  assert.match(`${told.message} ${told.remedy}`, /nobody connected to '\/run\/switch\.sock'.*Start the program/u)
+  assert.match(
+    `${told.message} ${told.remedy}`,
+    /nobody connected to '\/run\/switch\.sock'.*Start the program/u,
+  )
   assert.equal(explainWaiting(card('client'), late), late)
   assert.equal(explainWaiting(card('server'), failed), failed)
 })

@@ -71,6 +71,18 @@ describe('pools and volumes', { skip: skip !== '' && `not installed: ${skip}` },
     await writeFile(file, xml.replaceAll('fast', 'lab').replace(/ {2}<uuid>.*\n/u, ''))
     await succeed('pool', 'define', file)
     await succeed('pool', 'start', 'lab', '--build')
+    const editor = join(folder, 'editor.mjs')
+    await writeFile(
+      editor,
+      `import { readFileSync, writeFileSync } from 'node:fs'
+       const file = process.argv.at(-1)
+       writeFileSync(file, readFileSync(file, 'utf8').replace('lab</path>', 'lab2</path>'))`,
+    )
+    await succeed('pool-destroy', 'lab')
+    const edited = await visor(['pool-edit', 'lab'], { env: { EDITOR: `${process.execPath} ${editor}` } })
+    assert.match(edited.stderr, /pool lab is changed/u)
+    assert.match((await succeed('pool-info', 'lab')).stdout, /path +\S+\/lab2\n/u)
+    await succeed('pool-start', 'lab', '--build')
     await succeed('pool', 'stop', 'lab')
     await succeed('pool', 'remove', 'lab', '--storage')
   })
@@ -86,7 +98,13 @@ describe('pools and volumes', { skip: skip !== '' && `not installed: ${skip}` },
     await fails(4, /what others are based on: 'top\.qcow2'/u, 'volume', 'remove', 'base.qcow2')
     await fails(2, /would become smaller/u, 'volume', 'resize', 'top.qcow2', '1MiB')
     await fails(2, /names no volume/u, 'volume', 'show', '../x')
-    await succeed('volume', 'remove', 'top.qcow2', 'base.qcow2', 'fast/copy.raw')
+    assert.match((await succeed('vol-info', 'copy.raw', '--pool', 'fast')).stdout, /copy\.raw {2}raw\n/u)
+    assert.match(
+      (await succeed('vol-dumpxml', '--pool', 'fast', 'copy.raw')).stdout,
+      /^<volume type='file'>/u,
+    )
+    await succeed('vol-delete', 'copy.raw', '--pool', 'fast')
+    await succeed('volume', 'remove', 'top.qcow2', 'base.qcow2')
     assert.deepEqual(await connection.volumes.list('default'), [])
   })
 

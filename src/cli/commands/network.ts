@@ -1,8 +1,8 @@
 import { Argument, type Command, Option } from 'commander'
+import type { CompleteConnection } from '../../driver/index.ts'
 import {
   formatNetworkDefinition,
   type Network,
-  type NetworkDefinition,
   type NetworkLease,
   type NetworkPort,
   type NetworkSection,
@@ -13,14 +13,22 @@ import {
   parseNetworkElement,
 } from '../../model/index.ts'
 import type { Context } from '../context.ts'
+import { addEdit, changeEach, defineFrom } from '../defined-objects.ts'
 import { loadText } from '../documents.ts'
 import { explainPath } from '../explain.ts'
 import { addExamples } from '../help.ts'
 import { buildNetwork, type NewNetworkFlags, newModes } from '../new-network.ts'
 import { formatSection, joinWords, safe } from '../page.ts'
-import { inFile } from '../report-error.ts'
 import { formatTable } from '../table.ts'
 import { parseCount } from '../units.ts'
+
+const kind = {
+  noun: 'network',
+  command: 'network',
+  part: ({ networks }: CompleteConnection) => networks,
+  parse: parseNetworkDefinition,
+  format: formatNetworkDefinition,
+}
 
 export function configure(command: Command, context: Context): void {
   command.description('Make networks that machines are on, see who is on them, and take them away.')
@@ -42,7 +50,7 @@ export function configure(command: Command, context: Context): void {
     .action((name: string, flags: NewNetworkFlags) => createNetwork(context, name, flags))
   const define = sub('define', 'Make networks known from files of XML, YAML or JSON.')
     .argument('<files...>', "files, '-'")
-    .action((files: string[]) => defineNetworks(context, files))
+    .action((files: string[]) => defineFrom(context, kind, files))
   const show = sub('show', 'Show a network: its addresses, and who is on it.')
     .argument('<network>', 'its name or uuid')
     .option('--xml', "the definition as libvirt's XML")
@@ -52,14 +60,16 @@ export function configure(command: Command, context: Context): void {
   const start = sub('start', 'Start networks.')
     .argument('<networks...>', 'their names or uuids')
     .action((names: string[]) =>
-      each(context, names, 'is started', (networks, name, signal) => networks.start(name, { signal })),
+      changeEach(context, kind, names, 'is started', (networks, name, signal) =>
+        networks.start(name, { signal }),
+      ),
     )
   const stop = sub('stop', 'Take networks away until their next start.')
     .alias('destroy')
     .argument('<networks...>', 'their names or uuids')
     .option('-f, --force', 'also while guests are on them: they are cut off')
     .action((names: string[], { force = false }: { force?: boolean }) =>
-      each(context, names, 'is stopped', (networks, name, signal) =>
+      changeEach(context, kind, names, 'is stopped', (networks, name, signal) =>
         networks.destroy(name, { force, signal }),
       ),
     )
@@ -68,14 +78,17 @@ export function configure(command: Command, context: Context): void {
     .alias('undefine')
     .argument('<networks...>', 'their names or uuids')
     .action((names: string[]) =>
-      each(context, names, 'is removed', (networks, name, signal) => networks.undefine(name, { signal })),
+      changeEach(context, kind, names, 'is removed', (networks, name, signal) =>
+        networks.undefine(name, { signal }),
+      ),
     )
   const autostart = sub('autostart', 'Start a network with the host, or no longer.')
     .argument('<network>', 'its name or uuid')
     .option('--disable', 'no longer')
     .action((name: string, { disable = false }: { disable?: boolean }) =>
-      each(
+      changeEach(
         context,
+        kind,
         [name],
         disable ? 'no longer starts by itself' : 'starts with the host',
         (networks, one, signal) => networks.setAutostart(one, { enabled: !disable, signal }),
@@ -92,6 +105,7 @@ export function configure(command: Command, context: Context): void {
     .action((name: string, how: string, section: NetworkSection, xml: string, flags: UpdateFlags) =>
       updateNetwork(context, name, { how, section, xml }, flags),
     )
+  const edit = addEdit(command, context, kind, 'it counts from its next start on')
   const explain = sub('explain', 'Follow a packet of a machine, and say what stops it.')
     .argument('<domain>', 'name or uuid of the machine')
     .argument(
@@ -110,6 +124,7 @@ export function configure(command: Command, context: Context): void {
     ['visor network create lan --mode bridge --bridge br0', 'on the LAN that the bridge br0 is on'],
   ])
   addExamples(define, [['visor network define lab.xml', 'what virsh net-dumpxml printed']])
+  addExamples(edit, [['EDITOR=nano visor network edit lab', 'as XML, in nano']])
   addExamples(update, [
     [
       `visor network update lab add-last ip-dhcp-host "<host mac='52:54:00:00:00:01' ip='10.5.0.9'/>" --live --config`,
@@ -128,22 +143,6 @@ export function configure(command: Command, context: Context): void {
   addExamples(remove, [['visor network remove lab', 'once it is stopped']])
   addExamples(autostart, [['visor network autostart lab', 'from the next start of the host on']])
   addExamples(leases, [['visor network leases default', 'who has which address']])
-}
-
-type Networks = Parameters<Parameters<Context['connected']>[0]>[0]['networks']
-
-async function each(
-  { connected, output, signal }: Context,
-  names: readonly string[],
-  done: string,
-  change: (networks: Networks, name: string, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  await connected(async ({ networks }) => {
-    for (const name of names) {
-      await change(networks, name, signal)
-      output.note(`${output.noteColours.green('✓')} network ${safe(name)} ${done}`)
-    }
-  })
 }
 
 async function listNetworks({ connected, output }: Context): Promise<void> {
@@ -191,27 +190,6 @@ async function createNetwork(context: Context, name: string, flags: NewNetworkFl
   output.print(network, () => (output.quiet ? `${network.name}\n` : ''))
   const where = joinWords([network.subnets.join(' '), network.bridge && `bridge ${network.bridge}`])
   output.note(`${output.noteColours.green('✓')} network ${safe(name)} is there: ${network.mode}, ${where}`)
-}
-
-async function defineNetworks(
-  { connected, output, signal }: Context,
-  files: readonly string[],
-): Promise<void> {
-  const definitions: NetworkDefinition[] = []
-  for (const file of files) {
-    const { text, format, name } = await loadText(file)
-    try {
-      definitions.push(parseNetworkDefinition(text, format))
-    } catch (error) {
-      throw inFile(error, name)
-    }
-  }
-  await connected(async ({ networks }) => {
-    for (const definition of definitions) {
-      await networks.define(definition, { signal })
-      output.note(`${output.noteColours.green('✓')} network ${safe(definition.name)} is defined`)
-    }
-  })
 }
 
 interface UpdateFlags {

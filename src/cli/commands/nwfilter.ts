@@ -1,19 +1,21 @@
 import type { Command } from 'commander'
-import { entityTag } from '../../driver/index.ts'
-import {
-  formatNwfilterDefinition,
-  type Nwfilter,
-  type NwfilterDefinition,
-  parseNwfilterDefinition,
-  VisorError,
-} from '../../model/index.ts'
+import type { CompleteConnection } from '../../driver/index.ts'
+import { formatNwfilterDefinition, type Nwfilter, parseNwfilterDefinition } from '../../model/index.ts'
 import type { Context } from '../context.ts'
-import { loadText } from '../documents.ts'
-import { editUntilAccepted } from '../edit-session.ts'
+import { addEdit, changeEach, defineFrom } from '../defined-objects.ts'
 import { addExamples } from '../help.ts'
 import { formatSection, safe } from '../page.ts'
-import { inFile } from '../report-error.ts'
 import { formatTable } from '../table.ts'
+
+const kind = {
+  noun: 'filter',
+  command: 'nwfilter',
+  part: ({ nwfilters }: CompleteConnection) => nwfilters,
+  parse: parseNwfilterDefinition,
+  format: formatNwfilterDefinition,
+  more: ({ usedBy }: Nwfilter) =>
+    usedBy.length > 0 ? `, and in force for ${usedBy.map((one) => safe(one)).join(', ')}` : '',
+}
 
 export function configure(command: Command, context: Context): void {
   command.description('Make filters of what machines on networks send and get, and take them away.')
@@ -27,21 +29,22 @@ export function configure(command: Command, context: Context): void {
     'Make filters known from files of XML, YAML or JSON; at once for who has them.',
   )
     .argument('<files...>', "files, '-'")
-    .action((files: string[]) => defineFilters(context, files))
+    .action((files: string[]) => defineFrom(context, kind, files))
   const show = sub('show', 'Show a filter.')
     .argument('<filter>', 'its name or uuid')
     .option('--xml', "the definition as libvirt's XML")
     .option('--yaml', 'the definition as YAML')
     .action((name: string, flags: ShowFlags) => showFilter(context, name, flags))
-  const edit = sub('edit', 'Change a filter in your editor (VISUAL, EDITOR); at once for who has it.')
-    .argument('<filter>', 'its name or uuid')
-    .option('--yaml', "as YAML instead of libvirt's XML")
-    .action((name: string, { yaml }: { yaml?: true }) => editFilter(context, name, yaml ? 'yaml' : 'xml'))
+  const edit = addEdit(command, context, kind, 'at once for who has it')
   const remove = sub('remove', 'Forget filters; what visor brings itself is again what it was.')
     .alias('rm')
     .alias('undefine')
     .argument('<filters...>', 'their names or uuids')
-    .action((names: string[]) => removeFilters(context, names))
+    .action((names: string[]) =>
+      changeEach(context, kind, names, 'is removed', (filters, name, signal) =>
+        filters.undefine(name, { signal }),
+      ),
+    )
   addExamples(command, [['visor nwfilter list', 'what there is']])
   addExamples(list, [['visor nwfilter list', 'what there is']])
   addExamples(define, [['visor nwfilter define web-only.xml', 'what virsh nwfilter-dumpxml printed']])
@@ -66,28 +69,6 @@ async function listFilters({ connected, output }: Context): Promise<void> {
       filters,
       { width: columns, styleTitle: colours.dim },
     )
-  })
-}
-
-async function defineFilters(
-  { connected, output, signal }: Context,
-  files: readonly string[],
-): Promise<void> {
-  const definitions: NwfilterDefinition[] = []
-  for (const file of files) {
-    const { text, format, name } = await loadText(file)
-    try {
-      definitions.push(parseNwfilterDefinition(text, format))
-    } catch (error) {
-      throw inFile(error, name)
-    }
-  }
-  await connected(async ({ nwfilters }) => {
-    for (const definition of definitions) {
-      const { usedBy } = await nwfilters.define(definition, { signal })
-      const now = usedBy.length > 0 ? `, and in force for ${usedBy.map((one) => safe(one)).join(', ')}` : ''
-      output.note(`${output.noteColours.green('✓')} filter ${safe(definition.name)} is defined${now}`)
-    }
   })
 }
 
@@ -123,42 +104,4 @@ async function showFilter({ connected, output }: Context, name: string, flags: S
       ]),
     ].join(''),
   )
-}
-
-async function editFilter(context: Context, name: string, format: 'xml' | 'yaml'): Promise<void> {
-  const { output, signal, connected } = context
-  const current = await connected(({ nwfilters }) => nwfilters.describe(name))
-  const changed = await editUntilAccepted<NwfilterDefinition>({
-    text: formatNwfilterDefinition(current, format),
-    format,
-    parse: parseNwfilterDefinition,
-    heading: `filter ${safe(current.name)}; leave it unchanged to change nothing`,
-    async accept(definition) {
-      if (definition.name !== current.name)
-        throw new VisorError('invalid-argument', 'The name cannot be edited.', {
-          path: 'name',
-          remedy: `Put it back: ${current.name}. To make another filter, use 'visor nwfilter define'.`,
-        })
-      await connected(({ nwfilters }) =>
-        nwfilters.define(definition, { ifMatch: entityTag(current), signal }),
-      )
-    },
-  })
-  output.note(
-    changed
-      ? `${output.noteColours.green('✓')} filter ${safe(current.name)} is changed`
-      : `filter ${safe(current.name)} is as it was`,
-  )
-}
-
-async function removeFilters(
-  { connected, output, signal }: Context,
-  names: readonly string[],
-): Promise<void> {
-  await connected(async ({ nwfilters }) => {
-    for (const name of names) {
-      await nwfilters.undefine(name, { signal })
-      output.note(`${output.noteColours.green('✓')} filter ${safe(name)} is removed`)
-    }
-  })
 }

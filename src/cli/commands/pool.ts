@@ -1,20 +1,21 @@
 import { type Command, Option } from 'commander'
-import type { Pools } from '../../driver/index.ts'
-import {
-  formatPoolDefinition,
-  type Pool,
-  type PoolDefinition,
-  parsePoolDefinition,
-  poolTypes,
-} from '../../model/index.ts'
+import type { CompleteConnection } from '../../driver/index.ts'
+import { formatPoolDefinition, type Pool, parsePoolDefinition, poolTypes } from '../../model/index.ts'
 import type { Context } from '../context.ts'
-import { loadText } from '../documents.ts'
+import { addEdit, changeEach, defineFrom } from '../defined-objects.ts'
 import { addExamples } from '../help.ts'
 import { buildPool, type NewPoolFlags } from '../new-pool.ts'
 import { formatSection, safe } from '../page.ts'
-import { inFile } from '../report-error.ts'
 import { formatTable } from '../table.ts'
 import { formatBytes } from '../units.ts'
+
+const kind = {
+  noun: 'pool',
+  command: 'pool',
+  part: ({ pools }: CompleteConnection) => pools,
+  parse: parsePoolDefinition,
+  format: formatPoolDefinition,
+}
 
 export function configure(command: Command, context: Context): void {
   command.description(
@@ -41,37 +42,42 @@ export function configure(command: Command, context: Context): void {
     )
   const define = sub('define', 'Make pools known from files of XML, YAML or JSON.')
     .argument('<files...>', "files, '-'")
-    .action((files: string[]) => definePools(context, files))
+    .action((files: string[]) => defineFrom(context, kind, files))
   const show = sub('show', 'Show a pool: where it is, and how much room it has.')
     .argument('<pool>', 'its name or uuid')
     .option('--xml', "the definition as libvirt's XML")
     .option('--yaml', 'the definition as YAML')
     .action((name: string, flags: ShowFlags) => showPool(context, name, flags))
+  const edit = addEdit(command, context, kind, 'once it is stopped')
   const start = sub('start', 'Make the disks of pools usable.')
     .argument('<pools...>', 'their names or uuids')
     .option('--build', 'make what it is made of where that is missing')
     .action((names: string[], { build }: { build?: true }) =>
-      each(context, names, 'is started', (pools, name, signal) =>
-        pools.start?.(name, { ...(build && { build }), signal }),
+      changeEach(context, kind, names, 'is started', (pools, name, signal) =>
+        pools.start(name, { ...(build && { build }), signal }),
       ),
     )
   const stop = sub('stop', 'Take pools away until their next start; what is in them stays.')
     .alias('destroy')
     .argument('<pools...>', 'their names or uuids')
     .action((names: string[]) =>
-      each(context, names, 'is stopped', (pools, name, signal) => pools.destroy?.(name, { signal })),
+      changeEach(context, kind, names, 'is stopped', (pools, name, signal) =>
+        pools.destroy(name, { signal }),
+      ),
     )
   const refresh = sub('refresh', 'Look anew what is in pools.')
     .argument('<pools...>', 'their names or uuids')
     .action((names: string[]) =>
-      each(context, names, 'is looked at anew', (pools, name, signal) => pools.refresh?.(name, { signal })),
+      changeEach(context, kind, names, 'is looked at anew', (pools, name, signal) =>
+        pools.refresh(name, { signal }),
+      ),
     )
   const build = sub('build', 'Make what a pool is made of: a folder, a file system.')
     .argument('<pool>', 'its name or uuid')
     .option('--overwrite', 'what is on its devices may be lost')
     .action((name: string, { overwrite }: { overwrite?: true }) =>
-      each(context, [name], 'is built', (pools, one, signal) =>
-        pools.build?.(one, { ...(overwrite && { overwrite }), signal }),
+      changeEach(context, kind, [name], 'is built', (pools, one, signal) =>
+        pools.build(one, { ...(overwrite && { overwrite }), signal }),
       ),
     )
   const remove = sub('remove', 'Forget pools; what is in them stays.')
@@ -80,20 +86,21 @@ export function configure(command: Command, context: Context): void {
     .argument('<pools...>', 'their names or uuids')
     .option('--storage', 'also remove what they are made of, which must be empty')
     .action((names: string[], { storage = false }: { storage?: boolean }) =>
-      each(context, names, 'is removed', async (pools, name, signal) => {
-        if (storage) await pools.delete?.(name, { signal })
-        await pools.undefine?.(name, { signal })
+      changeEach(context, kind, names, 'is removed', async (pools, name, signal) => {
+        if (storage) await pools.delete(name, { signal })
+        await pools.undefine(name, { signal })
       }),
     )
   const autostart = sub('autostart', 'Start a pool with the host, or no longer.')
     .argument('<pool>', 'its name or uuid')
     .option('--disable', 'no longer')
     .action((name: string, { disable = false }: { disable?: boolean }) =>
-      each(
+      changeEach(
         context,
+        kind,
         [name],
         disable ? 'no longer starts by itself' : 'starts with the host',
-        (pools, one, signal) => pools.setAutostart?.(one, { enabled: !disable, signal }),
+        (pools, one, signal) => pools.setAutostart(one, { enabled: !disable, signal }),
       ),
     )
   addExamples(command, [['visor pool list', 'what there is']])
@@ -105,26 +112,13 @@ export function configure(command: Command, context: Context): void {
   ])
   addExamples(define, [['visor pool define images.xml', 'what virsh pool-dumpxml printed']])
   addExamples(show, [['visor pool show default', 'where the disks are']])
+  addExamples(edit, [['EDITOR=nano visor pool edit data', 'as XML, in nano']])
   addExamples(start, [['visor pool start data', 'mounts it']])
   addExamples(stop, [['visor pool stop data', 'unmounts it']])
   addExamples(refresh, [['visor pool refresh data', 'after files were copied there']])
   addExamples(build, [['visor pool build data', 'a file system on its device']])
   addExamples(remove, [['visor pool remove data', 'once it is stopped']])
   addExamples(autostart, [['visor pool autostart data', 'from the next start of the host on']])
-}
-
-async function each(
-  { connected, output, signal }: Context,
-  names: readonly string[],
-  done: string,
-  change: (pools: Pools, name: string, signal: AbortSignal) => Promise<void> | undefined,
-): Promise<void> {
-  await connected(async ({ pools }) => {
-    for (const name of names) {
-      await change(pools, name, signal)
-      output.note(`${output.noteColours.green('✓')} pool ${safe(name)} ${done}`)
-    }
-  })
 }
 
 async function listPools({ connected, output }: Context): Promise<void> {
@@ -182,24 +176,6 @@ async function createPool(
   output.print(pool, () => (output.quiet ? `${pool.name}\n` : ''))
   const room = pool.availableBytes === undefined ? '' : `, ${formatBytes(pool.availableBytes)} free`
   output.note(`${output.noteColours.green('✓')} pool ${safe(name)} is there: ${pool.type}${room}`)
-}
-
-async function definePools({ connected, output, signal }: Context, files: readonly string[]): Promise<void> {
-  const definitions: PoolDefinition[] = []
-  for (const file of files) {
-    const { text, format, name } = await loadText(file)
-    try {
-      definitions.push(parsePoolDefinition(text, format))
-    } catch (error) {
-      throw inFile(error, name)
-    }
-  }
-  await connected(async ({ pools }) => {
-    for (const definition of definitions) {
-      await pools.define(definition, { signal })
-      output.note(`${output.noteColours.green('✓')} pool ${safe(definition.name)} is defined`)
-    }
-  })
 }
 
 interface ShowFlags {

@@ -15,6 +15,16 @@ const imageFormats = [...newFormats, 'vmdk', 'vdi', 'vhdx', 'vpc', 'qed'] as con
 const preallocation = () =>
   new Option('--preallocation <kind>', 'what is allocated at once').choices(preallocations)
 
+/** virsh's way to name the pool. */
+const poolOption = () => new Option('--pool <pool>', 'the pool, where the name does not say it')
+
+interface InPool {
+  readonly pool?: string | undefined
+}
+
+const inPool = (name: string, { pool }: InPool) =>
+  pool === undefined || name.includes('/') ? name : `${pool}/${name}`
+
 export function configure(command: Command, context: Context): void {
   command.description('Make, copy, list and remove the disks in pools of storage.')
   const sub = (name: string, description: string) => command.command(name).description(description)
@@ -45,28 +55,36 @@ export function configure(command: Command, context: Context): void {
     .addOption(new Option('--format <format>', 'format of the copy: converts it').choices(imageFormats))
     .option('--size <size>', 'size that the guest sees of the copy')
     .addOption(preallocation())
-    .action((name: string, copy: string, flags: CloneFlags) => cloneVolume(context, name, copy, flags))
+    .addOption(poolOption())
+    .action((name: string, copy: string, { pool, ...flags }: CloneFlags & InPool) =>
+      cloneVolume(context, inPool(name, { pool }), copy, flags),
+    )
   const resize = sub('resize', 'Change the size of a disk that no running machine has.')
     .argument('<volume>', named)
     .argument('<size>', "size the guest sees: 40GiB, or so much more: '+20GiB'")
     .option('--shrink', 'it may become smaller: what is at its end is lost')
-    .action((name: string, size: string, { shrink }: { shrink?: true }) =>
-      resizeVolume(context, name, size, shrink),
+    .addOption(poolOption())
+    .action((name: string, size: string, { shrink, pool }: InPool & { shrink?: true }) =>
+      resizeVolume(context, inPool(name, { pool }), size, shrink),
     )
   const wipe = sub('wipe', 'Write over a disk: what is on it is lost.')
     .argument('<volume>', named)
     .addOption(
       new Option('--algorithm <algorithm>', 'what is written').choices(wipeAlgorithms).default('zero'),
     )
-    .action((name: string, { algorithm }: { algorithm: (typeof wipeAlgorithms)[number] }) =>
-      change(context, [name], 'is wiped', (volumes, place, signal) =>
+    .addOption(poolOption())
+    .action((name: string, { algorithm, pool }: InPool & { algorithm: (typeof wipeAlgorithms)[number] }) =>
+      change(context, [inPool(name, { pool })], 'is wiped', (volumes, place, signal) =>
         volumes.wipe?.(place.pool, place.name, { algorithm, signal }),
       ),
     )
   const show = sub('show', 'Show a disk: where it is, and what it is based on.')
     .argument('<volume>', named)
     .option('--xml', "its description as libvirt's XML")
-    .action((name: string, { xml = false }: { xml?: boolean }) => showVolume(context, name, xml))
+    .addOption(poolOption())
+    .action((name: string, { xml = false, pool }: InPool & { xml?: boolean }) =>
+      showVolume(context, inPool(name, { pool }), xml),
+    )
   const remove = sub(
     'remove',
     'Remove disks and what is on them. Refused while a machine or another disk needs them.',
@@ -74,9 +92,13 @@ export function configure(command: Command, context: Context): void {
     .alias('rm')
     .argument('<volumes...>', named)
     .option('-f, --force', 'also when a machine or another disk needs it')
-    .action((names: string[], { force = false }: { force?: boolean }) =>
-      change(context, names, 'is removed', (volumes, place, signal) =>
-        volumes.remove?.(place.pool, place.name, { force, signal }),
+    .addOption(poolOption())
+    .action((names: string[], { force = false, pool }: InPool & { force?: boolean }) =>
+      change(
+        context,
+        names.map((name) => inPool(name, { pool })),
+        'is removed',
+        (volumes, place, signal) => volumes.remove?.(place.pool, place.name, { force, signal }),
       ),
     )
   addExamples(command, [['visor volume list', 'what there is']])

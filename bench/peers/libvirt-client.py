@@ -58,10 +58,25 @@ def resident_mb(daemon):
     return kib * 1024 / 1e6
 
 
+def start_network(connection, xml):
+    """The time of net-start alone; the network is gone again afterwards."""
+    network = connection.networkDefineXML(xml)
+    try:
+        started = time.perf_counter()
+        network.create()
+        taken = (time.perf_counter() - started) * 1000
+        network.destroy()
+        return taken
+    finally:
+        network.undefine()
+
+
 def measure(connection, daemon, request):
     op = request["op"]
     if op == "memory":
         return resident_mb(daemon)
+    if op == "network":
+        return start_network(connection, request["xml"])
     if op in ("start", "destroy", "info", "xml", "undefine"):
         domain = connection.lookupByName(request["name"])
     calls = {

@@ -16,6 +16,8 @@ export type LibvirtRequest =
   | { readonly op: 'start' | 'destroy' | 'undefine'; readonly name: string }
   | { readonly op: 'info' | 'xml'; readonly name: string; readonly count?: number }
   | { readonly op: 'define'; readonly xml: string }
+  /** Defines a network, and gives the time of its start. */
+  | { readonly op: 'network'; readonly xml: string }
   | { readonly op: 'list' | 'stats' | 'memory' | 'version'; readonly count?: number }
 
 // Debian's own Python is the one that Debian's binding is for.

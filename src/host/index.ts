@@ -18,10 +18,14 @@ export * from './link-limits.ts'
 export * from './mac-address.ts'
 export * from './macvtap.ts'
 export {
+  addBridge,
+  bringUp,
   changeElements,
   type ElementChange,
   type ElementPart,
   hasTable,
+  listRoutes,
+  mainTable,
   mostElementsAtOnce,
   type NamedLimit,
   openSockets,

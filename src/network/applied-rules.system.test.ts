@@ -11,7 +11,7 @@ import { completeNetwork } from './complete.ts'
 import { noFilters } from './filters/open.ts'
 import type { PublishedPort } from './publications.ts'
 import { elementsOf, guardedPort, type RuledNetwork } from './rule-elements.ts'
-import { formatRules } from './rules.ts'
+import { formatRules, removeRules } from './rules.ts'
 
 const networkOf = (number: number, more: Partial<NetworkDefinitionInput> = {}) =>
   completeNetwork(
@@ -103,7 +103,7 @@ async function runOnTestHost(): Promise<void> {
       })
     const published = somePublications(draw)
     await rules.become(networks, published, noFilters)
-    await nft(formatRules('whole', networks, elementsOf(networks, published)))
+    await nft(`${removeRules('whole')}\n${formatRules('whole', networks, elementsOf(networks, published))}`)
     const now = listingOf('steps')
     assert.deepEqual(now.rules, listingOf('whole').rules, `seed ${seed}, step ${step}`)
     if (!isFlushed && now.handles.join() === before.join()) kept++

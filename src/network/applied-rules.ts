@@ -52,15 +52,20 @@ export function appliedRules(table: string): AppliedRules {
           () => true,
           () => false,
         ))
-      if (!isDone) await nft(`${formatRules(table, networks, elements)}\n${await filters.script()}`)
+      if (!isDone) {
+        // The kernel waits for all its processors to let go of what is removed: where there is nothing, it need not.
+        const before = (await isAnyThere(table)) ? removeRules(table) : ''
+        await nft(`${before}\n${formatRules(table, networks, elements)}\n${await filters.script()}`)
+      }
       inForce = next
     },
-    async areThere() {
-      const tables = await Promise.all([hasTable('inet', table), hasTable('bridge', table)])
-      return tables.every(Boolean)
-    },
+    areThere: async () => (await tablesOf(table)).every(Boolean),
   }
 }
+
+const tablesOf = (table: string) => Promise.all([hasTable('inet', table), hasTable('bridge', table)])
+
+const isAnyThere = async (table: string): Promise<boolean> => (await tablesOf(table)).some(Boolean)
 
 /**
  * What goes before what comes, as a port that leads elsewhere has the same key; and who names a limit goes before it,

@@ -1,11 +1,13 @@
 /** Links of this host that a network is made of. Source: ip-link(8), bridge(8), ip-sysctl.rst of the kernel. */
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { type LinkLimit, limitLink, runChecked, setPortFlag } from '../host/index.ts'
+import { addBridge, bringUp, type LinkLimit, limitLink, runChecked, setPortFlag } from '../host/index.ts'
 import {
   type IpFamily,
+  type IpSubnet,
   type NetworkBandwidth,
   networkMode,
+  parseIp,
   prefixOf,
   subnetOfAddress,
   VisorError,
@@ -49,16 +51,18 @@ export async function makeLinks(definition: CompleteNetwork): Promise<MadeLinks>
         remedy: 'Choose another name for the bridge (bridge.name), or none: one is found then.',
       },
     )
+  const hasHost = namespace === undefined
+  const { mac, mtu, vxlan, stp = false, forwardDelaySeconds = 0 } = definition
+  // With a delay of its own, a guest would wait that long for its address.
+  const plain = { name: bridge, mac, mtu: mtu ?? (vxlan && vxlanMtu), stp, forwardDelaySeconds }
   try {
-    await ipBatch(bridgeLines(definition))
+    await addBridge(plain)
+    await setIpv6(bridge, definition, hasHost)
+    await ipBatch(vxlanLines(definition))
     await bridgeBatch(peerLines(definition))
-    await setIpv6(bridge, definition, namespace === undefined)
-    await ipBatch([
-      ...(namespace === undefined ? addressLines(definition, bridge) : apartLines(links)),
-      `link set dev ${bridge} up`,
-      ...(namespace === undefined ? routeLines(definition, bridge) : []),
-    ])
-    if (namespace !== undefined)
+    await bringUp(bridge, hasHost ? hostAddresses(definition) : [])
+    await ipBatch(hasHost ? routeLines(definition, bridge) : apartLines(links))
+    if (!hasHost)
       await ipBatch(
         [...addressLines(definition, 'eth0'), 'link set dev eth0 up', 'link set dev lo up'],
         namespace,
@@ -106,20 +110,16 @@ export async function removeLinks({ bridge, namespace }: MadeLinks): Promise<voi
   await ipBatch(names.map((name) => `link delete dev ${name}`))
 }
 
-function bridgeLines({ bridge = '', mac, stp, forwardDelaySeconds, mtu, vxlan }: CompleteNetwork): string[] {
-  // Centiseconds. With a delay of its own, a guest would wait that long for its address.
-  const delay = (forwardDelaySeconds ?? 0) * 100
-  const size = mtu ?? (vxlan ? 1450 : undefined)
-  const lines: string[] = [
-    `link add name ${bridge}${mac ? ` address ${mac}` : ''}${size ? ` mtu ${size}` : ''} type bridge forward_delay ${delay} stp_state ${stp ? 1 : 0}`,
-  ]
-  if (!vxlan) return lines
+/** What fits with what is around it. */
+const vxlanMtu = 1450
+
+function vxlanLines({ bridge = '', mtu = vxlanMtu, vxlan }: CompleteNetwork): string[] {
+  if (!vxlan) return []
   const name = beside('vx', bridge)
   const { id, port = 4789, dev, local } = vxlan
   return [
-    ...lines,
     `link add name ${name} type vxlan id ${id} dstport ${port}${dev ? ` dev ${dev}` : ''}${local ? ` local ${local}` : ''}`,
-    `link set dev ${name} mtu ${size} master ${bridge} up`,
+    `link set dev ${name} mtu ${mtu} master ${bridge} up`,
   ]
 }
 
@@ -128,6 +128,14 @@ const peerLines = ({ bridge = '', vxlan }: CompleteNetwork): string[] =>
   (vxlan?.peers ?? []).map(
     ({ address }) => `fdb append 00:00:00:00:00:00 dev ${beside('vx', bridge)} dst ${address}`,
   )
+
+/** Of this host, with the length of their subnets. */
+const hostAddresses = ({ addresses }: CompleteNetwork): IpSubnet[] =>
+  addresses.flatMap((one) => {
+    const address = parseIp(one.address)
+    const prefix = prefixOf(one)
+    return address && prefix !== undefined ? [{ ...address, prefix }] : []
+  })
 
 function addressLines({ addresses }: CompleteNetwork, link: string): string[] {
   return addresses.map((one) => {
@@ -149,7 +157,7 @@ function routeLines({ routes }: CompleteNetwork, link: string): string[] {
   })
 }
 
-/** A bridge has only the addresses that its definition gives it. */
+/** A bridge has only the addresses that its definition gives it; told so before it is up, as it else asks for some. */
 async function setIpv6(bridge: string, definition: CompleteNetwork, hasHost: boolean): Promise<void> {
   const folder = `/proc/sys/net/ipv6/conf/${bridge}`
   // A kernel without IPv6 has none to take away.

@@ -150,24 +150,26 @@ export function liveNetworks(
     const record = (phase: string) =>
       writeFileAtomic(own.record, JSON.stringify({ phase, definition }), { durable: false })
     await record('starting')
-    if (hasOwnBridge(definition)) {
-      const links = await makeLinks(definition)
-      undo.push(() => removeLinks(links))
-      await allowForwarding(definition)
-      await limitBridge(definition)
-    }
     networks.set(uuid, running)
     undo.push(async () => {
       networks.delete(uuid)
       await applyRules()
     })
-    await applyRules()
-    if (hasOwnBridge(definition)) {
-      await allowLoopback(definition)
-      await serve(running)
-    }
-    undo.push(() => running.service && endService(running.service))
+    // Rules are of names of links, also of such that are still to come; guests come when all is there.
+    await together([hasOwnBridge(definition) ? makeHost(running, undo) : undefined, applyRules()])
+    if (hasOwnBridge(definition)) await allowLoopback(definition)
     await record('running')
+  }
+
+  /** Links, and what answers on them. */
+  async function makeHost(running: Running, undo: Undo): Promise<void> {
+    const { definition } = running
+    const links = await makeLinks(definition)
+    undo.push(() => removeLinks(links))
+    await allowForwarding(definition)
+    await limitBridge(definition)
+    undo.push(() => running.service && endService(running.service))
+    await serve(running)
   }
 
   async function change(running: Running, definition: CompleteNetwork): Promise<void> {
@@ -305,6 +307,12 @@ export function liveNetworks(
       await Promise.all([...networks.values()].map(({ service }) => service?.forget()))
     },
   }
+}
+
+/** Waits for all of them, also when one fails: what undoes it needs the others at rest. */
+async function together(works: readonly (Promise<void> | undefined)[]): Promise<void> {
+  const ends = await Promise.allSettled(works)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 /** What guests of the network get from the host and through it waits for its turn; the limit goes with the bridge. */

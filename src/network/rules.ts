@@ -10,7 +10,7 @@ import { formatSubnet, type IpSubnet, networkMode } from '../model/index.ts'
 import { type CompleteNetwork, hasOwnBridge } from './complete.ts'
 import { limitName, plainName, type RuledNetwork, type RuleElement, subnetsOf } from './rule-elements.ts'
 
-/** Replaces both tables, with what is in their sets and maps. */
+/** Both tables, with what is in their sets and maps; {@link removeRules} goes before it where there may be any. */
 export function formatRules(
   table: string,
   networks: readonly RuledNetwork[],
@@ -19,8 +19,7 @@ export function formatRules(
   const bridged = networks.filter(({ definition }) => definition.bridge !== undefined)
   // A bridge that was there before is the host's: what it forwards is not ours to say.
   const ruled = bridged.filter(({ definition }) => hasOwnBridge(definition) && hasRules(definition))
-  return `${removeRules(table)}
-table inet ${table} {
+  return `table inet ${table} {
 ${[
   ...limits('inet', elements),
   ...ruled.flatMap(({ definition }) => networkChains(definition)),

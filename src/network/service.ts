@@ -32,11 +32,12 @@ export async function startService(
 ): Promise<GuestProcess | undefined> {
   if (!wantsService(definition)) return undefined
   const own = places.of(definition.uuid)
-  await writeFile(own.config, formatConfig(definition, own, { link, user: await userFor(own.folder) }), {
-    mode: 0o644,
-  })
-  await writeTables(places, definition, ports)
-  await rm(own.pid, { force: true })
+  const user = await userFor(own.folder)
+  await Promise.all([
+    writeFile(own.config, formatConfig(definition, own, { link, user }), { mode: 0o644 }),
+    writeTables(places, definition, ports),
+    rm(own.pid, { force: true }),
+  ])
   const config = `--conf-file=${own.config}`
   const guest = await spawnGuest({
     directory: own.service,
@@ -85,7 +86,8 @@ async function answers(pidFile: string, guest: GuestProcess, name: string): Prom
     ended = true
   })
   const deadline = performance.now() + startTimeoutMs
-  for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 20)) {
+  // It takes some ten milliseconds, seldom much longer.
+  for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 1.1, 20)) {
     const there = await access(pidFile).then(
       () => true,
       () => false,

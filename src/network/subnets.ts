@@ -1,6 +1,6 @@
 /** Which addresses are taken on this host, and which are free. */
-import { type IpSubnet, overlaps, parseSubnet, subnetOf } from '../model/index.ts'
-import { ipList } from './commands.ts'
+import { listRoutes, mainTable } from '../host/index.ts'
+import { type IpSubnet, overlaps, subnetOf } from '../model/index.ts'
 
 /** A subnet that this host has a route to, and through which link. */
 export interface TakenSubnet {
@@ -10,17 +10,11 @@ export interface TakenSubnet {
 
 /** What routes of this host lead to; default routes, which lead to everything, are none. */
 export async function takenSubnets(): Promise<TakenSubnet[]> {
-  const routes = (
-    await Promise.all([
-      ipList('-4', 'route', 'show', 'table', 'all', 'type', 'unicast'),
-      ipList('-6', 'route', 'show', 'table', 'main', 'type', 'unicast'),
-    ])
-  ).flat()
-  return routes.flatMap(({ dst, dev }) => {
-    const subnet = typeof dst === 'string' ? parseSubnet(dst) : undefined
-    const isLinkLocal = subnet?.family === 'ipv6' && subnet.value >> 118n === 0x3fan
-    if (!subnet || subnet.prefix === 0 || isLinkLocal) return []
-    return [{ subnet, link: typeof dev === 'string' ? dev : '' }]
+  return (await listRoutes()).filter(({ subnet, table }) => {
+    // The kernel has tables of IPv6 for itself, of addresses and of all that is multicast.
+    if (subnet.family === 'ipv6' && table !== mainTable) return false
+    const isLinkLocal = subnet.family === 'ipv6' && subnet.value >> 118n === 0x3fan
+    return subnet.prefix !== 0 && !isLinkLocal
   })
 }
 

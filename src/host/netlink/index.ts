@@ -1,5 +1,7 @@
 /** What is asked of the kernel by netlink(7). */
+export { addBridge, bringUp } from './links.ts'
 export { askKernel, attribute, netlinkOf } from './messages.ts'
+export { listRoutes, mainTable } from './routes.ts'
 export {
   changeElements,
   type ElementChange,

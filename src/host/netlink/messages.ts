@@ -71,11 +71,18 @@ export async function askKernel(part: number, messages: readonly NetlinkMessage[
   })
 }
 
-/** Asks for a list; gives the bodies of what is in it. Fails with {@link NetlinkError}. */
-export async function listFromKernel(part: number, message: NetlinkMessage): Promise<Buffer[]> {
+/**
+ * Asks for a list; gives the bodies of what is in it, which are of the type `answer` where that is another one than
+ * what is asked by. Fails with {@link NetlinkError}.
+ */
+export async function listFromKernel(
+  part: number,
+  { answer, ...message }: NetlinkMessage & { readonly answer?: number },
+): Promise<Buffer[]> {
   const listed: Buffer[] = []
+  const wanted = answer ?? message.type
   await converse(part, [{ ...message, flags: NLM_F_DUMP, isSilent: true }], (answers) => {
-    listed.push(...answers.filter(({ type }) => type === message.type).map(({ body }) => body))
+    listed.push(...answers.filter(({ type }) => type === wanted).map(({ body }) => body))
     return answers.some(({ type }) => type === NLMSG_DONE)
   })
   return listed

@@ -178,6 +178,8 @@ export const commands: readonly CommandEntry[] = [
     running,
     () => import('./commands/blkdeviotune.ts'),
   ),
+  hidden('vol-upload', 'Write a file into a volume', machines, () => import('./commands/vol-upload.ts')),
+  hidden('vol-download', 'Save a volume to a file', machines, () => import('./commands/vol-download.ts')),
   entry('reset', 'Press the reset button', running, () => import('./commands/reset.ts')),
   entry('destroy', 'Take the power away', running, () => import('./commands/destroy.ts')),
 

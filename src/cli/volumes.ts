@@ -30,3 +30,15 @@ export async function listVolumes({ pools, volumes }: CompleteConnection, pool?:
   const usable = all.filter(({ active, name }) => active || name === defaultPool)
   return (await Promise.all(usable.map(({ name }) => volumes.list(name)))).flat()
 }
+
+/** A volume by its name in a pool, or by its path or key, as virsh takes them. */
+export async function findVolume(
+  { volumes }: CompleteConnection,
+  name: string,
+  pool: string | undefined,
+): Promise<Volume> {
+  if (pool !== undefined) return volumes.get(pool, name)
+  if (name.startsWith('/')) return volumes.find({ path: name })
+  const place = parseVolumeName(name)
+  return volumes.get(place.pool, place.name)
+}

@@ -2,10 +2,10 @@
 import { Agent, type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps, Agent as TlsAgent } from 'node:https'
 import { Readable } from 'node:stream'
-import type { ReadableStream } from 'node:stream/web'
+import { ReadableStream } from 'node:stream/web'
 
 export interface HttpTransport {
-  /** As the standard `fetch`, for bodies of text; connections are kept and used again. */
+  /** As the standard `fetch`, for bodies of text and streams; connections are kept and used again. */
   fetch(url: string, init: RequestInit): Promise<Response>
   /** Ends the connections that are kept. */
   close(): void
@@ -37,7 +37,8 @@ export function httpTransport(socketPath?: string): HttpTransport {
       if (again) resolve(send(url, init))
       else reject(error)
     })
-    request.end(typeof init.body === 'string' ? init.body : undefined)
+    if (init.body instanceof ReadableStream) void sendStream(init.body, request)
+    else request.end(typeof init.body === 'string' ? init.body : undefined)
     return promise
   }
 
@@ -48,6 +49,43 @@ export function httpTransport(socketPath?: string): HttpTransport {
       tlsAgent.destroy()
     },
   }
+}
+
+/** As fast as it is taken. An answer before all is sent ends it: the rest is not wanted. */
+async function sendStream(body: ReadableStream<Uint8Array>, request: ClientRequest): Promise<void> {
+  const reader = body.getReader()
+  let isAnswered = false
+  const leave = () => {
+    isAnswered = true
+    reader.cancel().catch(() => {})
+  }
+  request.once('response', (response: IncomingMessage) => {
+    leave()
+    response.once('close', () => request.writableEnded || request.destroy())
+  })
+  request.once('close', leave)
+  try {
+    while (!isAnswered) {
+      const { done, value } = await reader.read()
+      if (isAnswered) return
+      if (done) return void request.end()
+      if (!request.write(value)) await drained(request)
+    }
+  } catch (error) {
+    request.destroy(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+/** Resolves when it takes more, or nothing any more. */
+function drained(request: ClientRequest): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const events = ['drain', 'close', 'response'] as const
+  const done = () => {
+    for (const event of events) request.off(event, done)
+    resolve()
+  }
+  for (const event of events) request.once(event, done)
+  return promise
 }
 
 function toResponse(message: IncomingMessage): Response {

@@ -7,6 +7,7 @@ import type { Log } from '../driver/index.ts'
 import { peerCredentials } from '../host/index.ts'
 import { problemType, type RestApp, type RestContext } from '../rest/index.ts'
 import { answerFault, describeFault } from './client-fault.ts'
+import { watchStalled } from './stalled.ts'
 import { type ConsoleSockets, consoleSockets } from './web-socket.ts'
 
 export interface HttpOptions {
@@ -14,6 +15,8 @@ export interface HttpOptions {
   readonly transport: RestContext['transport']
   readonly secure: boolean
   readonly log: Log
+  /** How long a request may stand still; 60 s without it. */
+  readonly stallMs?: number
 }
 
 /** A server that answers with the application. */
@@ -26,7 +29,7 @@ export interface HttpFront {
 }
 
 /** Answers the requests of a server with the application until it is closed. */
-export function serveHttp(server: Server, { app, transport, secure, log }: HttpOptions): HttpFront {
+export function serveHttp(server: Server, { app, transport, secure, log, stallMs }: HttpOptions): HttpFront {
   const consoles = consoleSockets(log)
   const contexts = new WeakMap<Socket, Promise<RestContext>>()
 
@@ -42,7 +45,11 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
   const listener = getRequestListener(
     async (request, env) => {
       const { incoming } = env as { incoming: IncomingMessage }
-      return app.fetch(request, await contextOf(incoming.socket))
+      const context = await contextOf(incoming.socket)
+      if (incoming.method !== 'PUT' && incoming.method !== 'PATCH') return app.fetch(request, context)
+      // Who stops reading still answers, on the same connection.
+      const body = { [Symbol.asyncIterator]: () => incoming.iterator({ destroyOnReturn: false }) }
+      return app.fetch(request, { ...context, body })
     },
     {
       // Its own Request and Response wait with what nobody asks for: a quarter of the time of a request.
@@ -54,7 +61,11 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
       },
     },
   )
-  server.on('request', (incoming, outgoing) => void listener(incoming, outgoing))
+  const stalled = watchStalled(stallMs)
+  server.on('request', (incoming, outgoing) => {
+    stalled.add(incoming, outgoing)
+    void listener(incoming, outgoing)
+  })
   server.on('upgrade', (incoming, socket, head) => {
     upgrade(incoming, socket, head, { app, consoles, contextOf }).catch((error) => {
       log.warn({ error }, 'A console could not be joined.')
@@ -73,6 +84,7 @@ export function serveHttp(server: Server, { app, transport, secure, log }: HttpO
       await Promise.all([consoles.close(timeoutMs), closed])
       clearTimeout(timer)
       clearInterval(sweeper)
+      stalled.close()
     },
   }
 }

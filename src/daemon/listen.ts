@@ -12,8 +12,8 @@ import type { TcpAddress } from './settings.ts'
 /** Bounds for those who connect and then say nothing, or too much. */
 const limits: ServerOptions = {
   headersTimeout: 15_000,
-  // A request with its body; what is answered may take as long as it likes.
-  requestTimeout: 120_000,
+  // Uploads take hours: `stalled.ts` ends those that do not move.
+  requestTimeout: 0,
   keepAliveTimeout: 60_000,
   connectionsCheckingInterval: 10_000,
   maxHeaderSize: 16_384,

@@ -8,7 +8,7 @@ import {
   VisorError,
 } from '../model/index.ts'
 import type { Connection, Images } from './connection.ts'
-import { keepUsedVolumes } from './keep-used-volumes.ts'
+import { keepUploadedVolumes, keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
@@ -185,7 +185,11 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       publications: named(networks.publications),
     }),
     reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),
-    ...(storage && { pools: storage.pools, volumes: keepUsedVolumes(storage.volumes, connections) }),
+    ...(storage && {
+      pools: storage.pools,
+      volumes: keepUsedVolumes(storage.volumes, connections),
+      uploads: keepUploadedVolumes(storage, connections),
+    }),
     events: ({ signal } = {}) =>
       merge<Event>(
         sources.map(({ source }) => source.events({ signal })),

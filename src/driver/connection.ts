@@ -41,6 +41,7 @@ import type { Publications } from './parts/publications.ts'
 import type { Reach } from './parts/reach.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
+import type { Uploads } from './parts/uploads.ts'
 
 /** What every state-changing call takes beside its own options. */
 export interface CallOptions {
@@ -80,6 +81,8 @@ export interface Connection {
   /** Pools of storage of the host. */
   readonly pools?: Pools
   readonly volumes?: Volumes
+  /** Bytes on their way to become volumes. */
+  readonly uploads?: Uploads
   /** Operations under way and recently ended; {@link guard} provides it. */
   readonly jobs?: Jobs
   /**

@@ -89,11 +89,14 @@ export function guard(
     if (operation.key === 'domain') given[0] = await resolve(given[0] as string)
     const [part] = name.split('.') as ['domains']
     const method = findMethod(inner, name) as (...args: unknown[]) => Promise<unknown>
-    const { own, running } = checkOptions(operation, args[keys.length])
+    const content = operation.body === 'content' ? [args[keys.length]] : []
+    const { own, running } = checkOptions(operation, args[keys.length + content.length])
     const { refersTo } = operation
     const named = refersTo === undefined ? {} : { [refersTo]: await resolve(optionOf(own, refersTo)) }
-    const invoke = (options: object) => method.call(inner[part], ...given, { ...options, ...named })
-    if (operation.access === 'read' || operation.result === 'stream') return invoke({ ...own, ...running })
+    const invoke = (options: object) =>
+      method.call(inner[part], ...given, ...content, { ...options, ...named })
+    const isOpened = operation.result === 'stream' || operation.result === 'content'
+    if (operation.access === 'read' || isOpened) return invoke({ ...own, ...running })
     const { interrupts, parallel } = operation
     const lane = parallel ? crypto.randomUUID() : operation.lane
     // What is made of a domain is a job of that domain.

@@ -1,15 +1,17 @@
 import { VisorError, type Volume } from '../model/index.ts'
 import type { Connection } from './connection.ts'
 import type { Volumes } from './parts/pools.ts'
+import type { Uploads } from './parts/uploads.ts'
 
 type Member = Pick<Connection, 'domains' | 'snapshots' | 'templates'>
 
 /**
  * The volumes, of which none is removed that a domain, a snapshot of one or a template has as a disk, running or not,
- * unless forced; and of which none is resized or wiped that a running domain or a template has: `invalid-state`.
+ * unless forced; of which none is resized, wiped or written that a running domain or a template has; and none read
+ * that a running domain writes to: `invalid-state`.
  */
 export function keepUsedVolumes(volumes: Volumes, members: readonly Member[]): Volumes {
-  const { remove, resize, wipe } = volumes
+  const { remove, resize, wipe, write, download } = volumes
   return {
     ...volumes,
     ...(remove && {
@@ -36,6 +38,47 @@ export function keepUsedVolumes(volumes: Volumes, members: readonly Member[]): V
       async wipe(pool, name, options) {
         await refuseInUse(await volumes.get(pool, name), members, 'Stop it first.')
         await wipe.call(volumes, pool, name, options)
+      },
+    }),
+    ...(write && {
+      async write(pool, name, content, options) {
+        await refuseInUse(await volumes.get(pool, name), members, 'Stop it first.')
+        return write.call(volumes, pool, name, content, options)
+      },
+    }),
+    ...(download && {
+      async download(pool, name, options) {
+        await refuseWritten(await volumes.get(pool, name), members)
+        return download.call(volumes, pool, name, options)
+      },
+    }),
+  }
+}
+
+/** The uploads, of which none takes the place of a volume that a running domain or a template has: `invalid-state`. */
+export function keepUploadedVolumes(
+  { uploads, volumes }: { readonly uploads: Uploads; readonly volumes: Volumes },
+  members: readonly Member[],
+): Uploads {
+  const { create, finish } = uploads
+
+  async function refuse(pool: string, name: string): Promise<void> {
+    const volume = await volumes.get(pool, name).catch(ifGone)
+    if (volume) await refuseInUse(volume, members, 'Stop it first, or choose another name.')
+  }
+
+  return {
+    ...uploads,
+    ...(create && {
+      async create(pool, options) {
+        if (options.replace) await refuse(pool, options.volume)
+        return create.call(uploads, pool, options)
+      },
+    }),
+    ...(finish && {
+      async finish(pool, upload, options) {
+        await refuse(pool, (await uploads.get(pool, upload)).volume)
+        return finish.call(uploads, pool, upload, options)
       },
     }),
   }
@@ -83,6 +126,19 @@ async function refuseInUse(volume: Volume, members: readonly Member[], remedy: s
     )
 }
 
+async function refuseWritten(volume: Volume, members: readonly Member[]): Promise<void> {
+  const users = (await Promise.all(members.map((member) => runningOn(volume, member, true)))).flat()
+  if (users.length > 0)
+    throw new VisorError(
+      'invalid-state',
+      `The disk '${nameOf(volume)}' is written by ${users.map(quote).join(', ')}, which runs.`,
+      {
+        remedy: `Stop it first, or take a backup while it runs: visor backup ${users[0]}.`,
+        object: { kind: 'volume', name: volume.name },
+      },
+    )
+}
+
 /** Names of the domains that have the volume as a disk, now or at their next start. */
 async function usersOf(volume: Volume, { domains, snapshots }: Member): Promise<string[]> {
   const users: string[] = []
@@ -98,10 +154,10 @@ async function usersOf(volume: Volume, { domains, snapshots }: Member): Promise<
 }
 
 /** Names of the domains that run with the volume as a disk. */
-async function runningOn(volume: Volume, { domains }: Member): Promise<string[]> {
+async function runningOn(volume: Volume, { domains }: Member, writing = false): Promise<string[]> {
   const users: string[] = []
   for (const { uuid, name, state } of await domains.list())
-    if (state !== 'shutoff' && state !== 'crashed' && (await hasDisk(volume, domains, uuid, false)))
+    if (state !== 'shutoff' && state !== 'crashed' && (await hasDisk(volume, domains, uuid, false, writing)))
       users.push(name)
   return users
 }
@@ -111,11 +167,14 @@ async function hasDisk(
   domains: Member['domains'],
   uuid: string,
   inactive: boolean,
+  writing = false,
 ): Promise<boolean> {
   const definition = await domains.describe(uuid, { inactive }).catch(ifGone)
   return (
     definition?.devices.disks.some(
-      (disk) => disk.file === path || disk.block === path || (disk.pool === pool && disk.volume === name),
+      (disk) =>
+        !(writing && (disk.readonly || disk.device === 'cdrom')) &&
+        (disk.file === path || disk.block === path || (disk.pool === pool && disk.volume === name)),
     ) ?? false
   )
 }

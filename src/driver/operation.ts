@@ -22,15 +22,15 @@ export interface Operation {
     | 'group'
     | 'publication'
   /** The noun within that one whose name is the second argument. */
-  readonly item?: 'snapshot' | 'checkpoint' | 'volume'
-  /** The argument after the key (or the first), a whole document. */
-  readonly body?: s.Schema
+  readonly item?: 'snapshot' | 'checkpoint' | 'volume' | 'upload'
+  /** The argument after the keys (or the first): a whole document, or the bytes of a volume. */
+  readonly body?: s.Schema | 'content'
   /** The options object, last argument, less `signal` and `progress`. */
   readonly options?: s.ObjectSchema<never, never> | s.Schema
   /** The option that names a domain, by uuid or name; drivers get the uuid. */
   readonly refersTo?: string
   /** What it resolves to: a document, nothing, or something that is not JSON. */
-  readonly result?: s.Schema | 'picture' | 'bytes' | 'text' | 'stream'
+  readonly result?: s.Schema | 'picture' | 'bytes' | 'text' | 'stream' | 'content'
   /** Takes time: REST answers at once with a job. */
   readonly long?: true
   /** Does not wait for the domain's jobs under way but cancels them first. */

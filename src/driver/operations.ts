@@ -36,6 +36,7 @@ import { publicationOperations } from './parts/publications.ts'
 import { reachOperations } from './parts/reach.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
+import { uploadOperations } from './parts/uploads.ts'
 
 type Part =
   | 'host'
@@ -55,6 +56,7 @@ type Part =
   | 'images'
   | 'pools'
   | 'volumes'
+  | 'uploads'
   | 'jobs'
 /** Every part and method of {@link Connection}; the compiler holds the table complete. */
 type Table = { readonly [P in Part]: PartTable<Required<Connection>[P]> }
@@ -466,6 +468,7 @@ export const operations: Table = {
   },
   pools: poolOperations,
   volumes: volumeOperations,
+  uploads: uploadOperations,
   jobs: {
     list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },
     get: { access: 'read', doc: 'An operation under way or ended.', key: 'job', result: Job },

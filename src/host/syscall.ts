@@ -82,6 +82,10 @@ export interface Calls {
   readonly getrlimit: (resource: number, limits: BigUint64Array) => number
   readonly setrlimit: (resource: number, limits: BigUint64Array) => number
   readonly prlimit: (pid: number, resource: number, limits: BigUint64Array, before: BigUint64Array) => number
+  /** lseek(2) with SEEK_DATA and SEEK_HOLE, which Node has not. */
+  readonly lseek: (fd: number, offset: number, whence: number) => number
+  /** fallocate(2), waited for by another thread. */
+  readonly fallocate: (fd: number, mode: number, offset: number, length: number) => Promise<number>
   /** glibc's own; other C libraries have none. */
   readonly trim: ((keep: number) => number) | undefined
   readonly errno: () => number
@@ -137,6 +141,8 @@ async function bind(): Promise<Calls> {
     getrlimit: libc.func('int getrlimit(int, _Out_ uint64_t *)'),
     setrlimit: libc.func('int setrlimit(int, const uint64_t *)'),
     prlimit: libc.func('int prlimit(int, int, const uint64_t *, _Out_ uint64_t *)'),
+    lseek: libc.func('int64 lseek(int, int64, int)'),
+    fallocate: inThread(libc.func('int fallocate(int, int, int64, int64)')),
     trim: findTrim(libc),
     errno: () => koffi.errno(),
   }

@@ -8,7 +8,7 @@
  */
 import { type Operation, type OperationName, operationList } from '../driver/index.ts'
 
-export type HttpMethod = 'GET' | 'PUT' | 'POST' | 'DELETE'
+export type HttpMethod = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
 
 export interface Route {
   readonly name: OperationName
@@ -34,6 +34,9 @@ const exceptions: { readonly [N in OperationName]?: Partial<Pick<Route, 'method'
   'pools.delete': { method: 'POST', path: '/v1/pools/{pool}/delete' },
   'volumes.describe': { path: '/v1/pools/{pool}/volumes/{volume}/definition' },
   'volumes.find': { path: '/v1/volumes' },
+  'volumes.download': { method: 'GET', path: '/v1/pools/{pool}/volumes/{volume}/content' },
+  'volumes.write': { method: 'PATCH', path: '/v1/pools/{pool}/volumes/{volume}/content' },
+  'uploads.append': { method: 'PATCH', path: '/v1/pools/{pool}/uploads/{upload}' },
   'domains.undefine': { method: 'DELETE', path: '/v1/domains/{domain}' },
   'domains.stats': { path: '/v1/domain-stats' },
   'domains.openConsole': { method: 'GET', path: '/v1/domains/{domain}/console' },
@@ -86,10 +89,11 @@ export function pathParameters(path: string): string[] {
 
 /** Whether the options travel in the query string; else they are a JSON body. */
 export function optionsInQuery(route: Route): boolean {
-  return route.method === 'GET' || route.method === 'DELETE'
+  return route.method === 'GET' || route.method === 'DELETE' || route.operation.body === 'content'
 }
 
 /** Whether the operation changes something, and so has a job. */
 export function changes(operation: Operation): boolean {
-  return operation.access !== 'read' && operation.key !== 'job' && operation.result !== 'stream'
+  const { access, key, result } = operation
+  return access !== 'read' && key !== 'job' && result !== 'stream' && result !== 'content'
 }

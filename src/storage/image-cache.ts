@@ -7,9 +7,8 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import { join } from 'node:path'
-import { identifyProcess } from '../host/index.ts'
+import { hashFile, identifyProcess } from '../host/index.ts'
 import { type Image, VisorError } from '../model/index.ts'
-import { hashFile } from './hash.ts'
 
 /** What is written beside the files of an image. */
 export interface Manifest {

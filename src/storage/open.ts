@@ -1,9 +1,19 @@
 /** The storage of this host: pools, and the volumes in them. */
-import { eventHub, type HostStorage, type Log, type Store, type Volumes } from '../driver/index.ts'
+import {
+  eventHub,
+  type HostStorage,
+  type Log,
+  type Store,
+  type VolumeAccess,
+  type Volumes,
+} from '../driver/index.ts'
 import { notFound, parse, VisorError, type Volume, VolumeDefinition } from '../model/index.ts'
+import { openContent } from './content/download.ts'
+import { writeInPlace } from './content/write-in-place.ts'
 import type { HostImages } from './images.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { type LivePool, openPools } from './pools/open-pools.ts'
+import { openUploads } from './uploads/open-uploads.ts'
 import type { FoundVolume, VolumeStore } from './volumes/store.ts'
 
 export interface StorageOptions {
@@ -170,6 +180,38 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
       await change(there, volume, () => able(there, 'wipe')(found, given))
       tell('changed', there, volume)
     },
+    async download(pool, volume, given = {}) {
+      const { there, found } = await find(pool, volume)
+      const access = () => there.backend.volumes.access(found)
+      return pools.within(there.uuid, () => openContent({ volume: found, access }, given))
+    },
+    async write(pool, volume, content, { offset = 0, lengthBytes, ...call } = {}) {
+      const { there, found } = await find(pool, volume)
+      await refuseBase(found, 'They would see another disk.')
+      await change(there, volume, async () => {
+        const { path, format } = await there.backend.volumes.access(found).then(local)
+        if (format !== 'raw')
+          throw new VisorError(
+            'unsupported-config',
+            `The volume '${found.name}' is of the format ${format}: bytes are written into raw ones only.`,
+            {
+              object: { kind: 'volume', name: found.name },
+              remedy: 'Upload the whole of it, and let it take the place of this one: replace.',
+            },
+          )
+        const { capacityBytes } = found
+        const end = Math.min(capacityBytes, offset + (lengthBytes ?? capacityBytes))
+        if (offset > capacityBytes)
+          throw new VisorError(
+            'invalid-argument',
+            `The volume '${found.name}' ends at ${capacityBytes}: nothing can be written at ${offset}.`,
+            { path: 'offset' },
+          )
+        await writeInPlace(path, content, { ...call, offset, end })
+      })
+      tell('changed', there, volume)
+      return readAgain(there, volume)
+    },
     async remove(pool, volume, { force = false } = {}) {
       const { there, found } = await find(pool, volume)
       await change(there, volume, async () => {
@@ -180,9 +222,26 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     },
   }
 
+  const uploads = openUploads({
+    pools,
+    log,
+    async finish(there, name, accept) {
+      let replaced = false
+      await change(there, name, async () => {
+        const before = await there.backend.volumes.read(name)
+        if (before) await refuseBase(before, 'Choose another name.')
+        replaced = before !== undefined
+        await accept()
+      })
+      tell(replaced ? 'changed' : 'created', there, name)
+      return readAgain(there, name)
+    },
+  })
+
   return {
     pools: pools.operations,
     volumes,
+    uploads,
     guests: {
       async access(pool, volume) {
         const { there, found } = await find(pool, volume)
@@ -192,12 +251,18 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     events: (eventOptions) => hub.listen(eventOptions),
     autostart: pools.autostart,
     async close() {
+      uploads.close()
       hub.close()
     },
   }
 }
 
 const keyOf = ({ uuid }: LivePool, name: string): string => `${uuid}/${name}`
+
+function local(access: VolumeAccess) {
+  if (access.type !== 'network') return access
+  throw new VisorError('unsupported-config', `The volume '${access.name}' is not on this host.`)
+}
 
 /** In libvirt's words. */
 function describeVolume(found: FoundVolume): VolumeDefinition {

@@ -5,10 +5,9 @@
  */
 import { promises as fs } from 'node:fs'
 import { join } from 'node:path'
-import { type RunOptions, run, runChecked } from '../host/index.ts'
+import { hashFile, type RunOptions, run, runChecked } from '../host/index.ts'
 import { type Progress, toVisorError, VisorError } from '../model/index.ts'
 import { distributionSources } from './apt-sources.ts'
-import { hashFile } from './hash.ts'
 
 export interface PackageOptions {
   /** The distribution's name of the architecture: amd64, i386. */

@@ -2,9 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import { join } from 'node:path'
-import { readJsonFile, writeFileAtomic } from '../host/index.ts'
+import { hashFile, readJsonFile, writeFileAtomic } from '../host/index.ts'
 import { type Progress, VisorError } from '../model/index.ts'
-import { hashFile } from './hash.ts'
 import { withPackages } from './packages.ts'
 
 export interface Firmware {

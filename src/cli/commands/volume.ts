@@ -1,12 +1,15 @@
+import { basename } from 'node:path'
 import { type Command, Option } from 'commander'
 import { preallocations, type Volumes, wipeAlgorithms } from '../../driver/index.ts'
-import { formatVolumeDefinition, type Volume } from '../../model/index.ts'
+import { formatVolumeDefinition, VisorError, type Volume, type VolumeFormat } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { newFormats } from '../disk-spec.ts'
 import { addExamples } from '../help.ts'
 import { formatSection, safe } from '../page.ts'
+import { withProgress } from '../progress.ts'
 import { formatTable } from '../table.ts'
 import { formatAgo, formatBytes, parseSize } from '../units.ts'
+import { parseChecksum, receiveFile, sendFile, standardStream } from '../volume-transfer.ts'
 import { formatVolumeTree } from '../volume-tree.ts'
 import { defaultPool, listVolumes, parseVolumeName, volumeName } from '../volumes.ts'
 
@@ -78,6 +81,32 @@ export function configure(command: Command, context: Context): void {
         volumes.wipe?.(place.pool, place.name, { algorithm, signal }),
       ),
     )
+  const upload = sub('upload', 'Make a volume of a file. Goes on where it broke off.')
+    .argument('<file>', "of this machine; '-' is the standard input")
+    .argument('[volume]', `${named}; as the file without it`)
+    .addOption(
+      new Option('--format <format>', 'its image format; as its name says without').choices([
+        ...imageFormats,
+        'iso',
+        'luks',
+      ]),
+    )
+    .option('--replace', 'it may take the place of a volume of this name')
+    .option('--checksum [sha256]', 'verify it there: this digest, or that of the file')
+    .action((file: string, name: string | undefined, flags: UploadFlags) =>
+      uploadVolume(context, file, name, flags),
+    )
+  const download = sub('download', 'Save a volume to a file. Goes on where it broke off.')
+    .argument('<volume>', named)
+    .argument('[file]', "of this machine; '-' is the standard output; named as the volume without")
+    .addOption(
+      new Option('--format <format>', 'convert it, without what it is based on').choices(['raw', 'qcow2']),
+    )
+    .option('--checksum [sha256]', 'verify what came: this digest, or that of the volume')
+    .option('-f, --force', 'replace a file there is')
+    .action((name: string, file: string | undefined, flags: DownloadFlags) =>
+      downloadVolume(context, name, file, flags),
+    )
   const show = sub('show', 'Show a disk: where it is, and what it is based on.')
     .argument('<volume>', named)
     .option('--xml', "its description as libvirt's XML")
@@ -118,6 +147,16 @@ export function configure(command: Command, context: Context): void {
   ])
   addExamples(resize, [['visor volume resize data.qcow2 +20GiB', 'the guest then enlarges its file system']])
   addExamples(wipe, [['visor volume wipe data.qcow2', 'an empty disk of the same size is left']])
+  addExamples(upload, [
+    ['visor volume upload golden.qcow2', 'golden.qcow2 in the pool default'],
+    ['visor volume upload disk.img fast/db.raw --checksum', 'verified there before it is the volume'],
+    ['zcat disk.gz | visor volume upload - disk.raw', 'of a program'],
+  ])
+  addExamples(download, [
+    ['visor volume download web.qcow2', 'the file as it lies there'],
+    ['visor volume download web.qcow2 whole.raw --format raw', 'converted, with all that it is based on'],
+    ['visor volume download web.qcow2 - | gzip > web.gz', 'to a program'],
+  ])
   addExamples(show, [['visor volume show data.qcow2', 'where it is']])
   addExamples(remove, [['visor volume remove data.qcow2', 'gone for good']])
 }
@@ -267,6 +306,59 @@ async function showVolume({ connected, output }: Context, given: string, xml: bo
       ]),
     ].join(''),
   )
+}
+
+export interface UploadFlags {
+  readonly format?: VolumeFormat
+  readonly replace?: true
+  readonly checksum?: string | true
+}
+
+async function uploadVolume(
+  { connected, output, signal }: Context,
+  file: string,
+  given: string | undefined,
+  { checksum, ...flags }: UploadFlags,
+): Promise<void> {
+  if (given === undefined && file === standardStream)
+    throw new VisorError('invalid-argument', 'The standard input has no name that the volume could have.', {
+      remedy: 'Name the volume as well.',
+    })
+  const place = parseVolumeName(given ?? basename(file))
+  const digest = parseChecksum(checksum)
+  const volume = await connected((connection) =>
+    withProgress(output, `Uploading ${volumeName(place)}`, signal, (call) =>
+      sendFile(connection, file, place, { ...flags, ...call, checksum: digest }),
+    ),
+  )
+  output.print(volume, () => `${volume.path}\n`)
+  output.note(
+    `${output.noteColours.green('✓')} ${volumeName(volume)} uploaded, ${formatBytes(volume.capacityBytes)}`,
+  )
+}
+
+export interface DownloadFlags {
+  readonly format?: 'raw' | 'qcow2'
+  readonly checksum?: string | true
+  readonly force?: true
+}
+
+async function downloadVolume(
+  { connected, output, signal }: Context,
+  given: string,
+  file: string | undefined,
+  { checksum, ...flags }: DownloadFlags,
+): Promise<void> {
+  const place = parseVolumeName(given)
+  const target = file ?? place.name
+  const digest = parseChecksum(checksum)
+  const got = await connected((connection) =>
+    withProgress(output, `Downloading ${volumeName(place)}`, signal, (call) =>
+      receiveFile(connection, place, target, { ...flags, ...call, checksum: digest }),
+    ),
+  )
+  if (target !== standardStream) output.print({ file: target, ...got }, () => '')
+  output.note(`${output.noteColours.green('✓')} ${volumeName(place)} downloaded, ${formatBytes(got.bytes)}`)
 }
 
 async function change(

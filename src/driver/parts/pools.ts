@@ -13,6 +13,14 @@ import {
 } from '../../model/index.ts'
 import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
+import {
+  type Content,
+  type DownloadOptions,
+  downloadOperation,
+  type Uploads,
+  type VolumeContent,
+  writeOperation,
+} from './uploads.ts'
 
 /** Pools, each by its name or uuid. */
 export interface Pools {
@@ -128,6 +136,13 @@ export interface WipeVolumeOptions extends CallOptions {
   readonly algorithm?: (typeof wipeAlgorithms)[number]
 }
 
+export interface WriteVolumeOptions extends CallOptions {
+  /** From here; from its beginning without it. */
+  readonly offset?: number
+  /** At most so many bytes; as much as comes without it. */
+  readonly lengthBytes?: number
+}
+
 export interface RemoveVolumeOptions extends CallOptions {
   /** Also when a domain has it as a disk, or another volume is based on it. */
   readonly force?: boolean
@@ -150,6 +165,13 @@ export interface Volumes {
   resize?(pool: string, volume: string, options: ResizeVolumeOptions): Promise<Volume>
   /** Makes what is on it unreadable; `invalid-state` while a domain that runs has it. */
   wipe?(pool: string, volume: string, options?: WipeVolumeOptions): Promise<void>
+  /** Its bytes, or a part of them; `invalid-state` while a domain that runs writes to it. */
+  download?(pool: string, volume: string, options?: DownloadOptions): Promise<VolumeContent>
+  /**
+   * Writes into a raw volume, in place: what it does not reach stays, also when it fails. Fails with `invalid-argument`
+   * when more comes than there is room in it, `invalid-state` while a domain that runs has it.
+   */
+  write?(pool: string, volume: string, content: Content, options?: WriteVolumeOptions): Promise<Volume>
   /** Removes it and what is on it; `invalid-state` while a domain or another volume needs it, unless forced. */
   remove?(pool: string, volume: string, options?: RemoveVolumeOptions): Promise<void>
 }
@@ -240,6 +262,8 @@ export const volumeOperations = {
     long: true,
     parallel: true,
   },
+  download: downloadOperation,
+  write: writeOperation,
   remove: {
     access: 'admin',
     doc: 'Removes a volume and what is on it.',
@@ -278,6 +302,7 @@ export interface GuestStorage {
 export interface HostStorage {
   readonly pools: Pools
   readonly volumes: Volumes
+  readonly uploads: Uploads
   readonly guests: GuestStorage
   events(options?: EventOptions): AsyncIterable<Event>
   /** Starts those that start with the daemon; one that fails is logged. */

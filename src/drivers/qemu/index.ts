@@ -9,6 +9,7 @@ const foreign = [
   'images',
   'pools',
   'volumes',
+  'uploads',
   'networks',
   'nwfilters',
   'hostBridges',

@@ -7,6 +7,7 @@ export {
 } from './documents.ts'
 export * from './pool.ts'
 export { PoolDefinition, type PoolDefinitionInput, type PoolType, poolTypes } from './pool-definition.ts'
+export { Upload, uploadWanted } from './upload.ts'
 export * from './volume.ts'
 export {
   VolumeDefinition,

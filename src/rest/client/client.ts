@@ -9,6 +9,7 @@ import {
 import { type Job, VisorError } from '../../model/index.ts'
 import { changes, optionsInQuery, pathParameters, type Route, routeOf } from '../routes.ts'
 import type { ApiDescription } from '../server/describe-api.ts'
+import { transferContent } from './content.ts'
 import { clientEvents } from './events.ts'
 import { formatQuery, type HttpOptions, type HttpRequest, httpSender, readJson, type Send } from './http.ts'
 import { followJob, waitForJob } from './job.ts'
@@ -69,6 +70,8 @@ function methodOf(route: Route, send: Send, openConsole: OpenConsole): Method {
   return async (...args: unknown[]) => {
     const keys = args.splice(0, pathParameters(route.path).length)
     const body = operation.body ? args.shift() : undefined
+    if (operation.body === 'content' || operation.result === 'content')
+      return transferContent(route, send, pathOf(route, keys), body, args[0])
     const given = (args[0] ?? {}) as CallOptions & Record<string, unknown>
     const { signal, progress, onJob, ...plain } = given
     const path = pathOf(route, keys)

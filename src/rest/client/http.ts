@@ -16,6 +16,8 @@ export interface HttpRequest {
   readonly query?: Readonly<Record<string, unknown>> | undefined
   /** Sent as JSON. */
   readonly body?: unknown
+  /** Sent as they come, instead of a body. */
+  readonly stream?: ReadableStream<Uint8Array>
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -25,8 +27,8 @@ export type Send = (request: HttpRequest) => Promise<Response>
 
 export function httpSender({ baseUrl, fetch: send = globalThis.fetch, token }: HttpOptions): Send {
   const base = baseUrl.replace(/\/+$/u, '')
-  return async ({ method, path, query, body, headers, signal }) => {
-    const init: RequestInit = {
+  return async ({ method, path, query, body, stream, headers, signal }) => {
+    const init: RequestInit & { readonly duplex?: 'half' } = {
       method,
       redirect: 'error',
       headers: {
@@ -36,6 +38,7 @@ export function httpSender({ baseUrl, fetch: send = globalThis.fetch, token }: H
         ...headers,
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(stream && { body: stream, duplex: 'half' }),
       ...(signal && { signal }),
     }
     const response = await send(`${base}${path}${formatQuery(query)}`, init).catch((cause) => {

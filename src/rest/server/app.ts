@@ -5,6 +5,7 @@ import { routeOf, routes } from '../routes.ts'
 import { answer, type Trace } from './answer.ts'
 import { HttpRefusal } from './body.ts'
 import type { Call, Handler, Identity, RestContext } from './call.ts'
+import { appendUpload, describeUpload, putContent } from './content.ts'
 import { definitionHandlers } from './definition.ts'
 import { describeApi, type ServerInfo } from './describe-api.ts'
 import { createEventStreams, type EventStreams } from './events.ts'
@@ -94,6 +95,9 @@ function addResources(
     add('GET', `/v1/${part}/{${noun}}/definition`, get)
     add('PUT', `/v1/${part}/{${noun}}/definition`, put)
   }
+  add('GET', '/v1/pools/{pool}/uploads/{upload}', describeUpload)
+  add('PATCH', '/v1/pools/{pool}/uploads/{upload}', appendUpload)
+  add('PUT', '/v1/pools/{pool}/volumes/{volume}/content', putContent)
   add('GET', '/v1/events', (call) => streams.open(call))
   add('GET', '/v1/session', async ({ identity }) => json(identity))
   add('POST', '/v1/session', async ({ identity, url, context }) => {

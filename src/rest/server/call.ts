@@ -5,6 +5,8 @@ export interface RestContext {
   readonly transport: 'unix' | 'tcp'
   /** Whether the way is encrypted, so that cookies may insist on it. */
   readonly secure?: boolean
+  /** The bytes that the request brings, read directly: its own `body` must not be touched then. */
+  readonly body?: AsyncIterable<Uint8Array>
   /** The process at the other end of a unix socket, as the kernel says. */
   readonly peer?: { readonly pid: number; readonly uid: number; readonly gid: number }
 }

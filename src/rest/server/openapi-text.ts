@@ -12,6 +12,7 @@ import {
   json,
   keyParameter,
 } from './openapi.ts'
+import { putContent } from './openapi-content.ts'
 import type { SchemaBook } from './openapi-schemas.ts'
 
 export const tags = [
@@ -31,6 +32,7 @@ export const tags = [
   { name: 'images', description: 'What machines are made from.' },
   { name: 'pools', description: 'Pools of storage of this host.' },
   { name: 'volumes', description: 'Disks in pools of storage.' },
+  { name: 'uploads', description: 'Bytes on their way to become volumes.' },
   { name: 'jobs', description: 'Operations under way and recently ended.' },
   { name: 'events', description: 'What happens, as it happens.' },
   { name: 'host', description: 'This host and what its drivers can do.' },
@@ -49,6 +51,8 @@ export const guide = [
   'Every list takes `fields=name,state` and `filter=`. A filter is comparisons joined by commas, all of which must hold: `state==running,name~web*`. There are `==` `!=` `~` `!~` (patterns with `*` and `?`) `<` `<=` `>` `>=` (`memoryKiB>=2GiB`); `state==running|paused` allows several values, and quotes keep commas: `title=="a, b"`.',
   '# Jobs',
   'Whatever changes something is a job. Long operations answer 202 with the job at once, all others when they are done. `Prefer: respond-async` asks for the job in any case, `Prefer: wait=SECONDS` waits that long for the end. A job goes on when the client goes away; POST /v1/jobs/{job}/cancel gives it up.',
+  '# Bytes of volumes',
+  'GET /v1/pools/{pool}/volumes/{volume}/content is the file of a volume, with `Range`, `If-Range` and `ETag`; `Want-Repr-Digest: sha-256=1` asks for its SHA-256 (RFC 9530). PUT makes a volume of the body; it is there when the whole has come and its `Repr-Digest` is right. After a break, the upload is listed at /v1/pools/{pool}/uploads: HEAD tells its `Upload-Offset`, PATCH goes on from there, and `Upload-Complete: ?1` with the last of it makes it the volume (draft-ietf-httpbis-resumable-upload; PUT with `Upload-Complete: ?0` begins one). Both ways also take `application/vnd.visor.sparse`, frames of 16 bytes (kind, zero, length; 32, 32 and 64 bits, big endian) with data (1), runs of zeros (2) and the end (3).',
   '# Events',
   'GET /v1/events is a stream of server-sent events. After a break, `Last-Event-ID` or `after=` continues without a gap; where that cannot be, an event of kind `daemon` and type `resync` says to read everything again.',
   '# Errors',
@@ -68,6 +72,7 @@ const status = { type: 'object', properties: { status: { type: 'string' } }, req
 export function extraOperations(schemas: SchemaBook): ExtraOperation[] {
   return [
     ...definitionHandlers.map((one) => putDefinition(one, schemas)),
+    putContent(schemas),
     events(schemas),
     ...session(schemas),
     ...server(schemas),

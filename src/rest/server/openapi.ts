@@ -7,6 +7,13 @@ import { Job, type JsonSchema, type schema as s } from '../../model/index.ts'
 import { Problem, problemType } from '../problem.ts'
 import { changes, optionsInQuery, pathParameters, type Route, routes } from '../routes.ts'
 import { definitionHandlers, definitionTypes } from './definition.ts'
+import {
+  appendParameters,
+  contentAnswers,
+  contentBody,
+  downloadParameters,
+  downloadText,
+} from './openapi-content.ts'
 import { componentSchemas, type SchemaBook } from './openapi-schemas.ts'
 import { extraOperations, guide, tags } from './openapi-text.ts'
 import { isListRoute } from './operate.ts'
@@ -39,7 +46,7 @@ export interface ApiOperation {
   /** The access level a login needs. */
   readonly 'x-access'?: string
 }
-export type ApiMethod = 'get' | 'put' | 'post' | 'delete'
+export type ApiMethod = 'get' | 'put' | 'post' | 'patch' | 'delete'
 export interface OpenApi {
   readonly openapi: '3.1.0'
   readonly info: { readonly title: string; readonly version: string; readonly description: string }
@@ -110,20 +117,25 @@ function describeMore({ operation, name }: Route): string {
     parts.push('A WebSocket: binary messages carry the bytes of the console in both directions.')
   if (operation.long)
     parts.push('Takes time: answers 202 with a job at once, unless `Prefer: wait=SECONDS` waits for its end.')
-  else if (changes(operation)) parts.push('With `Prefer: respond-async` it answers 202 with a job at once.')
+  else if (changes(operation) && operation.body !== 'content')
+    parts.push('With `Prefer: respond-async` it answers 202 with a job at once.')
+  if (name === 'volumes.download') parts.push(downloadText)
   if (operation.interrupts) parts.push('Cancels what is under way on the domain first.')
   return parts.join(' ')
 }
 
 function parametersOf(route: Route, schemas: SchemaBook): Parameter[] {
-  const { operation, path } = route
+  const { operation, path, name } = route
   const parameters = pathParameters(path).map((name) => keyParameter(name))
   if (optionsInQuery(route)) parameters.push(...queryParameters(operation, schemas))
   if (isDefinition(operation))
     parameters.push(header('If-None-Match', 'Entity tag that the reader has; 304 when it is current.'))
-  if (operation.body) parameters.push(...conditionParameters)
+  if (operation.body && operation.body !== 'content') parameters.push(...conditionParameters)
+  if (operation.result === 'content') parameters.push(...downloadParameters)
+  if (name === 'uploads.append') parameters.push(...appendParameters)
   if (isListRoute(route)) parameters.push(...listParameters(operation))
-  if (changes(operation)) parameters.push(header('Prefer', '`respond-async` or `wait=SECONDS` (RFC 7240).'))
+  if (changes(operation) && operation.body !== 'content')
+    parameters.push(header('Prefer', '`respond-async` or `wait=SECONDS` (RFC 7240).'))
   return parameters
 }
 
@@ -178,6 +190,7 @@ function listParameters({ result }: Operation): Parameter[] {
 
 function bodyOf(route: Route, schemas: SchemaBook): ApiOperation['requestBody'] {
   const { operation } = route
+  if (operation.body === 'content') return contentBody
   if (operation.body) return definitionBody(operation, schemas)
   if (optionsInQuery(route) || !operation.options) return undefined
   const required = Object.values(fieldsOf(operation.options)).some(({ options }) => !options.optional)
@@ -189,9 +202,11 @@ function isDefinition({ result }: Operation): boolean {
   return definitionHandlers.some(({ part }) => findOperation(`${part}.define`)?.body === result)
 }
 
+const isDocument = (body: Operation['body']): body is s.Schema => typeof body === 'object'
+
 /** A definition in each of its notations. */
 export function definitionBody({ body }: Operation, schemas: SchemaBook) {
-  return { required: true, content: body ? definitionContent(body, schemas, 'input') : {} }
+  return { required: true, content: isDocument(body) ? definitionContent(body, schemas, 'input') : {} }
 }
 
 function definitionContent(definition: s.Schema, schemas: SchemaBook, variant: 'input' | 'output'): Content {
@@ -206,6 +221,7 @@ function definitionContent(definition: s.Schema, schemas: SchemaBook, variant: '
 function successOf(route: Route, schemas: SchemaBook): Record<string, Answer> {
   const { operation } = route
   const job = { '202': jobAnswer(schemas) }
+  if (operation.body === 'content') return resultAnswer(operation, schemas)
   if (operation.body) return { ...definedAnswers(operation, schemas), ...job }
   if (isDefinition(operation))
     return { '200': definitionAnswer(operation, schemas), '304': { description: 'Not changed.' } }
@@ -238,6 +254,8 @@ function resultAnswer({ result }: Operation, schemas: SchemaBook): Record<string
       return {
         '200': { description: 'The text.', content: { 'text/plain': { schema: { type: 'string' } } } },
       }
+    case 'content':
+      return contentAnswers
     case 'bytes':
       return { '200': { description: 'The bytes.', content: { 'application/octet-stream': { schema: {} } } } }
     case 'picture':

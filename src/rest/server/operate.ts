@@ -1,9 +1,10 @@
 /** One handler for every operation of the table: the request's parts in, its result out. */
-import { type CompleteConnection, findMethod } from '../../driver/index.ts'
+import { type CompleteConnection, findMethod, type VolumeContent } from '../../driver/index.ts'
 import { parse, type schema as s, VisorError } from '../../model/index.ts'
 import { changes, optionsInQuery, pathParameters, type Route } from '../routes.ts'
 import { HttpRefusal, readJsonObject } from './body.ts'
 import type { Call, Handler } from './call.ts'
+import { readContent, sendContent } from './content.ts'
 import { readShape, shapeList, shapeParameters } from './list-shape.ts'
 import { runChange } from './prefer.ts'
 import { readQuery } from './query.ts'
@@ -14,6 +15,7 @@ export function operate(route: Route): Handler {
   const { operation, name } = route
   if (operation.result === 'stream') return async () => Promise.reject(upgradeRequired())
   const isList = isListRoute(route)
+  if (operation.body === 'content' || operation.result === 'content') return operateContent(route)
   return async (call) => {
     const { options, shape } = await readOptions(call, route, isList)
     const keys = pathParameters(route.path).map((parameter) => call.parameters[parameter] ?? '')
@@ -22,6 +24,17 @@ export function operate(route: Route): Handler {
       return runChange(call, operation.long === true, run, (result) => reply(route, result))
     const result = await run({ signal: call.request.signal })
     return reply(route, isList ? shapeList(result as unknown[], shape) : result)
+  }
+}
+
+/** As {@link operate}, where bytes of a volume come or go. */
+function operateContent(route: Route): Handler {
+  return async (call) => {
+    const { options } = await readOptions(call, route, false)
+    const keys = pathParameters(route.path).map((parameter) => call.parameters[parameter] ?? '')
+    const run = (...args: unknown[]) => invoke(call.connection, route.name, [...keys, ...args])
+    if (route.operation.body === 'content') return reply(route, await run(readContent(call), options))
+    return sendContent(call, async (wanted) => (await run(wanted)) as VolumeContent, options)
   }
 }
 
@@ -75,6 +88,7 @@ function reply({ operation, name }: Route, result: unknown): Response {
       const picture = result as { mediaType: string; bytes: Uint8Array }
       return bytes(picture.bytes, picture.mediaType)
     }
+    case 'content':
     case 'stream':
       throw new TypeError(`${name} has no plain answer`)
     default:

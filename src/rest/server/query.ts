@@ -72,6 +72,8 @@ function scalar(name: string, schema: s.Schema | undefined, text: string): unkno
       if (text === 'true' || text === '') return true
       if (text === 'false') return false
       throw invalid(name, text, 'true or false')
+    case 'size':
+      return /^\d{1,16}$/u.test(text) ? Number(text) : text
     case 'integer':
     case 'number':
       if (/^-?\d+(\.\d+)?$/u.test(text)) return Number(text)

@@ -41,6 +41,26 @@ export interface CopyOptions extends CallOptions {
   readonly preallocation?: Preallocation | undefined
 }
 
+/** What was said of a file that came from outside. */
+export interface Received {
+  /** Of the volume that it becomes. */
+  readonly name: string
+  readonly format?: VolumeFormat | undefined
+  readonly replace: boolean
+}
+
+/** Takes files that come from outside. */
+export interface Receiving {
+  /** Where they are written; on the file system of the volumes. */
+  readonly folder: string
+  /** Fails when what is said cannot be, before a byte of it comes. */
+  check(received: Received): Promise<void>
+  /** Of an empty file. */
+  prepare(path: string): Promise<void>
+  /** Makes it a volume, at once; fails when it is not what was said. */
+  accept(path: string, received: Received): Promise<void>
+}
+
 /** Volumes of one pool. What is absent, pools of this type cannot do. */
 export interface VolumeStore {
   list(): Promise<FoundVolume[]>
@@ -52,6 +72,7 @@ export interface VolumeStore {
   copy?(source: CopySource, options: CopyOptions): Promise<void>
   /** Makes a file of the host a volume that is not written to any more; shares its blocks where it can. */
   take?(name: string, file: string): Promise<void>
+  readonly receiving?: Receiving
   resize?(volume: FoundVolume, options: ResizeVolumeOptions): Promise<void>
   wipe?(volume: FoundVolume, options: WipeVolumeOptions): Promise<void>
   remove?(volume: FoundVolume): Promise<void>

@@ -9,6 +9,7 @@ import { formatOfName } from '../volume-format.ts'
 import { copyImage, qemuFormat, takeFile } from './copy.ts'
 import { asBase, asWhole, type Base, formatOfNew, makeImage, scratchPattern } from './create.ts'
 import { checkChain, folderReader } from './read.ts'
+import { receiveInto } from './receive.ts'
 import { wipeImage } from './wipe.ts'
 
 export interface FolderOptions {
@@ -69,6 +70,10 @@ export function folderVolumes({ folder, notes, noCow = false }: FolderOptions): 
     async take(name, file) {
       await asWhole(folder, name, (path) => takeFile(file, path), { mode: '0440' })
     },
+    receiving: receiveInto({
+      ...{ folder, reader, notes, noCow },
+      note: (name, format) => notes.put(name, noteOf(name, format, undefined)),
+    }),
     async resize(volume, { capacityBytes, shrink = false, preallocation, signal }) {
       if (capacityBytes < volume.capacityBytes && !shrink)
         throw new VisorError(

@@ -15,6 +15,8 @@ const sectorBytes = 512
 export interface FolderReader {
   list(): Promise<FoundVolume[]>
   read(name: string): Promise<FoundVolume | undefined>
+  /** What a file of the folder would be as a volume of this name, in a format that was said. */
+  lookInto(path: string, name: string, said: VolumeFormat | undefined): Promise<FoundVolume>
 }
 
 /** What a file was when it was looked into. */
@@ -46,6 +48,12 @@ export function folderReader(folder: string, notes: VolumeNotes): FolderReader {
 
   return {
     read: async (name) => read(name, await fileSystemOf(folder)),
+    async lookInto(path, name, said) {
+      const files = await fileSystemOf(folder)
+      const found = await lookInto({ path, name, kind: await files.stat(path), said, files })
+      if (!found) throw new VisorError('not-found', `'${path}' is not there any more.`)
+      return found
+    },
     async list() {
       const [names, files] = await Promise.all([readdir(folder), fileSystemOf(folder)])
       const found: FoundVolume[] = []

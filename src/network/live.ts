@@ -24,6 +24,7 @@ import { type CompleteNetwork, hasOwnBridge, refuseConflicts } from './complete.
 import { formatConfig, wantsService } from './dnsmasq-config.ts'
 import type { FilterRules } from './filters/open.ts'
 import { isOfLan, listenOn } from './heard.ts'
+import { type KeptService, keepService } from './kept-service.ts'
 import {
   allowForwarding,
   allowLoopback,
@@ -36,23 +37,12 @@ import {
 import type { Ports } from './ports.ts'
 import type { PublishedPort } from './publications.ts'
 import { guardedPort } from './rule-elements.ts'
-import {
-  endService,
-  mostRestarts,
-  rereadTables,
-  type ServiceContext,
-  startService,
-  writeTables,
-} from './service.ts'
+import { endService, type ServiceContext } from './service.ts'
 import { takenSubnets } from './subnets.ts'
 
 interface Running {
   definition: CompleteNetwork
-  service: GuestProcess | undefined
-  restarts: number
-  stopping: boolean
-  /** Why it is not as it should be. */
-  message?: string
+  readonly service: KeptService
 }
 
 export interface LiveNetworks {
@@ -85,7 +75,6 @@ export function liveNetworks(
   const { places, log } = context
   const networks = new Map<string, Running>()
   const rules = appliedRules(places.table)
-  let closed = false
 
   const portsOf = (uuid: string) => ports.of(uuid)
 
@@ -109,42 +98,10 @@ export function liveNetworks(
     listened = links.join()
   }
 
-  async function serve(running: Running): Promise<void> {
-    const { definition } = running
-    const { serves, namespace } = linksOf(definition)
-    const service = await startService(context, definition, serves, portsOf(definition.uuid), namespace)
-    running.service = service
-    if (service) watch(running, service)
-  }
-
-  /** Starts it again when it ends though nobody asked it to. */
-  function watch(running: Running, service: GuestProcess): void {
-    void service.exited.then(async () => {
-      if (closed || running.stopping || running.service !== service) return
-      const { name } = running.definition
-      await service.release().catch(() => {})
-      running.service = undefined
-      if (++running.restarts > mostRestarts) {
-        running.message = 'DHCP and DNS ended again and again, and are not started any more.'
-        return log.error({ network: name }, running.message)
-      }
-      log.warn(
-        { network: name, restarts: running.restarts },
-        'DHCP and DNS of a network ended, and are started again.',
-      )
-      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** (running.restarts - 1)))
-      if (closed || running.stopping) return
-      await serve(running).catch((error: unknown) => {
-        running.message = `DHCP and DNS could not be started again: ${error instanceof Error ? error.message : error}`
-        log.error({ network: name }, running.message)
-      })
-    })
-  }
-
   async function make(definition: CompleteNetwork, undo: Undo): Promise<void> {
     const { uuid } = definition
     const own = places.of(uuid)
-    const running: Running = { definition, service: undefined, restarts: 0, stopping: false }
+    const running: Running = { definition, service: keepService(context, portsOf) }
     await mkdir(own.folder, { recursive: true, mode: 0o755 })
     undo.push(() => rm(own.folder, { recursive: true, force: true }))
     const record = (phase: string) =>
@@ -168,8 +125,8 @@ export function liveNetworks(
     undo.push(() => removeLinks(links))
     await allowForwarding(definition)
     await limitBridge(definition)
-    undo.push(() => running.service && endService(running.service))
-    await serve(running)
+    undo.push(running.service.stop)
+    await running.service.start(definition)
   }
 
   async function change(running: Running, definition: CompleteNetwork): Promise<void> {
@@ -180,20 +137,8 @@ export function liveNetworks(
     const isNews = serviceConfig(running.definition) !== serviceConfig(definition)
     running.definition = definition
     await applyRules()
-    if (!isNews) {
-      if (running.service) {
-        await writeTables(places, definition, portsOf(uuid))
-        rereadTables(running.service)
-      }
-      return
-    }
     // It reads its settings only when it starts; leases stay, and guests ask again.
-    const { service } = running
-    running.service = undefined
-    if (service) await endService(service)
-    await serve(running)
-    running.restarts = 0
-    delete running.message
+    await (isNews ? running.service.start(definition) : running.service.tell(definition))
   }
 
   /** What is on its command line, so to say, without who is known by name. */
@@ -202,8 +147,8 @@ export function liveNetworks(
       ? formatConfig(definition, places.of(definition.uuid), { link: linksOf(definition).serves, user: '' })
       : ''
 
-  async function takeDown(definition: CompleteNetwork, service: GuestProcess | undefined): Promise<void> {
-    if (service) await endService(service)
+  async function takeDown({ definition, service }: Running): Promise<void> {
+    await service.stop()
     networks.delete(definition.uuid)
     await applyRules()
     if (hasOwnBridge(definition)) await removeLinks(linksOf(definition))
@@ -211,7 +156,10 @@ export function liveNetworks(
   }
 
   return {
-    get: (uuid) => networks.get(uuid),
+    get(uuid) {
+      const found = networks.get(uuid)
+      return found && { definition: found.definition, message: found.service.message }
+    },
     all: () => [...networks.values()].map(({ definition }) => definition),
     applyRules,
     async keepRules() {
@@ -238,9 +186,7 @@ export function liveNetworks(
     },
     async stop(uuid) {
       const running = networks.get(uuid)
-      if (!running) return
-      running.stopping = true
-      await takeDown(running.definition, running.service)
+      if (running) await takeDown(running)
     },
     async update(definition) {
       const running = networks.get(definition.uuid)
@@ -255,15 +201,13 @@ export function liveNetworks(
     },
     async tellService(uuid) {
       const running = networks.get(uuid)
-      if (!running?.service) return
-      await writeTables(places, running.definition, portsOf(uuid))
-      rereadTables(running.service)
+      await running?.service.tell(running.definition)
     },
     async adopt() {
       const services = new Map<string, GuestProcess>()
       for (const service of await adoptGuests(places.services, context.owner))
         services.set(uuidOf(service), service)
-      const found: { readonly definition: CompleteNetwork; readonly sound: boolean }[] = []
+      const found: { readonly running: Running; readonly sound: boolean }[] = []
       for (const uuid of (await unlessMissing(readdir(places.live))) ?? []) {
         const { phase, definition } = readRecord(await readJsonFile(places.of(uuid).record))
         if (!definition) {
@@ -273,38 +217,35 @@ export function liveNetworks(
         const { bridge } = linksOf(definition)
         const sound =
           phase === 'running' && (!hasOwnBridge(definition) || existsSync(`/sys/class/net/${bridge}`))
-        if (sound)
-          networks.set(uuid, { definition, service: services.get(uuid), restarts: 0, stopping: false })
-        found.push({ definition, sound })
+        const running: Running = { definition, service: keepService(context, portsOf) }
+        const service = services.get(uuid)
+        services.delete(uuid)
+        if (service) running.service.adopt(definition, service)
+        if (sound) networks.set(uuid, running)
+        found.push({ running, sound })
       }
       if (found.length > 0) await applyRules()
-      for (const { definition, sound } of found) {
-        const service = services.get(definition.uuid)
-        services.delete(definition.uuid)
+      for (const { running, sound } of found) {
+        const { definition, service } = running
         if (!sound) {
           log.warn({ network: definition.name }, 'A network was found half made, and is removed.')
-          await takeDown(definition, service)
+          await takeDown(running)
           continue
         }
-        const running = networks.get(definition.uuid)
-        if (!running || !hasOwnBridge(definition)) continue
-        if (service) watch(running, service)
-        else
-          await serve(running).catch((error: unknown) => {
-            running.message = error instanceof Error ? error.message : String(error)
+        // Of guests that have ended meanwhile; one that has ended itself is started.
+        if (service.isThere) await service.tell(definition)
+        else if (hasOwnBridge(definition))
+          await service.start(definition).catch((error: unknown) => {
             log.error(
-              { network: definition.name, error: running.message },
+              { network: definition.name, error: String(error) },
               'DHCP and DNS could not be started again.',
             )
           })
-        // Of guests that have ended meanwhile.
-        if (service) await this.tellService(definition.uuid)
       }
       for (const service of services.values()) await endService(service)
     },
     async close() {
-      closed = true
-      await Promise.all([...networks.values()].map(({ service }) => service?.forget()))
+      await Promise.all([...networks.values()].map(({ service }) => service.forget()))
     },
   }
 }

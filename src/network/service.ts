@@ -1,7 +1,4 @@
-/**
- * DHCP and DNS of a network: a dnsmasq of its own, which outlives visord and is found again by the next, and is
- * started again when it ends though nobody asked it to. Source: dnsmasq(8).
- */
+/** DHCP and DNS of a network: a dnsmasq of its own, which outlives visord and is found again by the next. Source: dnsmasq(8). */
 import { access, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Log } from '../driver/index.ts'
@@ -13,8 +10,6 @@ import type { NetworkPlaces } from './places.ts'
 import type { Port } from './ports.ts'
 
 const startTimeoutMs = 20_000
-/** A service that ends again and again is not started again forever. */
-const mostRestarts = 5
 
 export interface ServiceContext {
   readonly places: NetworkPlaces
@@ -184,5 +179,3 @@ export async function endService(guest: GuestProcess): Promise<void> {
   await guest.kill()
   await guest.release()
 }
-
-export { mostRestarts }

@@ -118,7 +118,8 @@ export function keepService(
         definition = next
         if (!guest) return
         await writeTables(places, next, portsOf(next.uuid))
-        rereadTables(guest)
+        // It may have ended meanwhile: the next one reads them when it starts.
+        if (guest) rereadTables(guest)
       }),
     stop() {
       isWanted = false

@@ -65,16 +65,19 @@ async function runOnTestHost(): Promise<void> {
     ).trim()
   const message = async () => (await networks.get('lab')).message
 
+  function end(pid: number): void {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended by itself.
+    }
+  }
+
   /** Something changes while all that answers is killed; what fails by that is as before, and is done again. */
   async function changeAndKill(change: () => Promise<unknown>): Promise<void> {
     const killing = (async () => {
       await new Promise((done) => setTimeout(done, draw(60)))
-      for (const pid of await services())
-        try {
-          process.kill(pid, 'SIGKILL')
-        } catch {
-          // It has ended by the change itself.
-        }
+      for (const pid of await services()) end(pid)
     })()
     const failure = await change().then(
       () => undefined,
@@ -126,7 +129,7 @@ async function runOnTestHost(): Promise<void> {
     // What ends again and again is let be, and says so; a change of it starts it anew.
     for (let kills = 0; kills < 20 && (await message()) === undefined; kills++) {
       await until('one', async () => (await services()).length === 1 || (await message()) !== undefined)
-      for (const pid of await services()) process.kill(pid, 'SIGKILL')
+      for (const pid of await services()) end(pid)
     }
     assert.match((await message()) ?? '', /again and again/u)
     const element = { name: 'about', value: 'anew' }

@@ -4,7 +4,9 @@ import { run, step, which } from './run.mjs'
 
 /**
  * What is needed for what, and how one sees that it is there. Names are Debian's and Ubuntu's. A peer is a
- * program that tests compare with or drive: where a distribution lacks it, those tests are skipped.
+ * program that tests compare with or drive: where a distribution lacks it, those tests are skipped. A service would be
+ * started by its package, and change what is there: it is installed where no init system would do that, as in
+ * containers, and else left to whoever wants those tests.
  */
 const packages = [
   { name: 'qemu-system-x86', program: 'qemu-system-x86_64', for: ['start', 'test', 'bench'] },
@@ -53,6 +55,10 @@ const packages = [
     peer: true,
   },
   { name: 'iptables', program: 'iptables', for: ['bench'], peer: true },
+  { name: 'docker.io', program: 'dockerd', for: ['test'], peer: true, service: true },
+  { name: 'ufw', program: 'ufw', for: ['test'], peer: true, service: true },
+  { name: 'dbus', program: 'dbus-daemon', for: ['test'], peer: true, service: true },
+  { name: 'firewalld', program: 'firewalld', for: ['test'], peer: true, service: true },
   { name: 'chromium', program: 'chromium', for: ['test'], peer: true },
 ]
 
@@ -76,7 +82,8 @@ export async function ensureSystemPackages(purpose) {
     return
   }
   console.error(`These system packages are missing and are installed now: ${names.join(', ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  // As when a host is repaired: no service is started.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
   const apt = (...args) => run('apt-get', args, { env, quiet: true })
   await step('System packages', async () => {
     await apt('update')
@@ -89,10 +96,13 @@ export async function ensureSystemPackages(purpose) {
   if (still.length > 0) console.error(`Still missing: ${still.join(', ')}. Going on without.`)
 }
 
+const hasInit = existsSync('/run/systemd/system')
+
 function findMissing(purpose) {
   return packages.filter(
-    ({ program, file, for: purposes }) =>
+    ({ program, file, service, for: purposes }) =>
       purposes.includes(purpose) &&
+      !(service && hasInit) &&
       !(program ? which(program) : [file].flat().some((path) => existsSync(path))),
   )
 }

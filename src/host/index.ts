@@ -27,11 +27,13 @@ export {
   type ElementChange,
   type ElementPart,
   hasTable,
+  listLinks,
   listRoutes,
   mainTable,
   mostElementsAtOnce,
   type NamedLimit,
   openSockets,
+  readGeneration,
   type SetElement,
 } from './netlink/index.ts'
 export * from './packets.ts'

@@ -34,6 +34,7 @@ import {
   makeLinks,
   removeLinks,
 } from './links.ts'
+import { otherFirewalls } from './other-firewalls/index.ts'
 import type { Ports } from './ports.ts'
 import type { PublishedPort } from './publications.ts'
 import { guardedPort } from './rule-elements.ts'
@@ -75,6 +76,7 @@ export function liveNetworks(
   const { places, log } = context
   const networks = new Map<string, Running>()
   const rules = appliedRules(places.table)
+  const firewalls = otherFirewalls(places.table, log)
 
   const portsOf = (uuid: string) => ports.of(uuid)
 
@@ -84,6 +86,7 @@ export function liveNetworks(
       ports: portsOf(definition.uuid).map((port) => guardedPort(definition, port)),
     }))
     await rules.become(ruled, published(), await filters())
+    await firewalls.become(ruled.map(({ definition }) => definition))
     await listen()
   }
 
@@ -163,7 +166,8 @@ export function liveNetworks(
     all: () => [...networks.values()].map(({ definition }) => definition),
     applyRules,
     async keepRules() {
-      if (networks.size === 0 || (await rules.areThere())) return
+      if (networks.size === 0) return
+      if (await rules.areThere()) return firewalls.keep()
       log.warn(
         { table: places.table },
         'The rules of the networks were taken away by another program, such as `nft flush ruleset`; they are set again.',

@@ -1,7 +1,7 @@
 /** What is asked of the kernel by netlink(7). */
 export { addBridge, bringUp } from './links.ts'
 export { askKernel, attribute, netlinkOf } from './messages.ts'
-export { listRoutes, mainTable } from './routes.ts'
+export { listLinks, listRoutes, mainTable } from './routes.ts'
 export {
   changeElements,
   type ElementChange,
@@ -9,6 +9,7 @@ export {
   hasTable,
   mostElementsAtOnce,
   type NamedLimit,
+  readGeneration,
   type SetElement,
 } from './set-elements.ts'
 export { openSockets } from './sockets.ts'

@@ -71,6 +71,16 @@ export async function askKernel(part: number, messages: readonly NetlinkMessage[
   })
 }
 
+/** Asks for one thing; gives the body of the answer. Fails with {@link NetlinkError}. */
+export async function tellFromKernel(part: number, message: NetlinkMessage): Promise<Buffer> {
+  let found: Buffer | undefined
+  await converse(part, [{ ...message, isSilent: true }], (answers) => {
+    found ??= answers[0]?.body
+    return true
+  })
+  return found ?? Buffer.alloc(0)
+}
+
 /**
  * Asks for a list; gives the bodies of what is in it, which are of the type `answer` where that is another one than
  * what is asked by. Fails with {@link NetlinkError}.

@@ -29,13 +29,16 @@ const numberOf: Readonly<Record<IpFamily, number>> = { ipv4: 2, ipv6: 10 }
 
 /** Those of type unicast, of all tables. Fails with `NetlinkError`. */
 export async function listRoutes(): Promise<ListedRoute[]> {
-  const names = await listLinks()
+  const names = await namesOfLinks()
   const all = await Promise.all((['ipv4', 'ipv6'] as const).map((family) => routesOf(family, names)))
   return all.flat()
 }
 
+/** Names of all links. Fails with `NetlinkError`. */
+export const listLinks = async (): Promise<string[]> => [...(await namesOfLinks()).values()]
+
 /** Names of links by their index. */
-async function listLinks(): Promise<ReadonlyMap<number, string>> {
+async function namesOfLinks(): Promise<ReadonlyMap<number, string>> {
   const body = Buffer.alloc(linkBytes)
   const listed = await listFromKernel(netlinkOf.route, {
     ...{ type: RTM_GETLINK, answer: RTM_NEWLINK, body },
@@ -73,7 +76,7 @@ async function routesOf(family: IpFamily, names: ReadonlyMap<number, string>): P
 }
 
 /** What follows the fixed part of a message, by type. */
-function attributesOf(bytes: Buffer, from: number): ReadonlyMap<number, Buffer> {
+export function attributesOf(bytes: Buffer, from: number): ReadonlyMap<number, Buffer> {
   const found = new Map<number, Buffer>()
   for (let at = from; at + 4 <= bytes.length; ) {
     const length = bytes.readUInt16LE(at)

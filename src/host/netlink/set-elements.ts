@@ -3,7 +3,15 @@
  * read before. Source: linux/netfilter/nf_tables.h, nfnetlink.h; nft(8) for what a set's types mean.
  */
 import { parseIp } from '../../model/index.ts'
-import { askKernel, attribute, NetlinkError, type NetlinkMessage, netlinkOf } from './messages.ts'
+import {
+  askKernel,
+  attribute,
+  NetlinkError,
+  type NetlinkMessage,
+  netlinkOf,
+  tellFromKernel,
+} from './messages.ts'
+import { attributesOf } from './routes.ts'
 
 /** A part of a key or of what a map has for it. */
 export type ElementPart =
@@ -36,9 +44,11 @@ const NFNL_SUBSYS_NFTABLES = 10
 const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11
 const NFT_MSG_GETTABLE = 1
+const NFT_MSG_GETGEN = 16
+const NFTA_GEN_ID = 1
 const elementMessage = { add: 12, delete: 14 } as const
 const objectMessage = { add: 18, delete: 20 } as const
-const familyOf = { inet: 1, bridge: 7 } as const
+const familyOf = { inet: 1, ip: 2, bridge: 7, ip6: 10 } as const
 const NLM_F_CREATE = 0x400
 const NFTA_TABLE_NAME = 1
 const NFTA_SET_ELEM_LIST_TABLE = 1
@@ -81,8 +91,19 @@ export async function changeElements(table: string, changes: readonly ElementCha
   ])
 }
 
+/**
+ * A number that is another one after any change of rules on this host, by whomever; only those of nftables count.
+ * Fails with `NetlinkError`.
+ */
+export async function readGeneration(): Promise<number> {
+  const body = await tellFromKernel(netlinkOf.netfilter, {
+    ...{ type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN, body: header(0) },
+  })
+  return attributesOf(body, 4).get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0
+}
+
 /** Whether a table is there; it goes with all others by `nft flush ruleset`. Fails with `NetlinkError`. */
-export async function hasTable(family: 'inet' | 'bridge', table: string): Promise<boolean> {
+export async function hasTable(family: keyof typeof familyOf, table: string): Promise<boolean> {
   const body = Buffer.concat([header(familyOf[family]), attribute(NFTA_TABLE_NAME, text(table))])
   try {
     await askKernel(netlinkOf.netfilter, [{ type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETTABLE, body }])

@@ -53,6 +53,20 @@ describe('configuration', () => {
     )
   })
 
+  it('says where names of guests are answered', async () => {
+    const file = join(directory, 'names.yaml')
+    const namesOf = async (text: string) => {
+      await writeFile(file, text)
+      return findSettings(parseFlags([]), { VISOR_CONFIG: file }).names
+    }
+    assert.deepEqual(await namesOf('{}'), { address: '127.0.0.83', port: 53 })
+    assert.deepEqual(await namesOf('names: 127.0.0.1:5353'), { address: '127.0.0.1', port: 5353 })
+    assert.deepEqual(await namesOf("names: '[::1]'"), { address: '::1', port: 53 })
+    assert.equal(await namesOf('names: none'), undefined)
+    for (const wrong of ['localhost:53', '127.0.0.300', '127.0.0.1:70000', "'[::g]:53'"])
+      await assert.rejects(namesOf(`names: ${wrong}`), { code: 'invalid-argument' }, wrong)
+  })
+
   it('yields to flags, which yield places over the environment', async () => {
     const file = join(directory, 'visord.yaml')
     await writeFile(file, 'listen: 127.0.0.1:1\nlogLevel: warn\ndrivers: [qemu]\n')

@@ -30,6 +30,14 @@ export const Config = s.object('Config', 'The configuration of visord', {
       default: [],
     },
   ),
+  names: s.string(
+    "where names of guests are answered by DNS to programs of this host, ADDRESS:PORT or ADDRESS, or 'none'; 127.0.0.83:53 without it",
+    {
+      optional: true,
+      pattern: /^(none|(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?)$/u,
+      patternName: "ADDRESS:PORT, [IPV6]:PORT or 'none'",
+    },
+  ),
   socketGroup: s.string('group whose members may use the unix socket', { optional: true, minLength: 1 }),
   socketAccess: s.choice(
     "what others than root and visord's own user may do over the unix socket",

@@ -25,7 +25,7 @@ class Visord {
     const tcp = flags.some((flag) => /tcp|listen/u.test(flag)) ? [] : ['--listen', '127.0.0.1:0']
     this.process = spawn(process.execPath, [program, ...places, ...rest, ...tcp, ...flags], {
       stdio: ['ignore', 'inherit', 'pipe'],
-      env: { ...process.env, VISOR_CONFIG: '/dev/null', ...env },
+      env: { ...process.env, ...env },
     })
     const { stderr } = this.process
     assert.ok(stderr)
@@ -62,6 +62,8 @@ describe('visord', () => {
   let started: Visord[]
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'visord-'))
+    // One program alone can answer at the usual place.
+    await writeFile(join(directory, 'default.yaml'), 'names: none\n')
     started = []
   })
   afterEach(async () => {
@@ -73,7 +75,8 @@ describe('visord', () => {
   })
 
   const start = (flags?: readonly string[], env?: NodeJS.ProcessEnv, place = directory) => {
-    const visord = new Visord(place, flags, env)
+    const usual = { VISOR_CONFIG: join(directory, 'default.yaml') }
+    const visord = new Visord(place, flags, { ...usual, ...env })
     started.push(visord)
     return visord
   }

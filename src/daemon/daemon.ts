@@ -133,7 +133,12 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     ...(migration && { migration }),
     connect: connectPeer(directories),
   }
-  const networks = await openNetworks({ ...places, store, log: log.child({ part: 'networks' }) })
+  const networks = await openNetworks({
+    ...places,
+    store,
+    names: settings.names,
+    log: log.child({ part: 'networks' }),
+  })
   const images = openImages({ stateDirectory: state, log })
   const storage = await openStorage({ ...places, store, images, log: log.child({ part: 'storage' }) })
   const opened = await openDrivers({
@@ -161,7 +166,8 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
       allowedHosts: config.allowedHosts,
     }),
   )
-  const { fronts, presence } = await listen(settings, app, log, undo)
+  const { fronts, presence: front } = await listen(settings, app, log, undo)
+  const presence = { ...front, ...(networks?.names && { names: networks.names }) }
   return { settings, log, store, networks, storage, connection, app, reload, fronts, presence }
 }
 

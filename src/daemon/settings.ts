@@ -1,7 +1,7 @@
 /** What visord goes by: flags over environment over configuration file over defaults. */
 import { resolve } from 'node:path'
 import { type Directories, findDirectories, restPort } from '../host/index.ts'
-import { parse, VisorError } from '../model/index.ts'
+import { formatIp, parse, parseIp, VisorError } from '../model/index.ts'
 import { Config, readConfig } from './config.ts'
 import type { Flags } from './flags.ts'
 
@@ -10,6 +10,8 @@ export interface Settings {
   readonly config: Config
   /** Where to serve TCP; undefined: nowhere. */
   readonly tcp: TcpAddress | undefined
+  /** Where to answer names of guests; undefined: nowhere. */
+  readonly names: { readonly address: string; readonly port: number } | undefined
 }
 
 export interface TcpAddress {
@@ -33,7 +35,7 @@ export function findSettings(flags: Flags, env: NodeJS.ProcessEnv = process.env)
   const named = flags.config !== undefined || Boolean(env.VISOR_CONFIG)
   const fromFile = readConfig(directories.config, { named })
   const config = parse(Config, { ...fromFile, ...flags.overrides }, { code: 'invalid-argument' })
-  return { directories, config, tcp: findTcp(config) }
+  return { directories, config, tcp: findTcp(config), names: findNames(config) }
 }
 
 function findTcp(config: Config): TcpAddress | undefined {
@@ -53,6 +55,22 @@ function findTcp(config: Config): TcpAddress | undefined {
       },
     )
   return { host, port, asked: config.listen !== undefined }
+}
+
+/** Of the loopback, and of nobody else's: some have 127.0.0.1, systemd-resolved has 127.0.0.53. */
+const defaultNames = '127.0.0.83'
+const dnsPort = 53
+
+function findNames({ names = defaultNames }: Config): Settings['names'] {
+  if (names === 'none') return undefined
+  const [, bracketed, plain, port = dnsPort] = /^(?:\[(.+)\]|([\d.]+))(?::(\d+))?$/u.exec(names) ?? []
+  const address = parseIp(bracketed ?? plain ?? '')
+  if (!address || Number(port) > 65_535)
+    throw new VisorError('invalid-argument', `'${names}' is no address with a port to answer names on.`, {
+      path: 'names',
+      remedy: "Such as 127.0.0.83:53; or 'none'.",
+    })
+  return { address: formatIp(address), port: Number(port) }
 }
 
 function isLoopback(host: string): boolean {

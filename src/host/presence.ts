@@ -9,6 +9,13 @@ export interface Presence extends ProcessIdentity {
   /** Address of HTTP over TCP, where it is served. */
   readonly url?: string
   readonly tokenFile: string
+  /** Where names of guests are answered, or why not; absent where nobody wants it, or it has no networks. */
+  readonly names?: {
+    readonly address: string
+    readonly port: number
+    readonly problem?: string
+    readonly remedy?: string
+  }
 }
 
 function presenceFile(runtimeDirectory: string): string {

@@ -9,6 +9,8 @@ import {
   subnetOfAddress,
 } from '../model/index.ts'
 import type { CompleteNetwork } from './complete.ts'
+import { domainOf } from './names/host-name.ts'
+import { reverseZone } from './names/reverse.ts'
 import type { NetworkPlaces } from './places.ts'
 
 type Places = ReturnType<NetworkPlaces['of']>
@@ -22,10 +24,6 @@ export function wantsService({ dns, addresses }: CompleteNetwork): boolean {
   const serves = addresses.some(({ dhcp, tftp }) => dhcp !== undefined || tftp !== undefined)
   return serves || (addresses.length > 0 && dns?.enabled !== false)
 }
-
-/** The domain that its guests are in: `NAME.visor` where none is chosen. */
-export const domainOf = ({ domain, name }: CompleteNetwork): string =>
-  (domain ?? `${name.toLowerCase().replace(/[^a-z0-9-]/gu, '-')}.visor`).replace(/\.$/u, '')
 
 /** `link`: that it answers on; `user`: who it becomes when its sockets are open. */
 export function formatConfig(
@@ -80,7 +78,7 @@ function addressLines(definition: CompleteNetwork, one: NetworkAddress): string[
   const subnet = subnetOfAddress(one)
   if (!subnet) return []
   const lines: string[] = []
-  if (one.localPointers) lines.push(`local=/${reverseZone(one)}/`)
+  if (one.localPointers) lines.push(`local=/${reverseZone(subnet)}/`)
   if (tftp) lines.push('enable-tftp', `tftp-root=${tftp.root}`)
   const own = parseIp(one.address)
   const mask = subnet.family === 'ipv4' ? `,${maskOf(prefixOf(one) ?? 24)}` : `,${subnet.prefix}`
@@ -136,18 +134,4 @@ function leaseTime({ expiry, unit }: NonNullable<DhcpHost['lease']>): string {
 function maskOf(prefix: number): string {
   const value = ((1n << 32n) - 1n) ^ ((1n << BigInt(32 - prefix)) - 1n)
   return formatIp({ family: 'ipv4', value })
-}
-
-/** The domain of reverse look-ups, as far as whole labels go. Source: RFC 1035 (3.5), RFC 3596 (2.5). */
-function reverseZone(one: NetworkAddress): string {
-  const subnet = subnetOfAddress(one)
-  if (!subnet) return ''
-  const isV4 = subnet.family === 'ipv4'
-  const [bits, base] = isV4 ? [8, 10] : [4, 16]
-  const count = Math.floor(subnet.prefix / bits)
-  const total = isV4 ? 32 : 128
-  const labels = Array.from({ length: count }, (_, index) =>
-    ((subnet.value >> BigInt(total - bits * (index + 1))) & ((1n << BigInt(bits)) - 1n)).toString(base),
-  )
-  return [...labels.reverse(), isV4 ? 'in-addr.arpa' : 'ip6.arpa'].join('.')
 }

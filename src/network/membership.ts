@@ -6,14 +6,13 @@ import type { DefinedNetwork } from './defined.ts'
 import { devicePool } from './device-pool.ts'
 import { explainPath } from './explain/index.ts'
 import type { KeptFilters } from './filters/open.ts'
-import { heardAddresses, knownAddresses } from './guest-addresses.ts'
-import { isOfLan, readHeard } from './heard.ts'
+import { heardAddresses } from './guest-addresses.ts'
 import type { KeptAddresses } from './kept-addresses.ts'
-import { readLeases } from './leases.ts'
 import { isolatePort, limitPort, reflectPort } from './links.ts'
 import { type LiveNetworks, notActive } from './live.ts'
 import { readNeighbours } from './neighbours.ts'
 import type { NetworkPlaces } from './places.ts'
+import { addressesOfPorts } from './port-addresses.ts'
 import type { Port, Ports } from './ports.ts'
 import type { KeptPublications } from './publications.ts'
 
@@ -35,11 +34,6 @@ export interface MembershipContext {
 export function membership(context: MembershipContext): GuestNetworks {
   const { places, live, kept, ports, published, filters, hub, log, alone, find, start } = context
   const pool = devicePool(ports.all)
-
-  const isLan = (uuid: string) => {
-    const definition = live.get(uuid)?.definition
-    return definition !== undefined && isOfLan(definition)
-  }
 
   /** What an interface gets from its network and port group. */
   async function admit(request: PortRequest): Promise<NetworkAccess> {
@@ -154,18 +148,8 @@ export function membership(context: MembershipContext): GuestNetworks {
     explain: (request) => explainPath({ places, live, ports }, request),
     async addressesOf(domain, cards = []) {
       const own = ports.all().filter((port) => port.domain === domain)
-      const onLan = own.some(({ uuid }) => isLan(uuid))
-      const [neighbours, heard] = await Promise.all([readNeighbours(), onLan ? readHeard(places.table) : []])
-      const found = await Promise.all(
-        own.map(async (port) => {
-          const definition = live.get(port.uuid)?.definition
-          const leases = definition ? await readLeases(places.of(port.uuid).leases, definition, [port]) : []
-          return knownAddresses(port, leases, [
-            ...neighbours,
-            ...heard.filter(({ link }) => link === port.link),
-          ])
-        }),
-      )
+      const neighbours = await readNeighbours()
+      const found = await addressesOfPorts({ places, live }, own, neighbours)
       const others = cards.filter(({ mac }) => own.every((port) => port.mac !== mac))
       return [...found.flat(), ...others.flatMap((card) => heardAddresses(card, neighbours))]
     },

@@ -18,7 +18,6 @@ import {
 } from '../model/index.ts'
 import { type CompleteNetwork, completeNetwork, defaultNetwork, offerSubnet } from './complete.ts'
 import { type DefinedNetwork, openDefinedNetworks } from './defined.ts'
-import { domainOf } from './dnsmasq-config.ts'
 import { openGroups } from './filters/groups.ts'
 import { openFilters } from './filters/open.ts'
 import { honouredNetwork } from './honoured.ts'
@@ -29,7 +28,12 @@ import { readLeases } from './leases.ts'
 import { linkNames } from './links.ts'
 import { liveNetworks, notActive } from './live.ts'
 import { membership } from './membership.ts'
+import { domainOf } from './names/host-name.ts'
+import { type NameAddress, openNames } from './names/index.ts'
+import { resolveName } from './names/resolve.ts'
+import { readNeighbours } from './neighbours.ts'
 import { networkPlaces } from './places.ts'
+import { addressesOfPorts } from './port-addresses.ts'
 import { openPorts, type Port } from './ports.ts'
 import { openPublications } from './publications.ts'
 import { takenSubnets } from './subnets.ts'
@@ -39,6 +43,8 @@ export interface NetworksOptions {
   readonly runtimeDirectory: string
   readonly store: Store
   readonly log: Log
+  /** Where names of guests are answered to programs of this host; nowhere without it. */
+  readonly names?: NameAddress | undefined
 }
 
 /** How often it is looked whether our rules are still there. */
@@ -104,6 +110,18 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
     live.all(),
   )
 
+  const names = await openNames({
+    listenAt: options.names,
+    log,
+    networks: live.all,
+    ports: ports.of,
+    listen: async (silent) => {
+      const neighbours = await readNeighbours()
+      const found = await addressesOfPorts({ places, live }, silent, neighbours)
+      return found.map((one) => one.map(({ address }) => address))
+    },
+  })
+
   // What starts with the host, or an administrator, may flush all rules there are, and ours with them.
   const keeping = setInterval(
     () =>
@@ -142,6 +160,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
 
   function tell(type: string, { uuid, name }: CompleteNetwork): void {
     hub.emit({ kind: 'network', type, uuid, name })
+    names.tell()
   }
 
   function describe({ definition, autostart }: DefinedNetwork): Network {
@@ -308,9 +327,18 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       const { definition } = await find(network)
       return ports.of(definition.uuid).map(({ uuid: _, isolated: __, ...port }) => port)
     },
+    resolve: ({ name }) =>
+      resolveName(name, names.names, () =>
+        defined.all().map(({ definition }) => ({
+          definition,
+          active: live.get(definition.uuid) !== undefined,
+          kept: kept.all(definition),
+        })),
+      ),
   }
 
   return {
+    names: names.service,
     networks,
     nwfilters: filters.operations,
     hostBridges: bridges.operations,
@@ -332,6 +360,7 @@ export async function openNetworks(options: NetworksOptions): Promise<HostNetwor
       clearInterval(keeping)
       await queue
       leaseWatch.close()
+      await names.close()
       bridges.close()
       await live.close()
       hub.close()

@@ -5,7 +5,8 @@ import type { Log } from '../driver/index.ts'
 import { type GuestProcess, guestOutputName, openConsoleLog, spawnGuest } from '../host/index.ts'
 import { contains, parseIp, subnetOfAddress, VisorError } from '../model/index.ts'
 import type { CompleteNetwork } from './complete.ts'
-import { domainOf, formatConfig, formatDhcpHost, wantsService } from './dnsmasq-config.ts'
+import { formatConfig, formatDhcpHost, wantsService } from './dnsmasq-config.ts'
+import { domainOf, hostName } from './names/host-name.ts'
 import type { NetworkPlaces } from './places.ts'
 import type { Port } from './ports.ts'
 
@@ -156,16 +157,6 @@ function firstOfEach({ addresses }: CompleteNetwork, own: readonly string[]): st
 }
 
 const bracketed = (address: string) => (address.includes(':') ? `[${address}]` : address)
-
-/** A name of a guest as one that hosts can have (RFC 1123); undefined when nothing is left of it. */
-function hostName(name: string): string | undefined {
-  const label = name
-    .toLowerCase()
-    .replace(/[^a-z0-9-]+/gu, '-')
-    .replace(/^-+|-+$/gu, '')
-    .slice(0, 63)
-  return label === '' ? undefined : label
-}
 
 export function rereadTables({ identity }: GuestProcess): void {
   try {

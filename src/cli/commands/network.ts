@@ -2,6 +2,7 @@ import { Argument, type Command, Option } from 'commander'
 import type { CompleteConnection } from '../../driver/index.ts'
 import {
   formatNetworkDefinition,
+  type GuestName,
   type Network,
   type NetworkLease,
   type NetworkPort,
@@ -9,6 +10,7 @@ import {
   networkChanges,
   networkMode,
   networkSections,
+  parseIp,
   parseNetworkDefinition,
   parseNetworkElement,
 } from '../../model/index.ts'
@@ -116,6 +118,9 @@ export function configure(command: Command, context: Context): void {
   const leases = sub('leases', 'List the addresses that a network has given.')
     .argument('<network>', 'its name or uuid')
     .action((name: string) => listLeases(context, name))
+  const resolve = sub('resolve', 'Say who has a name or an address on the networks of this host.')
+    .argument('<name>', "a name, whole or of a machine alone, or an address: 'web.lab.visor', 'web'")
+    .action((name: string) => resolveName(context, name))
   addExamples(command, [['visor network list', 'what there is']])
   addExamples(list, [['visor network list', 'what there is']])
   addExamples(create, [
@@ -142,6 +147,11 @@ export function configure(command: Command, context: Context): void {
   addExamples(stop, [['visor network stop lab', 'refused while guests are on it']])
   addExamples(remove, [['visor network remove lab', 'once it is stopped']])
   addExamples(autostart, [['visor network autostart lab', 'from the next start of the host on']])
+  addExamples(resolve, [
+    ['visor network resolve web.default.visor', 'its addresses'],
+    ['visor network resolve web -q', 'the first of them, for scripts'],
+    ['visor network resolve 192.168.122.2', 'whose address it is'],
+  ])
   addExamples(leases, [['visor network leases default', 'who has which address']])
 }
 
@@ -269,6 +279,26 @@ function formatPorts(ports: readonly NetworkPort[], { colours, columns }: Contex
     ports,
     { width: columns, styleTitle: colours.dim },
   )
+}
+
+async function resolveName({ connected, output }: Context, name: string): Promise<void> {
+  const found = await connected(({ networks }) => networks.resolve({ name }))
+  const isAddress = parseIp(name) !== undefined
+  const { colours, columns } = output
+  output.print(found, () => {
+    const [first] = found
+    if (output.quiet) return `${(isAddress ? first?.name : first?.addresses[0]) ?? ''}\n`
+    return formatTable<GuestName>(
+      [
+        { title: 'name', value: (one) => one.name, style: (text) => colours.bold(text), shrinkTo: 10 },
+        { title: 'address', value: ({ addresses }) => addresses.join(' ') },
+        { title: 'network', value: ({ network }) => network, shrinkTo: 8 },
+        { title: 'machine', value: ({ guest = '' }) => safe(guest) ?? '', shrinkTo: 8 },
+      ],
+      found,
+      { width: columns, styleTitle: colours.dim },
+    )
+  })
 }
 
 async function listLeases({ connected, output }: Context, name: string): Promise<void> {

@@ -2,6 +2,7 @@ import { lstatSync } from 'node:fs'
 import { connect } from 'node:net'
 import { findListeners, type HostFiles, restSocket } from '../../host/index.ts'
 import type { CheckTable, Finding, Subject } from '../subject.ts'
+import { checkGuestNames } from './guest-names.ts'
 
 export const conflicts: CheckTable = {
   id: 'conflicts',
@@ -9,6 +10,7 @@ export const conflicts: CheckTable = {
   checks: {
     'visord-socket': checkSocket,
     'visord-port': checkPort,
+    'guest-names': checkGuestNames,
     libvirtd: checkLibvirt,
   },
 }

@@ -4,6 +4,7 @@ import {
   type Explanation,
   type FilterParameter,
   type GuestInterfaceAddress,
+  GuestName,
   Network,
   type NetworkChange,
   NetworkDefinition,
@@ -49,6 +50,11 @@ export interface Networks {
   findSubnet?(): Promise<FreeSubnet>
   /** Interfaces of guests that are on it. */
   ports?(network: string): Promise<NetworkPort[]>
+  /**
+   * Who has a name, whole (`web.lab.visor`) or that of a guest alone (`web`) on whichever network, or an address. Never
+   * empty: fails with `not-found` when nobody has it, and with `invalid-state` when who has it has no address.
+   */
+  resolve?(options: { readonly name: string }): Promise<GuestName[]>
 }
 
 export interface UpdateNetworkOptions extends CallOptions, NetworkChange {
@@ -135,6 +141,20 @@ export const networkOperations = {
     key: 'network',
     result: s.array('ports', NetworkPort),
   },
+  resolve: {
+    access: 'read',
+    doc: 'Who has a name or an address on the networks of this host.',
+    options: s.object('ResolveName', 'What', {
+      name: s.string(
+        "a name, whole or of a guest alone, or an address: 'web.lab.visor', 'web', '192.168.122.2'",
+        {
+          minLength: 1,
+          maxLength: 255,
+        },
+      ),
+    }),
+    result: s.array('names', GuestName),
+  },
 } as const satisfies PartTable<Networks>
 
 /** What is in force for an interface, and values of its variables. */
@@ -211,8 +231,19 @@ export interface GuestNetworks {
   explain(request: ExplainRequest): Promise<Explanation>
 }
 
+/** Where names of guests are answered by DNS for programs of this host, or are not. */
+export interface NameService {
+  readonly address: string
+  readonly port: number
+  /** Why they are not. */
+  readonly problem?: string
+  readonly remedy?: string
+}
+
 /** The networks of a host. */
 export interface HostNetworks {
+  /** Absent when nobody wants it. */
+  readonly names?: NameService | undefined
   readonly networks: Networks
   readonly nwfilters: Nwfilters
   readonly hostBridges: HostBridges

@@ -48,6 +48,14 @@ export const NetworkPort = s.object('NetworkPort', 'An interface of a guest on a
 })
 export type NetworkPort = s.Output<typeof NetworkPort>
 
+export const GuestName = s.object('GuestName', 'A name on a network, and who has it', {
+  name: s.string("the whole name: 'web.lab.visor'"),
+  network: s.string('name of the network'),
+  guest: s.string('name of the guest, when it is one', { optional: true }),
+  addresses: s.array('its addresses', s.string('address')),
+})
+export type GuestName = s.Output<typeof GuestName>
+
 export const addressSources = ['lease', 'agent', 'arp', 'reservation', 'inspect'] as const
 
 export const GuestInterfaceAddress = s.object(

@@ -20,6 +20,7 @@ import { ready } from './benchmarks/ready.ts'
 import { rest } from './benchmarks/rest.ts'
 import { start } from './benchmarks/start.ts'
 import { stats } from './benchmarks/stats.ts'
+import { volumeDownload, volumeMemory, volumeUpload } from './benchmarks/volume-streams.ts'
 import { volumeClone, volumeList } from './benchmarks/volumes.ts'
 import { type Benchmark, type BenchmarkResult, judge, measure } from './harness.ts'
 import { formatResult } from './table.ts'
@@ -37,6 +38,9 @@ const benchmarks: readonly Benchmark[] = [
   ready,
   volumeClone,
   volumeList,
+  volumeUpload,
+  volumeDownload,
+  volumeMemory,
   memory,
   fleet,
   statsLoad,

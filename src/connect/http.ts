@@ -1,7 +1,6 @@
 /** `fetch` on Node's HTTP client, which, unlike Node's own `fetch`, also speaks over unix sockets. */
 import { Agent, type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps, Agent as TlsAgent } from 'node:https'
-import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 
 export interface HttpTransport {
@@ -88,12 +87,25 @@ function drained(request: ClientRequest): Promise<void> {
   return promise
 }
 
+/** As `Readable.toWeb`, which copies every chunk. */
+function toStream(message: IncomingMessage): ReadableStream<Uint8Array> {
+  const chunks: AsyncIterator<Uint8Array> = message[Symbol.asyncIterator]()
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await chunks.next()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    },
+    cancel: () => void message.destroy(),
+  })
+}
+
 function toResponse(message: IncomingMessage): Response {
   const headers = new Headers()
   for (const [name, values] of Object.entries(message.headersDistinct))
     for (const value of values ?? []) headers.append(name, value)
   const status = message.statusCode ?? 502
   if (bodiless.includes(status)) message.resume()
-  const body = bodiless.includes(status) ? null : (Readable.toWeb(message) as ReadableStream<Uint8Array>)
+  const body = bodiless.includes(status) ? null : toStream(message)
   return new Response(body, { status, headers })
 }

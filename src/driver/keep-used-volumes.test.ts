@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Domain, type DomainDefinition, DomainDefinition as description, parse } from '../model/index.ts'
 import type { Domains } from './connection.ts'
-import type { Templates, Volumes } from './index.ts'
-import { keepUsedVolumes } from './keep-used-volumes.ts'
+import type { Templates, Uploads, Volumes } from './index.ts'
+import { keepUploadedVolumes, keepUsedVolumes } from './keep-used-volumes.ts'
 
 const define = (name: string, ...files: string[]) =>
   parse(description, {
@@ -105,4 +105,40 @@ test('a disk is found by its pool and name as well', async () => {
 test('volumes that cannot be removed stay so', () => {
   const { volumes } = volumesThatRecord()
   assert.equal(keepUsedVolumes({ ...volumes, remove: undefined }, []).remove, undefined)
+})
+
+test('a disk is written, replaced and read only while no machine writes to it', async () => {
+  const { volumes, changed } = volumesThatRecord()
+  const used = { ...define('web', '/volumes/a', '/volumes/ro') }
+  const [disk] = used.devices.disks.slice(1)
+  if (disk) disk.readonly = true
+  const members = [{ domains: domainsOf(used) as Domains }]
+  const content = (async function* () {})()
+  const all: Volumes = {
+    ...volumes,
+    write: async (_, name) => changed.push(`written ${name}`) as never,
+    download: async (_, name) => changed.push(`read ${name}`) as never,
+  }
+  const uploads: Uploads = {
+    list: async () => [],
+    get: async (_, upload) => ({ volume: upload }) as never,
+    create: async (_, { volume }) => changed.push(`begun ${volume}`) as never,
+    finish: async (_, upload) => changed.push(`replaced ${upload}`) as never,
+  }
+  const kept = keepUsedVolumes(all, members)
+  const keptUploads = keepUploadedVolumes({ uploads, volumes }, members)
+  const refused = { code: 'invalid-state', message: /'web'/u }
+  for (const name of ['a', 'ro']) {
+    await assert.rejects(async () => kept.write?.('default', name, content), refused)
+    await assert.rejects(
+      async () => keptUploads.create?.('default', { volume: name, replace: true }),
+      refused,
+    )
+    await assert.rejects(async () => keptUploads.finish?.('default', name), refused)
+  }
+  await assert.rejects(async () => kept.download?.('default', 'a'), refused)
+  await kept.download?.('default', 'ro')
+  await kept.write?.('default', 'b', content)
+  await keptUploads.finish?.('default', 'b')
+  assert.deepEqual(changed, ['read ro', 'written b', 'replaced b'])
 })

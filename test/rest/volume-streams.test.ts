@@ -1,5 +1,6 @@
 /** Bytes of volumes through a real visord, over its unix socket and over TCP, as the command line and as curl do. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -11,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { readPresence, runChecked } from '../../src/host/index.ts'
 import type { CompleteConnection } from '../../src/index.ts'
-import { visorCommand } from '../fixtures/visor-command.ts'
+import { visorCommand, visorProgram } from '../fixtures/visor-command.ts'
 import { startVisord, type Visord } from '../fixtures/visord.ts'
 
 const mebibyte = 2 ** 20
@@ -59,7 +60,7 @@ async function makeSparse(name: string, sizeBytes: number): Promise<string> {
 }
 
 test('a sparse file goes to a volume and back, over both ways in', async () => {
-  const file = await makeSparse('sparse.img', 2 ** 29)
+  const file = await makeSparse('sparse.img', 2 ** 27)
   for (const way of [[], ['--connect', url, '--token', token]]) {
     const sent = await visor([...way, 'volume', 'upload', file, 'sparse.raw', '--checksum', '--replace'])
     assert.equal(sent.code, 0, sent.stderr)
@@ -219,6 +220,81 @@ test('a way that breaks again and again is gone on with', async () => {
     await way.close()
   }
   assert.deepEqual(await left(), [])
+})
+
+/** A way to visord on which nothing passes any more after so many bytes, and who is told then. */
+async function stuckWay(mostBytes: number) {
+  const sockets = new Set<Socket>()
+  const { promise: stuck, resolve: stick } = Promise.withResolvers<void>()
+  const server = createServer((client) => {
+    const target = connectSocket(Number(new URL(url).port), '127.0.0.1')
+    let through = 0
+    for (const [socket, other] of [
+      [client, target],
+      [target, client],
+    ] as const) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => other.destroy())
+      socket.on('data', (bytes: Buffer) => {
+        through += bytes.length
+        if (through > mostBytes) {
+          socket.pause()
+          stick()
+        } else if (!other.write(bytes)) {
+          socket.pause()
+          other.once('drain', () => socket.resume())
+        }
+      })
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    stuck,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async close() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+/** Runs a command that gets stuck on its way, and kills it there. */
+async function killStuck(args: readonly string[]): Promise<void> {
+  const way = await stuckWay(9 * mebibyte)
+  const all = [visorProgram, '--connect', way.url, '--token', token, 'volume', ...args]
+  const child = spawn(process.execPath, all, { stdio: 'ignore' })
+  await way.stuck
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+  await way.close()
+}
+
+test('a command that was killed is gone on with by the next one', async () => {
+  const file = at('again.img')
+  await writeFile(file, randomBytes(16 * mebibyte))
+  await killStuck(['upload', file, 'again.raw'])
+  const begun = async () =>
+    (await connection.uploads.list('default')).find(({ volume }) => volume === 'again.raw')
+  while (((await begun())?.offset ?? 0) < 4 * mebibyte) await sleep(20)
+  const id = (await begun())?.id
+  const sent = await visor(['volume', 'upload', file, 'again.raw'])
+  assert.equal(sent.code, 0, sent.stderr)
+  assert.match(visord.log(), new RegExp(`"path":"/v1/pools/default/uploads/${id}/finish"`, 'u'))
+  await runChecked('cmp', [file, volumePath('again.raw')])
+  assert.deepEqual(await left(), [])
+
+  await killStuck(['download', 'again.raw', at('again.out')])
+  const parts = async () => (await readdir(directory)).filter((name) => name.endsWith('.part'))
+  const [part = ''] = await parts()
+  assert.ok((await stat(at(part))).size >= 4 * mebibyte)
+  const got = await visor(['volume', 'download', 'again.raw', at('again.out')])
+  assert.equal(got.code, 0, got.stderr)
+  await runChecked('cmp', [file, at('again.out')])
+  assert.deepEqual(await parts(), [])
 })
 
 test('kill -9 of visord in the middle of an upload: it goes on when visord is back', async () => {

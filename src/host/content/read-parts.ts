@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import type { ContentPart } from '../../driver/index.ts'
 import { VisorError } from '../../model/index.ts'
 import { extentAt } from '../sparse-file.ts'
+import { bytesPassed } from './young-garbage.ts'
 
 const chunkBytes = 2 ** 20
 
@@ -40,6 +41,7 @@ async function* readData(file: FileHandle, start: number, end: number, signal: A
       at += bytes.length
       if (at < end) next = readAt(file, at, end)
       yield bytes
+      bytesPassed(bytes.length)
     }
   } finally {
     // Who leaves closes the file, which nobody may read from then.

@@ -2,12 +2,13 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Content, ContentPart } from '../../driver/index.ts'
 import { VisorError } from '../../model/index.ts'
+import { bytesPassed } from './young-garbage.ts'
 
 /** What comes in small pieces is written in large ones. */
-const batchBytes = 2 ** 20
+const batchBytes = 2 ** 19
 /** So much of zeros is left out, where that is a hole. */
 const pageBytes = 4_096
-const zeros = Buffer.alloc(batchBytes)
+const zeros = Buffer.alloc(2 ** 20)
 
 export interface WriteOptions {
   readonly offset: number
@@ -29,7 +30,8 @@ export interface WriteOptions {
 export async function writeParts(file: FileHandle, content: Content, options: WriteOptions): Promise<number> {
   const { end, signal, makeHole, findsHoles, onWritten } = options
   let at = options.offset
-  let batch: Uint8Array[] = []
+  /** One is filled while the other is written: the same memory again and again is quick. */
+  const buffers = [Buffer.allocUnsafeSlow(batchBytes), Buffer.allocUnsafeSlow(batchBytes)]
   let batched = 0
   let writing: Promise<void> = Promise.resolve()
 
@@ -42,15 +44,27 @@ export async function writeParts(file: FileHandle, content: Content, options: Wr
   }
 
   async function flush(): Promise<void> {
-    const [pieces, start, length] = [batch, at, batched]
+    const [start, length] = [at, batched]
+    const [filled = Buffer.alloc(0)] = buffers
     if (length === 0) return
-    batch = []
+    buffers.reverse()
     batched = 0
     at += length
     await after(async () => {
-      await writeAll(file, pieces, start)
+      await writeAll(file, filled.subarray(0, length), start)
       onWritten(start + length)
     })
+  }
+
+  async function add(bytes: Uint8Array): Promise<void> {
+    for (let taken = 0; taken < bytes.length; ) {
+      const some = bytes.subarray(taken, taken + batchBytes - batched)
+      buffers[0]?.set(some, batched)
+      batched += some.length
+      taken += some.length
+      if (batched === batchBytes) await flush()
+    }
+    bytesPassed(bytes.length)
   }
 
   async function skip(length: number): Promise<void> {
@@ -72,11 +86,7 @@ export async function writeParts(file: FileHandle, content: Content, options: Wr
       if (length > end - at - batched) throw tooMuch(end)
       if (!(value instanceof Uint8Array)) await skip(length)
       else if (findsHoles && isZero(value)) await skip(length)
-      else {
-        batch.push(value)
-        batched += length
-        if (batched >= batchBytes) await flush()
-      }
+      else await add(value)
     }
   } catch (error) {
     await flush().catch(() => {})
@@ -123,22 +133,9 @@ function isZero(bytes: Uint8Array): boolean {
   return zeros.subarray(0, bytes.length).equals(bytes)
 }
 
-async function writeAll(file: FileHandle, pieces: Uint8Array[], start: number): Promise<void> {
-  let at = start
-  let left = pieces
-  while (left.length > 0) {
-    const { bytesWritten } = await file.writev(left, at)
-    at += bytesWritten
-    left = dropBytes(left, bytesWritten)
+async function writeAll(file: FileHandle, bytes: Uint8Array, start: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, start + done)
+    done += bytesWritten
   }
-}
-
-/** What is left after so many bytes. */
-function dropBytes(pieces: Uint8Array[], count: number): Uint8Array[] {
-  let drop = count
-  for (const [index, piece] of pieces.entries()) {
-    if (drop < piece.length) return [piece.subarray(drop), ...pieces.slice(index + 1)]
-    drop -= piece.length
-  }
-  return []
 }

@@ -26,6 +26,8 @@ const packages = [
     for: ['test'],
     peer: true,
   },
+  { name: 'genisoimage', program: 'isoinfo', for: ['test'], peer: true },
+  { name: 'libarchive-tools', program: 'bsdtar', for: ['test'], peer: true },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
   { name: 'xfsprogs', program: 'mkfs.xfs', for: ['test'], peer: true },

@@ -170,12 +170,14 @@ async function hasDisk(
   writing = false,
 ): Promise<boolean> {
   const definition = await domains.describe(uuid, { inactive }).catch(ifGone)
+  if (!definition) return false
+  const { devices, sysinfo } = definition
   return (
-    definition?.devices.disks.some(
+    devices.disks.some(
       (disk) =>
         !(writing && (disk.readonly || disk.device === 'cdrom')) &&
         (disk.file === path || disk.block === path || (disk.pool === pool && disk.volume === name)),
-    ) ?? false
+    ) || sysinfo.some(({ files }) => !writing && files.some(({ file }) => file === path))
   )
 }
 

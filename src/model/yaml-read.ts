@@ -28,6 +28,8 @@ export interface YamlLimits {
   readonly maxNodes?: number
   /** Code of the error; `invalid-definition` without it. */
   readonly code?: Extract<ErrorCode, 'invalid-definition' | 'invalid-argument'>
+  /** Bytes (`!!binary`) are taken as well, as the text that they are written as. */
+  readonly allowBytes?: true
   /** What the text is, for messages and positions. */
   readonly format?: 'yaml' | 'json'
 }
@@ -77,7 +79,10 @@ export function parseYamlDocuments<S extends s.Schema>(
   const budget = { nodes: maxNodes }
   return compose(text, lines, maxDepth, refuse).flatMap(({ contents }) => {
     if (!isNode(contents) || (isScalar(contents) && contents.value === null)) return []
-    const reading: Reading = { places: new Map(), anchors: new Map(), locate, budget, maxDepth, refuse }
+    const reading: Reading = {
+      ...{ places: new Map(), anchors: new Map(), locate, budget, maxDepth, refuse },
+      allowBytes: limits.allowBytes === true,
+    }
     return [finish(toValue(reading, contents, '', 0), reading.places)]
   })
 }
@@ -134,6 +139,7 @@ interface Reading {
   readonly budget: { nodes: number }
   readonly maxDepth: number
   readonly refuse: Refuse
+  readonly allowBytes: boolean
 }
 
 function toValue(reading: Reading, node: unknown, path: string, depth: number): unknown {
@@ -160,6 +166,7 @@ function toValue(reading: Reading, node: unknown, path: string, depth: number): 
 function scalarValue(reading: Reading, node: Node, offset: number): unknown {
   const value: unknown = isScalar(node) ? node.value : undefined
   if (value === null || ['string', 'number', 'boolean'].includes(typeof value)) return value
+  if (reading.allowBytes && isScalar(node) && value instanceof Uint8Array) return node.source ?? ''
   return reading.refuse('it has a value of a kind that JSON has not', offset)
 }
 

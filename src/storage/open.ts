@@ -1,5 +1,6 @@
 /** The storage of this host: pools, and the volumes in them. */
 import {
+  type CreateVolumeOptions,
   eventHub,
   type HostStorage,
   type Log,
@@ -7,12 +8,21 @@ import {
   type VolumeAccess,
   type Volumes,
 } from '../driver/index.ts'
-import { notFound, parse, VisorError, type Volume, VolumeDefinition } from '../model/index.ts'
+import {
+  FirstBoot,
+  type FirstBootInput,
+  notFound,
+  parse,
+  VisorError,
+  type Volume,
+  VolumeDefinition,
+} from '../model/index.ts'
 import { openContent } from './content/download.ts'
 import { writeInPlace } from './content/write-in-place.ts'
 import type { HostImages } from './images.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { type LivePool, openPools } from './pools/open-pools.ts'
+import { makeSeed } from './seed/seed.ts'
 import { openUploads } from './uploads/open-uploads.ts'
 import type { FoundVolume, VolumeStore } from './volumes/store.ts'
 
@@ -77,6 +87,34 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     return { path, format } as const
   }
 
+  /** The file that a guest reads at its first boot. */
+  async function createSeed(
+    pool: string,
+    firstBoot: FirstBootInput,
+    { name, permissions, signal: _, progress: __, onJob: ___, ...others }: CreateVolumeOptions,
+  ): Promise<Volume> {
+    const beside = Object.entries(others).find(([, value]) => value !== undefined)
+    if (beside)
+      throw new VisorError(
+        'invalid-argument',
+        `A volume for a first boot has no '${beside[0]}' of its own.`,
+        {
+          path: beside[0],
+          remedy: 'Leave it out.',
+        },
+      )
+    const definition = parse(VolumeDefinition, { name, permissions }, { code: 'invalid-argument' })
+    const seed = makeSeed(parse(FirstBoot, firstBoot, { code: 'invalid-argument' }))
+    const there = await pools.use(pool)
+    await change(there, name, async () => {
+      if (await there.backend.volumes.read(name)) throw alreadyExists(name)
+      const put = able(there, 'put')
+      await put({ ...seed, name, permissions: definition.permissions })
+    })
+    tell('created', there, name)
+    return readAgain(there, name)
+  }
+
   /** Changes of one volume happen one after another, and its pool stays meanwhile. */
   function change<T>(there: LivePool, name: string, work: () => Promise<T>): Promise<T> {
     return pools.within(there.uuid, () => alone(keyOf(there, name), work))
@@ -125,7 +163,9 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
       const { found } = await find(pool, volume)
       return describeVolume(found)
     },
-    async create(pool, { preallocation, image, signal, progress, onJob: _, ...given }) {
+    async create(pool, { firstBoot, ...options }) {
+      if (firstBoot !== undefined) return createSeed(pool, firstBoot, options)
+      const { preallocation, image, signal, progress, onJob: _, ...given } = options
       const definition = parse(VolumeDefinition, given, { code: 'invalid-argument' })
       const there = await pools.use(pool)
       const { name } = definition

@@ -1,6 +1,8 @@
 /** Pools of storage on the host, and the volumes in them. */
 import {
   type Event,
+  FirstBoot,
+  type FirstBootInput,
   Pool,
   PoolDefinition,
   type PoolDefinitionInput,
@@ -106,6 +108,11 @@ export interface CreateVolumeOptions extends CallOptions, VolumeDefinitionInput 
   readonly preallocation?: Preallocation
   /** A disk image of visor's that it is a copy of; only what differs is written. */
   readonly image?: string
+  /**
+   * What a guest is told at its first boot: the volume is a read-only CD-ROM for its drive (or, with `ignition`, the
+   * file for `sysinfo` of type `fwcfg`). Goes with a name and permissions only.
+   */
+  readonly firstBoot?: FirstBootInput
 }
 
 export interface CloneVolumeOptions extends CallOptions {
@@ -157,7 +164,7 @@ export interface Volumes {
   find?(options: { readonly path?: string; readonly key?: string }): Promise<Volume>
   /** In libvirt's words. */
   describe?(pool: string, volume: string): Promise<VolumeDefinition>
-  /** Makes an empty volume, or one that is based on another. Fails with `already-exists`. */
+  /** Makes an empty volume, one that is based on another, or a seed for a first boot. Fails with `already-exists`. */
   create?(pool: string, options: CreateVolumeOptions): Promise<Volume>
   /** Makes a copy: at once where the file system can share blocks, or linked. */
   clone?(pool: string, volume: string, options: CloneVolumeOptions): Promise<Volume>
@@ -212,6 +219,11 @@ export const volumeOperations = {
       ...VolumeDefinition.fields,
       preallocation,
       image: s.string("a disk image of visor's that it is a copy of", { optional: true }),
+      firstBoot: s.field(
+        FirstBoot,
+        { optional: true },
+        'what a guest is told at its first boot: the volume is a CD-ROM with that',
+      ),
     }),
     result: Volume,
     parallel: true,

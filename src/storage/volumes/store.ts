@@ -61,6 +61,12 @@ export interface Receiving {
   accept(path: string, received: Received): Promise<void>
 }
 
+export interface PutOptions extends Pick<VolumeDefinition, 'permissions'> {
+  readonly name: string
+  readonly format: VolumeFormat
+  readonly content: Uint8Array
+}
+
 /** Volumes of one pool. What is absent, pools of this type cannot do. */
 export interface VolumeStore {
   list(): Promise<FoundVolume[]>
@@ -69,6 +75,8 @@ export interface VolumeStore {
   /** How a guest reaches it. Fails with `denied` where that would open something that nobody named. */
   access(volume: FoundVolume): Promise<VolumeAccess>
   create?(options: NewVolume): Promise<void>
+  /** Makes a small volume with this content. */
+  put?(options: PutOptions): Promise<void>
   copy?(source: CopySource, options: CopyOptions): Promise<void>
   /** Makes a file of the host a volume that is not written to any more; shares its blocks where it can. */
   take?(name: string, file: string): Promise<void>

@@ -1,5 +1,5 @@
 /** Volumes that are files in a folder. */
-import { readdir, rm } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../../../host/index.ts'
 import { checkVolumeDefinition, VisorError, type VolumeFormat } from '../../../model/index.ts'
@@ -49,6 +49,13 @@ export function folderVolumes({ folder, notes, noCow = false }: FolderOptions): 
       const make = async (path: string) => {
         await makeImage(path, given, format, base, given.noCopyOnWrite ?? noCow)
         await notes.put(name, noteOf(name, format, base?.path))
+      }
+      await asWhole(folder, name, make, permissions)
+    },
+    async put({ name, format, content, permissions }) {
+      const make = async (path: string) => {
+        await writeFile(path, content, { mode: 0o600 })
+        await notes.put(name, noteOf(name, format, undefined))
       }
       await asWhole(folder, name, make, permissions)
     },

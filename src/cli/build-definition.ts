@@ -1,4 +1,11 @@
-import { type DomainDefinitionInput, type Image, kernelCommandLine, VisorError } from '../model/index.ts'
+import { macAddress } from '../host/index.ts'
+import {
+  type DomainDefinitionInput,
+  type Image,
+  ignitionEntry,
+  kernelCommandLine,
+  VisorError,
+} from '../model/index.ts'
 import type { MachineChoice } from './choose-machine.ts'
 import type { DiskSpec } from './disk-spec.ts'
 import { publish } from './publish.ts'
@@ -6,6 +13,8 @@ import type { Filesystem } from './shares/share-spec.ts'
 
 export interface MachineWanted {
   readonly name: string
+  /** Chosen by the driver without it. */
+  readonly uuid?: string | undefined
   readonly title?: string | undefined
   readonly cpus: number
   readonly memoryKiB: number
@@ -28,6 +37,9 @@ export interface MachineWanted {
   readonly headless: boolean
   /** Folders of the host that it sees. */
   readonly filesystems?: readonly Filesystem[] | undefined
+  /** What it reads at its first boot: an image for a CD drive, or a file for Ignition. */
+  readonly seed?: string | undefined
+  readonly ignition?: string | undefined
 }
 
 type Devices = NonNullable<DomainDefinitionInput['devices']>
@@ -50,11 +62,15 @@ export function buildDefinition(wanted: MachineWanted, choice: MachineChoice): D
   return {
     type: choice.type,
     name,
+    ...(wanted.uuid !== undefined && { uuid: wanted.uuid }),
     ...(title !== undefined && { title }),
     memoryKiB,
     vcpus: cpus,
     ...(wanted.iothreads !== undefined && { iothreads: wanted.iothreads }),
     os: buildBoot(wanted, choice),
+    ...(wanted.ignition !== undefined && {
+      sysinfo: [{ type: 'fwcfg', files: [{ name: ignitionEntry, file: wanted.ignition }] }],
+    }),
     features: { acpi: true, apic: true },
     ...(cpuModel !== undefined && { cpu: readCpu(cpuModel) }),
     devices: buildDevices(wanted, choice),
@@ -101,11 +117,8 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
   const screen = shape.screen && !wanted.headless
   const isPc = arch === 'x86_64' || arch === 'i686'
   return {
-    disks: buildDisks(wanted.disks, shape.virtio, isPc),
-    interfaces: publish(
-      wanted.networks.flatMap((network) => buildInterface(network, shape.virtio)),
-      wanted.published ?? [],
-    ),
+    disks: buildDisks([...wanted.disks, ...seedDisk(wanted, shape.virtio)], shape.virtio, isPc),
+    interfaces: publish(withMacs(buildInterfaces(wanted, shape.virtio), wanted.uuid), wanted.published ?? []),
     serials: [{ type: 'pty' }],
     consoles: [{ type: 'pty', target: 'serial' }],
     ...(wanted.tpm && { tpms: [{}] }),
@@ -118,6 +131,21 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
     }),
     ...(screen && { graphics: [{ type: 'vnc' }], videos: [{ model: isPc ? 'vga' : 'virtio' }] }),
   }
+}
+
+const buildInterfaces = ({ networks }: MachineWanted, virtio: boolean): Interface[] =>
+  networks.flatMap((network) => buildInterface(network, virtio))
+
+/** The addresses that the cards of a machine have by themselves: said where others must know them before. */
+function withMacs(interfaces: readonly Interface[], uuid: string | undefined): Interface[] {
+  return interfaces.map((one, index) => (uuid === undefined ? one : { ...one, mac: macAddress(uuid, index) }))
+}
+
+/** On a bus of virtio: kernels made for clouds know no SATA. */
+function seedDisk({ seed }: MachineWanted, virtio: boolean): DiskSpec[] {
+  if (seed === undefined) return []
+  const bus = virtio ? ({ bus: 'scsi' } as const) : {}
+  return [{ file: seed, format: 'raw', device: 'cdrom', readonly: true, ...bus }]
 }
 
 const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', nvme: 'nvme' }

@@ -31,7 +31,7 @@ export async function withNewDisks(
           ...(image !== undefined && { image }),
           signal,
         })
-        .catch((error) => Promise.reject(explain(error)))
+        .catch((error) => Promise.reject(explainVolume(error)))
       made.push({ pool, name: volume })
       disks.push({ ...spec, ...(type === 'file' ? { file: path } : { pool, volume }) })
     }
@@ -54,7 +54,7 @@ export function withRootDisk(specs: readonly DiskSpec[], image: Image | undefine
 }
 
 /** A machine may be named in any script; a volume is a file with a plain name. */
-function fileName(name: string): string {
+export function fileName(name: string): string {
   const plain = name.replace(/[^\w.-]+/gu, '_').replace(/^[^a-z0-9]+/iu, '')
   return plain.slice(0, 150) || `disk-${crypto.randomUUID()}`
 }
@@ -66,7 +66,7 @@ const remedies: Partial<Record<ErrorCode, string>> = {
     "It is a disk of a machine before: use it with --disk FILE ('visor volume list'), or remove it ('visor volume remove').",
 }
 
-function explain(error: unknown): VisorError {
+export function explainVolume(error: unknown): VisorError {
   const { code, message, remedy } = toVisorError(error)
   return new VisorError(code, message, { remedy: remedies[code] ?? remedy, cause: error })
 }

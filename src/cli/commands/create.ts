@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { CompleteConnection } from '../../driver/index.ts'
 import {
   type DomainDefinition,
   DomainDefinition as definitionSchema,
+  type FirstBootInput,
   formatDefinition,
   type Image,
   parse,
@@ -14,6 +16,8 @@ import { buildDefinition } from '../build-definition.ts'
 import { chooseMachine, type MachineChoice } from '../choose-machine.ts'
 import type { Context } from '../context.ts'
 import { parseDisk } from '../disk-spec.ts'
+import { addFirstBootFlags, type FirstBootFlags, readFirstBoot } from '../first-boot/flags.ts'
+import { seedName, withSeed } from '../first-boot/with-seed.ts'
 import { addExamples } from '../help.ts'
 import { withNewDisks, withRootDisk } from '../new-disks.ts'
 import { withProgress } from '../progress.ts'
@@ -21,7 +25,7 @@ import { noteShares } from '../shares/note-shares.ts'
 import { parseShare, shareDevice, shareUsage, withBestShares } from '../shares/share-spec.ts'
 import { parseCount, parseSize } from '../units.ts'
 
-interface CreateFlags {
+interface CreateFlags extends FirstBootFlags {
   readonly cpus: string
   readonly memory?: string
   readonly disk?: readonly string[]
@@ -96,6 +100,7 @@ export function configure(command: Command, context: Context): void {
       new Option('--firmware <kind>', 'what starts it; UEFI on ARM without').choices(['bios', 'uefi']),
     )
     .option('--secure-boot', 'UEFI that starts only what is signed')
+  addFirstBootFlags(command)
     .optionsGroup('Who runs it:')
     .option('--driver <name>', 'qemu, v86, test; the first that can without')
     .addOption(new Option('--accel <how>', 'hardware help').choices(['auto', 'kvm', 'tcg']).default('auto'))
@@ -112,6 +117,7 @@ export function configure(command: Command, context: Context): void {
   addExamples(command, [
     ['visor create web --image micro --console', 'a small Linux, and its shell'],
     ['visor create db --cpus 2 --memory 2GiB --disk 20GiB --cdrom debian.iso', 'install a system'],
+    ['visor create web --image debian-12 --disk 20GiB --ssh-key ~/.ssh/id_ed25519.pub', 'and log in'],
     ['visor create web --image micro --publish 8080:80', 'port 8080 of this host is its port 80'],
     ['visor create web --image micro --share /srv/site:site:ro', 'it sees that folder'],
     ['visor create old --disk /srv/old.qcow2 --network none --no-start', 'from a disk there is'],
@@ -132,7 +138,16 @@ async function create(context: Context, name: string, flags: CreateFlags): Promi
     })
     for (const note of choice.notes) output.note(dim(`note: ${note}`))
     const shares = (flags.share ?? []).map((text) => parseShare(text))
-    if (flags.dryRun) return print(context, assemble(name, flags, image, choice), flags)
+    const uuid = randomUUID()
+    const machine = wanted(name, flags, image, choice)
+    const firstBoot = await readFirstBoot(flags, {
+      ...{ uuid, name, image: image?.name },
+      macs:
+        buildDefinition({ ...machine, uuid, disks: [] }, choice).devices?.interfaces?.flatMap(
+          ({ mac }) => mac ?? [],
+        ) ?? [],
+    })
+    if (flags.dryRun) return print(context, assemble(name, flags, image, choice, firstBoot), flags)
     await withNewDisks(
       connection,
       name,
@@ -141,16 +156,17 @@ async function create(context: Context, name: string, flags: CreateFlags): Promi
         image,
       ),
       signal,
-      async (disks) => {
-        const machine = { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)] }
-        const shared = await withBestShares(shares, (filesystems) =>
-          connection.domains.define(buildDefinition({ ...machine, filesystems }, choice), {
-            ifNoneMatch: '*',
-            signal,
-          }),
-        )
-        noteShares(context, shares, shared)
-      },
+      (disks) =>
+        withSeed(connection, name, firstBoot, signal, async (place) => {
+          const all = { ...machine, ...place, disks: [...disks, ...cdroms(flags)] }
+          const shared = await withBestShares(shares, (filesystems) =>
+            connection.domains.define(
+              buildDefinition({ ...all, filesystems, ...(firstBoot && { uuid }) }, choice),
+              { ifNoneMatch: '*', signal },
+            ),
+          )
+          noteShares(context, shares, shared)
+        }),
     )
     output.note(`${green('✓')} ${name} is defined, run by ${choice.driver} (type ${choice.type})`)
     await finish(context, connection, name, flags)
@@ -181,6 +197,7 @@ function assemble(
   flags: CreateFlags,
   image: Image | undefined,
   choice: MachineChoice,
+  firstBoot: FirstBootInput | undefined,
 ): DomainDefinition {
   const specs = withRootDisk(
     (flags.disk ?? []).map((text) => parseDisk(text)),
@@ -193,8 +210,10 @@ function assemble(
       : { ...rest, file: `/path/to/${name}-${index}.${disk.format}` }
   })
   const filesystems = (flags.share ?? []).map((text) => shareDevice(parseShare(text), 'virtiofs'))
+  const seed = firstBoot && `/path/to/${seedName(name, firstBoot)}`
+  const place = firstBoot?.ignition === undefined ? { seed } : { ignition: seed }
   const definition = buildDefinition(
-    { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)], filesystems },
+    { ...wanted(name, flags, image, choice), disks: [...disks, ...cdroms(flags)], filesystems, ...place },
     choice,
   )
   return parse(definitionSchema, definition)
@@ -216,7 +235,8 @@ function wanted(name: string, flags: CreateFlags, image: Image | undefined, { dr
     throw new VisorError('invalid-argument', '--initrd and --append go with a kernel.', {
       remedy: 'Add --kernel FILE or --image NAME.',
     })
-  const memory = flags.memory ?? (image && driver === 'qemu' ? '256MiB' : (defaultMemory[driver] ?? '1GiB'))
+  const memory =
+    flags.memory ?? (image?.kernel && driver === 'qemu' ? '256MiB' : (defaultMemory[driver] ?? '1GiB'))
   return {
     name,
     title,

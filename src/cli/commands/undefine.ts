@@ -56,8 +56,10 @@ export function configure(command: Command, context: Context): void {
 async function findVolumes(connection: CompleteConnection, name: string): Promise<Volume[]> {
   const { domains } = connection
   const { uuid } = await domains.get(name)
-  const files = async (domain: string) =>
-    (await domains.describe(domain, { inactive: true })).devices.disks.flatMap(({ file }) => file ?? [])
+  const files = async (domain: string) => {
+    const { devices, sysinfo } = await domains.describe(domain, { inactive: true })
+    return [...devices.disks, ...sysinfo.flatMap((one) => one.files)].flatMap(({ file }) => file ?? [])
+  }
   const others = (await domains.list()).filter((domain) => domain.uuid !== uuid)
   const shared = new Set((await Promise.all(others.map((other) => files(other.uuid).catch(() => [])))).flat())
   const own = new Set((await files(uuid)).filter((file) => !shared.has(file)))

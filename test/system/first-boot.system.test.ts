@@ -107,6 +107,34 @@ describe('the first boot', { skip }, () => {
     assert.deepEqual(await volumes(), [])
   })
 
+  test('a copy has an identity of its own, by which its guest does the first boot again', async () => {
+    await succeed(
+      ...['create', 'src', '--no-start', '--image', 'micro', '--ssh-key', key],
+      ...['--disk', '8MiB', '--address', '0=192.0.2.5/24'],
+    )
+    for (const [name, how] of [
+      ['whole', []],
+      ['thin', ['--linked']],
+    ] as const) {
+      await succeed('clone', 'src', name, ...how)
+      const { uuid, devices } = await connection.domains.describe(name, { inactive: true })
+      const seed = devices.disks.find(({ device }) => device === 'cdrom')
+      assert.match(seed?.file ?? '', new RegExp(`/${name}-seed\\.iso$`, 'u'))
+      const image = await readFile(seed?.file ?? '', 'latin1')
+      assert.ok(image.includes(`instance-id: ${uuid}\nlocal-hostname: ${name}\n`), name)
+      assert.ok(image.includes(`macaddress: "${devices.interfaces[0]?.mac}"`), name)
+      assert.ok(image.includes(key))
+    }
+    assert.ok(
+      (await readFile(join(visord.directories.state, 'volumes/src-seed.iso'), 'latin1')).includes(
+        'hostname: src\n',
+      ),
+    )
+    await succeed('undefine', 'thin', '--disks')
+    await succeed('undefine', 'whole', 'src', '--disks')
+    assert.deepEqual(await volumes(), [])
+  })
+
   test('nothing is made without settings, and nothing is left of what is refused', async () => {
     await succeed('create', 'plain', '--image', 'micro', '--no-start')
     assert.deepEqual((await connection.domains.describe('plain', { inactive: true })).devices.disks, [])

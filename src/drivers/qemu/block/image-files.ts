@@ -23,7 +23,8 @@ export function fileOf({ type, file, block, format }: Disk): DiskFile | undefine
 
 /** The disk with another image. */
 export function withFile(disk: Disk, { type, path, format }: DiskFile): Disk {
-  const { file: _file, block: _block, backingStore: _backing, ...rest } = disk
+  const { file: _file, block: _block, backingStore: _backing, ...other } = disk
+  const { pool: _pool, volume: _volume, poolMode: _mode, ...rest } = other
   return { ...rest, type, format, ...(type === 'block' ? { block: path } : { file: path }) }
 }
 

@@ -1,9 +1,10 @@
 /** The disks of a copy of a machine that is off: which files are copied, where to, and how. */
-import { constants, copyFile, lstat, open, stat } from 'node:fs/promises'
+import { constants, copyFile, lstat, open, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import type { CallOptions } from '../../../driver/index.ts'
-import { createOverlay, unlessMissing } from '../../../host/index.ts'
+import { createOverlay, macAddress, unlessMissing } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
+import { copySeed } from '../../../storage/index.ts'
 import { convertFile, type DiskFile, fileOf, inspectImage } from '../block/image-files.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
@@ -11,6 +12,7 @@ import { unsupported } from '../definition/unsupported.ts'
 import { type DiskImage, readDiskImage } from '../disks/disk-image.ts'
 import { encryptionOf } from '../disks/disk-secrets.ts'
 import { isWritten } from '../disks/disks.ts'
+import { locateVolume } from '../disks/volume-disks.ts'
 
 /** A file that will be made for the copy. */
 export interface DiskCopy {
@@ -28,6 +30,8 @@ export interface DiskCopy {
   /** Nothing is in the file but what the guest sees, so that it can be copied as it is. */
   readonly isPlain: boolean
   readonly encrypted: boolean
+  /** What is in the file instead of a copy. */
+  readonly content?: Buffer
 }
 
 export interface CopyIdentity {
@@ -47,7 +51,11 @@ export async function planCopies(
 ): Promise<DiskCopy[]> {
   const copies: DiskCopy[] = []
   for (const [index, disk] of source.devices.disks.entries()) {
-    if (!isOwn(disk)) continue
+    if (!isOwn(disk)) {
+      const seed = await planSeed(context, source, { ...identity, disk }, copies)
+      if (seed) copies.push(seed)
+      continue
+    }
     const from = fileOf(disk)
     const encrypted = encryptionOf(disk) !== undefined
     if (from?.type !== 'file')
@@ -72,6 +80,37 @@ export async function planCopies(
     })
   }
   return copies
+}
+
+/** The seed of a first boot that visor made, with the identity of the copy; undefined for any other medium. */
+async function planSeed(
+  context: Context,
+  source: CompleteDefinition,
+  { disk, ...identity }: CopyIdentity & { readonly disk: Disk },
+  others: readonly DiskCopy[],
+): Promise<DiskCopy | undefined> {
+  if (disk.device !== 'cdrom') return undefined
+  const { uuid, name } = identity
+  const { type, file: path } = await locateVolume(context, disk)
+  if (type !== 'file' || path === undefined) return undefined
+  const macs = source.devices.interfaces.flatMap(({ mac }, index) =>
+    mac === undefined ? [] : [[mac, macAddress(uuid, index)] as const],
+  )
+  const content = await unlessMissing(
+    copySeed(path, {
+      instanceId: uuid,
+      hostname: { from: source.name, to: name },
+      macs: new Map(macs),
+    }),
+  )
+  if (!content) return undefined
+  const from = { type: 'file', path, format: 'raw' } as const
+  const to = await choosePath(context, source, { ...identity, linked: false, disk, from }, others)
+  return {
+    ...{ target: disk.target, from, to, content, chain: [], sizeBytes: content.length, allocatedBytes: 0 },
+    partial: join(dirname(to.path), `.new-${crypto.randomUUID()}`),
+    ...{ isPlain: true, encrypted: false },
+  }
 }
 
 /** Whether the copy needs one of its own: others are shared, since nobody writes to them for good, or all may. */
@@ -127,19 +166,21 @@ async function choosePath(
 
 /** Makes the file under its name for the time being, durable when it resolves; `signal` gives up. */
 export async function copyDisk(copy: DiskCopy, linked: boolean, { signal }: CallOptions): Promise<void> {
-  const { from, partial, sizeBytes, isPlain, encrypted } = copy
-  if (linked) {
+  const { from, partial, sizeBytes, isPlain, encrypted, content } = copy
+  if (linked && !content) {
     const format = from.format === 'raw' ? 'raw' : 'qcow2'
     return createOverlay(partial, { file: from.path, format, sizeBytes })
   }
   // A copy of nothing but references, where the file system can do that.
   const isCloned =
     isPlain &&
+    !content &&
     (await copyFile(from.path, partial, constants.COPYFILE_FICLONE_FORCE).then(
       () => true,
       () => false,
     ))
-  if (!isCloned && encrypted) await copyFile(from.path, partial)
+  if (content) await writeFile(partial, content, { mode: 0o600 })
+  else if (!isCloned && encrypted) await copyFile(from.path, partial)
   else if (!isCloned) await convertFile(from, partial, { signal })
   const file = await open(partial, 'r+')
   try {

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Help } from 'commander'
 import type { CommandEntry } from './commands.ts'
 import { exitCodeMeanings } from './exit-code.ts'
 import type { Colours, Output } from './output.ts'
@@ -15,6 +15,8 @@ export function styleHelp(program: Command, { colours, columns }: Output): void 
     styleOptionTerm: (text) => colours.cyan(text),
     styleArgumentTerm: (text) => colours.cyan(text),
     subcommandTerm: (command) => command.name(),
+    // An option that can be repeated is none at first, which says nothing.
+    optionDescription: (option) => new Help().optionDescription(option).replace(/ ?\(default: \[\]\)$/u, ''),
   })
 }
 

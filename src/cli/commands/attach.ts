@@ -30,7 +30,7 @@ export function configure(command: Command, context: Context): void {
     .optionsGroup('What:')
     .option(
       '--disk <disk>',
-      'a new disk of a size (20GiB), or a file[,format=qcow2][,readonly][,bus=]',
+      'a new disk of a size (20GiB), a file[,format=qcow2][,readonly][,bus=], or a volume,pool=NAME',
       collect,
       [],
     )

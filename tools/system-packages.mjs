@@ -19,6 +19,7 @@ const packages = [
   { name: 'qemu-system-misc', program: 'qemu-system-riscv64', for: ['test'], peer: true },
   { name: 'ovmf', file: '/usr/share/OVMF/OVMF_CODE_4M.fd', for: ['test'], peer: true },
   { name: 'swtpm', program: 'swtpm', for: ['test'], peer: true },
+  { name: 'swtpm-tools', program: 'swtpm_setup', for: ['test'], peer: true },
   { name: 'mtools', program: 'mformat', for: ['test'], peer: true },
   {
     name: 'virtiofsd',

@@ -29,6 +29,7 @@ if (isRecording)
 function missingFor(xml: string): string | false {
   if (xml.includes("<domain type='kvm'>") && !existsSync('/dev/kvm')) return 'there is no /dev/kvm'
   if (xml.includes("arch='aarch64'") && !hasArm) return 'qemu-system-aarch64 is not installed'
+  if (xml.includes("<backend type='emulator'") && !hasTpm) return 'swtpm-tools is not installed'
   return false
 }
 /** Whether there is a /dev/kvm that a user can use is for libvirt to find out. */
@@ -36,6 +37,8 @@ function noKvm(error: unknown): string {
   if (/does not support virt type 'kvm'/u.test(String(error))) return 'libvirt finds no KVM here'
   throw error
 }
+/** libvirt makes the state of a module with it. */
+const hasTpm = (await findProgram('swtpm_setup')) !== undefined
 const hasArm = (await findProgram('qemu-system-aarch64')) !== undefined
 
 for (const one of goldenCases())

@@ -29,7 +29,7 @@ if (isRecording)
 function missingFor(xml: string): string | false {
   if (xml.includes("<domain type='kvm'>") && !existsSync('/dev/kvm')) return 'there is no /dev/kvm'
   if (xml.includes("arch='aarch64'") && !hasArm) return 'qemu-system-aarch64 is not installed'
-  if (xml.includes("<backend type='emulator'") && !hasTpm) return 'swtpm-tools is not installed'
+  if (xml.includes('<tpm ') && !hasTpm) return 'swtpm-tools is not installed'
   return false
 }
 /** Whether there is a /dev/kvm that a user can use is for libvirt to find out. */

@@ -48,8 +48,7 @@ export async function openPublications(context: PublicationsContext): Promise<Ke
 
   function describe(one: Kept): Publication {
     const own = ports().filter(({ domain }) => domain === one.domain)
-    const reached = own.find((port) => refuses(port) === undefined && targetOf(port, one) !== undefined)
-    const target = reached && targetOf(reached, one)
+    const [target] = targetsOf(own, one)
     if (target !== undefined) return { ...one, state: 'active', target }
     const [first] = own
     const message = first
@@ -59,20 +58,28 @@ export async function openPublications(context: PublicationsContext): Promise<Ke
     return { ...one, state: 'waiting', message }
   }
 
+  /** Where it leads: of several cards, by the first that it can. */
+  function targetsOf(own: readonly Port[], one: Pick<Kept, 'address'>): readonly string[] {
+    const open = own.filter((port) => refuses(port) === undefined)
+    return open.map((port) => addressesFor(port, one)).find(({ length }) => length > 0) ?? []
+  }
+
   const list = () => [...kept.values()].map(describe).sort((a, b) => a.start - b.start)
 
   return {
     has: (domain) => [...kept.values()].some((one) => one.domain === domain),
     inForce: () =>
-      list().flatMap(({ proto, address, start, end, to, target }) =>
-        target === undefined
-          ? []
-          : Array.from({ length: end - start + 1 }, (_, offset) => ({
-              ...{ proto, address, target },
-              port: start + offset,
-              to: to + offset,
-            })),
-      ),
+      [...kept.values()].flatMap((one) => {
+        const { domain, proto, address, start, end, to } = one
+        const own = ports().filter((port) => port.domain === domain)
+        return targetsOf(own, one).flatMap((target) =>
+          Array.from({ length: end - start + 1 }, (_, offset) => ({
+            ...{ proto, address, target },
+            port: start + offset,
+            to: to + offset,
+          })),
+        )
+      }),
     operations: {
       list: async () => list(),
       async get(publication) {
@@ -126,9 +133,13 @@ export async function openPublications(context: PublicationsContext): Promise<Ke
   }
 }
 
-/** The address of a guest of the family that the host's is of. */
-function targetOf({ addresses }: Port, { address = '0.0.0.0' }: Pick<Kept, 'address'>): string | undefined {
-  return addresses.find((one) => one.includes(':') === address.includes(':'))
+/** Addresses of a guest: one of each family, or of that which the host's address is of. */
+function addressesFor({ addresses }: Port, { address }: Pick<Kept, 'address'>): string[] {
+  const isIpv6 = (one: string) => one.includes(':')
+  return [false, true].flatMap((family) => {
+    if (address !== undefined && isIpv6(address) !== family) return []
+    return addresses.find((one) => isIpv6(one) === family) ?? []
+  })
 }
 
 /** Fails with `busy` when a port is another guest's, or a program listens on it. */

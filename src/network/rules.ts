@@ -225,7 +225,9 @@ function publishing(elements: readonly RuleElement[]): string[] {
   })
   const rules = publicationMaps.map(({ name, kind, family, proto }) => {
     const key = kind === 'one' ? `${family} daddr . ${proto} dport` : `${proto} dport`
-    return `fib daddr type local dnat ${family} to ${key} map @${name}`
+    // From there the kernel has no way: who tries it first is to be refused at once, and take the other family.
+    const notLoopback = family === 'ip6' ? 'ip6 daddr != ::1 ' : ''
+    return `${notLoopback}fib daddr type local dnat ${family} to ${key} map @${name}`
   })
   return [
     ...maps,

@@ -2,7 +2,7 @@
  * Macvtaps: links of their own on a network card of this host, whose other end is a process. Unlike a tap, one stays
  * when nobody has it open: it has a mark, by which it is found again. Source: ip-link(8), the kernel's macvtap.c.
  */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { access, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -112,5 +112,9 @@ export async function markedLinks(begin: string): Promise<{ name: string; mark: 
 /** Removes a link that has this mark; one that has not, or is gone, is left alone. */
 export async function removeMarked(name: string, mark: string): Promise<void> {
   const [found] = (await markedLinks(mark)).filter((one) => one.name === name && one.mark === mark)
-  if (found) await runTool('ip', ['link', 'del', 'dev', name])
+  if (!found) return
+  await runTool('ip', ['link', 'del', 'dev', name]).catch((error: unknown) => {
+    // Its machine may have ended since, and taken it along.
+    if (existsSync(`/sys/class/net/${name}`)) throw error
+  })
 }

@@ -261,12 +261,13 @@ async function stuckWay(mostBytes: number) {
   }
 }
 
-/** Runs a command that gets stuck on its way, and kills it there. */
-async function killStuck(args: readonly string[]): Promise<void> {
+/** Runs a command that gets stuck on its way, and kills it there, when it has come so far. */
+async function killStuck(args: readonly string[], hasBegun = async () => true): Promise<void> {
   const way = await stuckWay(9 * mebibyte)
   const all = [visorProgram, '--connect', way.url, '--token', token, 'volume', ...args]
   const child = spawn(process.execPath, all, { stdio: 'ignore' })
   await way.stuck
+  while (!(await hasBegun())) await sleep(20)
   const ended = once(child, 'exit')
   child.kill('SIGKILL')
   await ended
@@ -287,10 +288,11 @@ test('a command that was killed is gone on with by the next one', async () => {
   await runChecked('cmp', [file, volumePath('again.raw')])
   assert.deepEqual(await left(), [])
 
-  await killStuck(['download', 'again.raw', at('again.out')])
   const parts = async () => (await readdir(directory)).filter((name) => name.endsWith('.part'))
-  const [part = ''] = await parts()
-  assert.ok((await stat(at(part))).size >= 4 * mebibyte)
+  await killStuck(['download', 'again.raw', at('again.out')], async () => {
+    const [part] = await parts()
+    return part !== undefined && (await stat(at(part))).size >= 4 * mebibyte
+  })
   const got = await visor(['volume', 'download', 'again.raw', at('again.out')])
   assert.equal(got.code, 0, got.stderr)
   await runChecked('cmp', [file, at('again.out')])

@@ -189,6 +189,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       pools: storage.pools,
       volumes: keepUsedVolumes(storage.volumes, connections),
       uploads: keepUploadedVolumes(storage, connections),
+      secrets: storage.secrets,
     }),
     events: ({ signal } = {}) =>
       merge<Event>(

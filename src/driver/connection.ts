@@ -39,6 +39,7 @@ import type { Nwfilters } from './parts/nwfilters.ts'
 import type { Pools, Volumes } from './parts/pools.ts'
 import type { Publications } from './parts/publications.ts'
 import type { Reach } from './parts/reach.ts'
+import type { Secrets } from './parts/secrets.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
 import type { Uploads } from './parts/uploads.ts'
@@ -83,6 +84,8 @@ export interface Connection {
   readonly volumes?: Volumes
   /** Bytes on their way to become volumes. */
   readonly uploads?: Uploads
+  /** Passphrases of disks and passwords of servers, kept for them. */
+  readonly secrets?: Secrets
   /** Operations under way and recently ended; {@link guard} provides it. */
   readonly jobs?: Jobs
   /**

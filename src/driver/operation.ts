@@ -13,6 +13,7 @@ export interface Operation {
     | 'domain'
     | 'image'
     | 'pool'
+    | 'secret'
     | 'job'
     | 'template'
     | 'migration'

@@ -34,6 +34,7 @@ import { nwfilterOperations } from './parts/nwfilters.ts'
 import { poolOperations, volumeOperations } from './parts/pools.ts'
 import { publicationOperations } from './parts/publications.ts'
 import { reachOperations } from './parts/reach.ts'
+import { secretOperations } from './parts/secrets.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
 import { uploadOperations } from './parts/uploads.ts'
@@ -57,6 +58,7 @@ type Part =
   | 'pools'
   | 'volumes'
   | 'uploads'
+  | 'secrets'
   | 'jobs'
 /** Every part and method of {@link Connection}; the compiler holds the table complete. */
 type Table = { readonly [P in Part]: PartTable<Required<Connection>[P]> }
@@ -469,6 +471,7 @@ export const operations: Table = {
   pools: poolOperations,
   volumes: volumeOperations,
   uploads: uploadOperations,
+  secrets: secretOperations,
   jobs: {
     list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },
     get: { access: 'read', doc: 'An operation under way or ended.', key: 'job', result: Job },

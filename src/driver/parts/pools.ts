@@ -10,11 +10,13 @@ import {
   Volume,
   VolumeDefinition,
   type VolumeDefinitionInput,
+  VolumeEncryption,
   type VolumeFormat,
   volumeFormats,
 } from '../../model/index.ts'
 import type { CallOptions, DefineOptions, EventOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
+import type { SecretReference, Secrets } from './secrets.ts'
 import {
   type Content,
   type DownloadOptions,
@@ -124,6 +126,10 @@ export interface CloneVolumeOptions extends CallOptions {
   readonly format?: VolumeFormat
   /** Based on the volume, which must then stay as it is. */
   readonly linked?: boolean
+  /** The copy is encrypted with this; with the key of the volume without it. */
+  readonly encryption?: VolumeDefinitionInput['encryption']
+  /** The copy is not encrypted, though the volume is. */
+  readonly decrypt?: boolean
   /** Size the guest sees, not less than that of the volume; the same without it. */
   readonly capacityBytes?: number
   readonly preallocation?: Preallocation
@@ -134,6 +140,11 @@ export interface ResizeVolumeOptions extends CallOptions {
   /** It may become smaller: what is at its end is lost. */
   readonly shrink?: boolean
   readonly preallocation?: Preallocation
+}
+
+export interface UnlockVolumeOptions extends CallOptions {
+  /** A secret, by its uuid or the name of what it is for. */
+  readonly secret: string
 }
 
 /** What is written over a volume. Source: libvirt's virStorageVolWipeAlgorithm, as scrub(1) names them. */
@@ -170,6 +181,8 @@ export interface Volumes {
   clone?(pool: string, volume: string, options: CloneVolumeOptions): Promise<Volume>
   /** Changes the size that the guest sees; `invalid-state` while a domain that runs has it. */
   resize?(pool: string, volume: string, options: ResizeVolumeOptions): Promise<Volume>
+  /** Says which secret unlocks an encrypted volume that came from elsewhere; tried at once. */
+  unlock?(pool: string, volume: string, options: UnlockVolumeOptions): Promise<Volume>
   /** Makes what is on it unreadable; `invalid-state` while a domain that runs has it. */
   wipe?(pool: string, volume: string, options?: WipeVolumeOptions): Promise<void>
   /** Its bytes, or a part of them; `invalid-state` while a domain that runs writes to it. */
@@ -238,6 +251,8 @@ export const volumeOperations = {
       toPool: s.string('pool of the copy; the same without it', { optional: true }),
       format: s.choice('format of the copy; the same without it', volumeFormats, { optional: true }),
       linked: s.boolean('based on the volume, which must stay as it is then', { optional: true }),
+      encryption: s.field(VolumeEncryption, { optional: true }),
+      decrypt: s.boolean('the copy is not encrypted, though the volume is', { optional: true }),
       capacityBytes: s.size('size the guest sees; the same without it', {
         unit: 'bytes',
         optional: true,
@@ -259,6 +274,17 @@ export const volumeOperations = {
       capacityBytes: capacity('size the guest sees'),
       shrink: s.boolean('it may become smaller: what is at its end is lost', { optional: true }),
       preallocation,
+    }),
+    result: Volume,
+    parallel: true,
+  },
+  unlock: {
+    access: 'admin',
+    doc: 'Says which secret unlocks an encrypted volume.',
+    key: 'pool',
+    item: 'volume',
+    options: s.object('UnlockVolume', 'By what', {
+      secret: s.string('uuid of a secret, or the name of what it is for', { maxLength: 4095 }),
     }),
     result: Volume,
     parallel: true,
@@ -288,9 +314,19 @@ export const volumeOperations = {
   },
 } as const satisfies PartTable<Volumes>
 
+/** The secret that unlocks a volume (LUKS), by uuid. */
+export interface VolumeLock {
+  readonly secret: string
+}
+
 /** How a guest reaches a volume. */
 export type VolumeAccess =
-  | { readonly type: 'file' | 'block' | 'directory'; readonly path: string; readonly format: VolumeFormat }
+  | {
+      readonly type: 'file' | 'block' | 'directory'
+      readonly path: string
+      readonly format: VolumeFormat
+      readonly encryption?: VolumeLock | undefined
+    }
   | {
       readonly type: 'network'
       readonly protocol: 'nbd' | 'iscsi' | 'rbd' | 'gluster'
@@ -299,6 +335,7 @@ export type VolumeAccess =
       readonly auth?: { readonly username: string; readonly secret: string } | undefined
       readonly initiator?: string | undefined
       readonly format: VolumeFormat
+      readonly encryption?: VolumeLock | undefined
     }
 
 /** What drivers ask of the storage of this host. */
@@ -308,6 +345,11 @@ export interface GuestStorage {
    * `denied` when the image is based on something that visor did not base it on.
    */
   access(pool: string, volume: string): Promise<VolumeAccess>
+  /**
+   * The value of the secret that a definition names, which must be for that use. Fails with `not-found`, and with
+   * `invalid-state` when it has no value.
+   */
+  secret(reference: SecretReference, usage: 'volume' | 'ceph' | 'iscsi' | 'vtpm'): Promise<Uint8Array>
 }
 
 /** The storage of a host. */
@@ -315,6 +357,7 @@ export interface HostStorage {
   readonly pools: Pools
   readonly volumes: Volumes
   readonly uploads: Uploads
+  readonly secrets: Secrets
   readonly guests: GuestStorage
   events(options?: EventOptions): AsyncIterable<Event>
   /** Starts those that start with the daemon; one that fails is logged. */

@@ -12,6 +12,7 @@ export * from './volume.ts'
 export {
   VolumeDefinition,
   type VolumeDefinitionInput,
+  VolumeEncryption,
   type VolumeFormat,
   volumeFormats,
 } from './volume-definition.ts'

@@ -19,6 +19,7 @@ export const Volume = s.object('Volume', 'A disk in a pool of storage', {
   allocationBytes: s.integer('size on the host'),
   base: s.field(VolumeBase, { optional: true }),
   encrypted: s.boolean('whether a secret is needed to read it', { default: false }),
+  secret: s.string('uuid of the secret that unlocks it, when it is known here', { optional: true }),
   createdAt: s.string('when it was made, ISO 8601', { optional: true }),
   message: s.string('why it is not as it should be', { optional: true }),
 })

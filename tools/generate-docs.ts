@@ -11,6 +11,7 @@ import {
   NetworkDefinition,
   NwfilterDefinition,
   PoolDefinition,
+  SecretDefinition,
   VolumeDefinition,
 } from '../src/model/index.ts'
 import { formatCommandLinePage } from './command-line-page.ts'
@@ -47,6 +48,10 @@ const pages: readonly Page[] = [
   {
     file: 'docs/reference/pool.md',
     content: () => formatReference(PoolDefinition, 'Pool definitions'),
+  },
+  {
+    file: 'docs/reference/secret.md',
+    content: () => formatReference(SecretDefinition, 'Secret definitions'),
   },
   {
     file: 'docs/reference/volume.md',

@@ -153,7 +153,7 @@ const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fd
 /** Targets are counted per bus: vda, vdb, hda, sda. */
 function buildDisks(specs: readonly DiskSpec[], virtio: boolean, isPc: boolean): Disk[] {
   const taken = new Map<string, number>()
-  return specs.map(({ sizeBytes: _, image: __, file, ...spec }) => {
+  return specs.map(({ sizeBytes: _, image: __, encrypt: ___, file, ...spec }) => {
     const bus = spec.bus ?? defaultBus(spec.device, virtio, isPc)
     const prefix = prefixes[bus] ?? 'sd'
     const number = taken.get(prefix) ?? 0

@@ -71,6 +71,12 @@ export const commands: readonly CommandEntry[] = [
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
   entry('pool', 'Make pools of storage that disks are in', machines, () => import('./commands/pool.ts')),
   entry(
+    'secret',
+    'Keep passphrases of disks and passwords of servers',
+    machines,
+    () => import('./commands/secret.ts'),
+  ),
+  entry(
     'publish',
     'Make ports of this host lead to a machine',
     machines,

@@ -134,7 +134,9 @@ async function suggestArgument(
   const argument = expected[rest.length] ?? (expected.at(-1)?.variadic ? expected.at(-1) : undefined)
   if (!argument) return nothing
   if (argument.argChoices) return listed(argument.argChoices)
-  const noun = /^(domain|image|volume|pool|network|template|job|command)s?$/u.exec(argument.name())?.[1]
+  const noun = /^(domain|image|volume|pool|secret|network|template|job|command)s?$/u.exec(
+    argument.name(),
+  )?.[1]
   if (noun === 'command') return { words: commandWords(), files: false }
   if (noun === undefined) return { words: [], files: /^files?$/u.test(argument.name()) }
   const found = await named(noun, context)
@@ -161,6 +163,8 @@ const readers: Record<string, (connection: CompleteConnection) => Promise<Sugges
     ].filter(({ value }, index, all) => all.findLastIndex((other) => other.value === value) === index),
   volume: async (connection) =>
     (await listVolumes(connection)).map((volume) => ({ value: volumeName(volume), doc: volume.path })),
+  secret: async ({ secrets }) =>
+    (await secrets.list()).map(({ uuid, name = uuid, usage }) => ({ value: name, doc: usage })),
   pool: async ({ pools }) => (await pools.list()).map(({ name, type }) => ({ value: name, doc: type })),
   template: async ({ templates }) =>
     (await templates.list()).map(({ name, domain }) => ({ value: name, doc: `of ${domain}` })),

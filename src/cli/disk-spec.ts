@@ -1,5 +1,6 @@
 import { extname, resolve } from 'node:path'
 import { VisorError } from '../model/index.ts'
+import type { encryption } from './encryption.ts'
 import { isSize, parseSize } from './units.ts'
 
 export const newFormats = ['raw', 'qcow2'] as const
@@ -34,6 +35,10 @@ export interface DiskSpec {
   readonly serial?: string
   readonly shareable?: true
   readonly transient?: true
+  /** Of a new disk: encrypted with this secret, or with one that is made for it. */
+  readonly encrypt?: string | true
+  /** Of a disk that is encrypted. */
+  readonly encryption?: ReturnType<typeof encryption>['encryption']
 }
 
 /** '20GiB', '20GiB,pool=fast', 'disk.qcow2', 'data.qcow2,pool=fast', '/srv/web.img,format=raw,readonly', '10G,format=raw'. Fails with `invalid-argument`. */
@@ -64,6 +69,7 @@ export function parseDisk(text: string, cwd: string = process.cwd()): DiskSpec {
     ...(values.serial !== undefined && { serial: values.serial }),
     ...(values.shareable !== undefined && { shareable: true as const }),
     ...(values.transient !== undefined && { transient: true as const }),
+    ...encryptOf(values.encrypt, isNew, text),
   }
 }
 
@@ -78,9 +84,14 @@ function placeOf(
 }
 
 const usage =
-  "Write a size ('20GiB'), a file ('disk.qcow2'), or a volume with its pool=, then settings: format=, bus=, cache=, device=, io=, discard=, serial=, readonly, shareable, transient."
+  "Write a size ('20GiB'), a file ('disk.qcow2'), or a volume with its pool=, then settings: format=, bus=, cache=, device=, io=, discard=, serial=, encrypt, encrypt=SECRET, readonly, shareable, transient."
 const flags = ['readonly', 'shareable', 'transient'] as const
-const known = ['pool', 'format', 'device', 'bus', 'cache', 'io', 'discard', 'serial', ...flags] as const
+const optional = ['encrypt'] as const
+const known = [
+  ...(['pool', 'format', 'device', 'bus', 'cache', 'io', 'discard', 'serial'] as const),
+  ...flags,
+  ...optional,
+] as const
 
 function readSettings(
   settings: readonly string[],
@@ -91,7 +102,7 @@ function readSettings(
       const [key = '', ...value] = setting.split('=')
       if (
         !(known as readonly string[]).includes(key) ||
-        (!(flags as readonly string[]).includes(key) && value.length === 0)
+        (!([...flags, ...optional] as readonly string[]).includes(key) && value.length === 0)
       )
         throw new VisorError('invalid-argument', `The disk '${text}' has an unknown setting '${setting}'.`, {
           remedy: usage,
@@ -99,6 +110,15 @@ function readSettings(
       return [key, value.join('=')]
     }),
   )
+}
+
+/** A volume says itself what it is encrypted with. */
+function encryptOf(value: string | undefined, isNew: boolean, text: string): Pick<DiskSpec, 'encrypt'> {
+  if (value === undefined) return {}
+  if (isNew) return { encrypt: value === '' ? true : value }
+  throw new VisorError('invalid-argument', `The disk '${text}' is no new one, which could be encrypted.`, {
+    remedy: 'A volume of a pool is unlocked by the secret that visor keeps of it: leave out encrypt.',
+  })
 }
 
 function oneOf<T extends string>(

@@ -1,6 +1,7 @@
 import type { CompleteConnection } from '../driver/index.ts'
 import { type ErrorCode, type Image, toVisorError, VisorError } from '../model/index.ts'
 import type { DiskSpec } from './disk-spec.ts'
+import { encryption } from './encryption.ts'
 import { defaultPool } from './volumes.ts'
 
 /**
@@ -22,18 +23,21 @@ export async function withNewDisks(
         disks.push(given)
         continue
       }
-      const { pool = defaultPool, ...spec } = given
-      const volume = `${fileName(name)}-${index}.${spec.format}`
-      const { path, type } = await volumes
+      const { pool = defaultPool, encrypt, ...spec } = given
+      const ending = encrypt !== undefined && spec.format === 'raw' ? 'luks' : spec.format
+      const volume = `${fileName(name)}-${index}.${ending}`
+      const { path, type, secret } = await volumes
         .create(pool, {
           name: volume,
           ...(sizeBytes !== undefined && { capacityBytes: sizeBytes }),
           ...(image !== undefined && { image }),
+          ...encryption(encrypt),
           signal,
         })
         .catch((error) => Promise.reject(explainVolume(error)))
       made.push({ pool, name: volume })
-      disks.push({ ...spec, ...(type === 'file' ? { file: path } : { pool, volume }) })
+      const locked = secret === undefined ? {} : encryption(secret)
+      disks.push({ ...spec, ...locked, ...(type === 'file' ? { file: path } : { pool, volume }) })
     }
     await use(disks)
   } catch (error) {

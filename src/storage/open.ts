@@ -16,12 +16,15 @@ import {
   VisorError,
   type Volume,
   VolumeDefinition,
+  VolumeEncryption,
 } from '../model/index.ts'
 import { openContent } from './content/download.ts'
 import { writeInPlace } from './content/write-in-place.ts'
 import type { HostImages } from './images.ts'
 import { oneAtATime } from './one-at-a-time.ts'
+import { openDefinedPools } from './pools/defined-pools.ts'
 import { type LivePool, openPools } from './pools/open-pools.ts'
+import { openSecrets } from './secrets/open-secrets.ts'
 import { makeSeed } from './seed/seed.ts'
 import { openUploads } from './uploads/open-uploads.ts'
 import type { FoundVolume, VolumeStore } from './volumes/store.ts'
@@ -39,7 +42,9 @@ export interface StorageOptions {
 export async function openStorage(options: StorageOptions): Promise<HostStorage> {
   const { log } = options
   const hub = eventHub()
-  const pools = await openPools({ ...options, hub })
+  const defined = await openDefinedPools(options.store)
+  const secrets = await openSecrets({ ...options, hub, usersOf: defined.usersOf })
+  const pools = await openPools({ ...options, hub, defined, secrets })
   const alone = oneAtATime()
 
   async function find(pool: string, name: string): Promise<{ there: LivePool; found: FoundVolume }> {
@@ -133,6 +138,36 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     return found as NonNullable<VolumeStore[M]>
   }
 
+  /**
+   * Work that makes an encrypted volume, with the uuid of its secret: the one that is named, else one that is made for
+   * it, and is gone when the work fails.
+   */
+  async function withSecret<T>(
+    encryption: VolumeDefinition['encryption'],
+    volume: string,
+    work: (secret: string | undefined) => Promise<T>,
+  ): Promise<T> {
+    if (!encryption) return work(undefined)
+    const [named, ...others] = encryption.secrets
+    if (others.length > 0 || named?.file !== undefined)
+      throw new VisorError(
+        'unsupported-config',
+        'A volume is encrypted with one secret, which visor keeps.',
+        {
+          path: 'encryption.secrets',
+          remedy: 'Name one by uuid or usage (visor secret define), or none: visor makes one.',
+        },
+      )
+    if (named) return work((await secrets.operations.get(named.uuid ?? named.usage ?? '')).uuid)
+    const made = await secrets.make(volume)
+    try {
+      return await work(made.uuid)
+    } catch (error) {
+      await secrets.forgetMade(made.uuid)
+      throw error
+    }
+  }
+
   async function refuseBase({ path, name }: FoundVolume, remedy: string): Promise<void> {
     const children = (await Promise.all(pools.live().map(({ backend }) => backend.volumes.list()))).flat()
     const based = children.filter(({ base }) => base?.path === path).map((child) => `'${child.name}'`)
@@ -174,13 +209,16 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
         if (await there.backend.volumes.read(name)) throw alreadyExists(name)
         progress?.({ phase: 'making the volume' })
         const create = able(there, 'create')
-        await create({
-          ...definition,
-          ...(base && { backing: base }),
-          preallocation,
-          ...(signal && { signal }),
-          ...(progress && { progress }),
-        })
+        await withSecret(definition.encryption, `${there.name}/${name}`, (secret) =>
+          create({
+            ...definition,
+            ...(base && { backing: base }),
+            ...(definition.encryption && secret !== undefined && locked(definition.encryption, secret)),
+            ...{ preallocation, secret },
+            ...(signal && { signal }),
+            ...(progress && { progress }),
+          }),
+        )
       })
       tell('created', there, name)
       return readAgain(there, name)
@@ -201,7 +239,11 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
         change(second.pool, second.name, async () => {
           if (await target.backend.volumes.read(name)) throw alreadyExists(name)
           const access = await there.backend.volumes.access(found)
-          await able(target, 'copy')({ volume: found, access }, { ...given, name })
+          const encryption =
+            given.encryption && parse(VolumeEncryption, given.encryption, { code: 'invalid-argument' })
+          await withSecret(encryption, `${target.name}/${name}`, (secret) =>
+            able(target, 'copy')({ volume: found, access }, { ...given, encryption, secret, name }),
+          )
         }),
       )
       tell('created', target, name)
@@ -214,6 +256,13 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
       tell('changed', there, volume)
       return readAgain(there, volume)
     },
+    async unlock(pool, volume, given) {
+      const { there, found } = await find(pool, volume)
+      const { uuid } = await secrets.operations.get(given.secret)
+      await change(there, volume, () => able(there, 'unlock')(found, { secret: uuid }))
+      tell('changed', there, volume)
+      return readAgain(there, volume)
+    },
     async wipe(pool, volume, given = {}) {
       const { there, found } = await find(pool, volume)
       await refuseBase(found, 'Remove those first.')
@@ -223,7 +272,9 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     async download(pool, volume, given = {}) {
       const { there, found } = await find(pool, volume)
       const access = () => there.backend.volumes.access(found)
-      return pools.within(there.uuid, () => openContent({ volume: found, access }, given))
+      return pools.within(there.uuid, () =>
+        openContent({ volume: found, access, withKey: secrets.withFile }, given),
+      )
     },
     async write(pool, volume, content, { offset = 0, lengthBytes, ...call } = {}) {
       const { there, found } = await find(pool, volume)
@@ -257,6 +308,8 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
       await change(there, volume, async () => {
         if (!force) await refuseBase(found, 'Remove those first, or force it: they cannot be read then.')
         await able(there, 'remove')(found)
+        if (found.secret !== undefined && defined.usersOf({ uuid: found.secret }).length === 0)
+          await secrets.forgetMade(found.secret)
       })
       tell('removed', there, volume)
     },
@@ -282,7 +335,9 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     pools: pools.operations,
     volumes,
     uploads,
+    secrets: secrets.operations,
     guests: {
+      secret: secrets.value,
       async access(pool, volume) {
         const { there, found } = await find(pool, volume)
         return there.backend.volumes.access(found)
@@ -304,10 +359,17 @@ function local(access: VolumeAccess) {
   throw new VisorError('unsupported-config', `The volume '${access.name}' is not on this host.`)
 }
 
+/** With the secret that it is encrypted with. */
+const locked = (encryption: NonNullable<VolumeDefinition['encryption']>, uuid: string) => ({
+  encryption: { ...encryption, secrets: [{ type: 'passphrase', uuid } as const] },
+})
+
 /** In libvirt's words. */
 function describeVolume(found: FoundVolume): VolumeDefinition {
-  const { type, name, key, capacityBytes, allocationBytes, path, format, base } = found
+  const { type, name, key, capacityBytes, allocationBytes, path, format, base, encrypted, secret } = found
+  const secrets = secret === undefined ? [] : [{ type: 'passphrase', uuid: secret }]
   return parse(VolumeDefinition, {
+    ...(encrypted && { encryption: { format: 'luks', secrets } }),
     ...{ type, name, key, capacityBytes, allocationBytes, path, format },
     ...(base && { backing: { path: base.path, format: base.format } }),
   })

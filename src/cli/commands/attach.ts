@@ -97,7 +97,7 @@ async function attachDisk(
   const bus = spec.bus ?? (spec.device === 'cdrom' ? 'usb' : spec.device === 'floppy' ? 'fdc' : 'virtio')
   const target = freeTarget([live, next], { virtio: 'vd', ide: 'hd', fdc: 'fd' }[bus as 'virtio'] ?? 'sd')
   await withNewDisks(connection, `${live.name}-${target}`, [spec], call.signal, async ([disk]) => {
-    const { sizeBytes: _, ...rest } = disk ?? spec
+    const { sizeBytes: _, encrypt: __, ...rest } = disk ?? spec
     await connection.domains.attachDevice(domain, {
       ...call,
       device: { disks: [{ type: rest.volume === undefined ? 'file' : 'volume', ...rest, bus, target }] },

@@ -4,6 +4,7 @@ import { preallocations, type Volumes, wipeAlgorithms } from '../../driver/index
 import { formatVolumeDefinition, VisorError, type Volume, type VolumeFormat } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { newFormats } from '../disk-spec.ts'
+import { encryption } from '../encryption.ts'
 import { addExamples } from '../help.ts'
 import { formatSection, safe } from '../page.ts'
 import { withProgress } from '../progress.ts'
@@ -17,6 +18,9 @@ const named = "its name: 'data.qcow2', or in another pool 'fast/data.qcow2'"
 const imageFormats = [...newFormats, 'vmdk', 'vdi', 'vhdx', 'vpc', 'qed'] as const
 const preallocation = () =>
   new Option('--preallocation <kind>', 'what is allocated at once').choices(preallocations)
+
+const encrypt = () =>
+  new Option('--encrypt [secret]', 'encrypted (LUKS) with this secret, or with one that is made for it')
 
 /** virsh's way to name the pool. */
 const poolOption = () => new Option('--pool <pool>', 'the pool, where the name does not say it')
@@ -47,6 +51,7 @@ export function configure(command: Command, context: Context): void {
     )
     .option('--base <volume>', 'a volume, or a file, that it is based on and which must stay as it is')
     .option('--base-format <format>', 'format of a base that is no volume')
+    .addOption(encrypt())
     .addOption(preallocation())
     .action((name: string, size: string | undefined, flags: CreateFlags) =>
       createVolume(context, name, size, flags),
@@ -57,6 +62,8 @@ export function configure(command: Command, context: Context): void {
     .option('--linked', 'based on the volume, which must stay as it is: made at once')
     .addOption(new Option('--format <format>', 'format of the copy: converts it').choices(imageFormats))
     .option('--size <size>', 'size that the guest sees of the copy')
+    .addOption(encrypt())
+    .option('--decrypt', 'the copy is not encrypted, though the disk is')
     .addOption(preallocation())
     .addOption(poolOption())
     .action((name: string, copy: string, { pool, ...flags }: CloneFlags & InPool) =>
@@ -69,6 +76,15 @@ export function configure(command: Command, context: Context): void {
     .addOption(poolOption())
     .action((name: string, size: string, { shrink, pool }: InPool & { shrink?: true }) =>
       resizeVolume(context, inPool(name, { pool }), size, shrink),
+    )
+  const unlock = sub('unlock', 'Say which secret unlocks an encrypted disk that came from elsewhere.')
+    .argument('<volume>', named)
+    .argument('<secret>', 'its uuid, or the name of what it is for')
+    .addOption(poolOption())
+    .action((name: string, secret: string, { pool }: InPool) =>
+      change(context, [inPool(name, { pool })], 'can be unlocked', (volumes, place, signal) =>
+        volumes.unlock?.(place.pool, place.name, { secret, signal }),
+      ),
     )
   const wipe = sub('wipe', 'Write over a disk: what is on it is lost.')
     .argument('<volume>', named)
@@ -139,6 +155,7 @@ export function configure(command: Command, context: Context): void {
     ['visor volume create data 20GiB', 'data.qcow2; it grows as it is written'],
     ['visor volume create fast/db.raw 20GiB --preallocation falloc', 'all of it at once'],
     ['visor volume create web.qcow2 --base debian.qcow2', 'only what differs is written'],
+    ['visor volume create db.qcow2 20GiB --encrypt', 'LUKS, with a secret that is made for it'],
   ])
   addExamples(clone, [
     ['visor volume clone data.qcow2 copy.qcow2', 'whole'],
@@ -146,6 +163,7 @@ export function configure(command: Command, context: Context): void {
     ['visor volume clone old.vmdk new.qcow2', 'converted'],
   ])
   addExamples(resize, [['visor volume resize data.qcow2 +20GiB', 'the guest then enlarges its file system']])
+  addExamples(unlock, [['visor volume unlock db.qcow2 db', 'tried at once']])
   addExamples(wipe, [['visor volume wipe data.qcow2', 'an empty disk of the same size is left']])
   addExamples(upload, [
     ['visor volume upload golden.qcow2', 'golden.qcow2 in the pool default'],
@@ -197,6 +215,7 @@ interface CreateFlags {
   readonly format?: (typeof imageFormats)[number]
   readonly base?: string
   readonly baseFormat?: string
+  readonly encrypt?: string | true
   readonly preallocation?: (typeof preallocations)[number]
 }
 
@@ -204,7 +223,7 @@ async function createVolume(
   { connected, output, signal }: Context,
   given: string,
   size: string | undefined,
-  { format, base, baseFormat, preallocation: allocated }: CreateFlags,
+  { format, base, baseFormat, encrypt: locked, preallocation: allocated }: CreateFlags,
 ) {
   const place = parseVolumeName(given)
   const isWhole = /\.[a-z0-9]{3,5}$/iu.test(place.name)
@@ -216,6 +235,7 @@ async function createVolume(
       ...(format && { format }),
       ...(size !== undefined && { capacityBytes: parseSize(size, 'The size') }),
       ...(below && { backing: below }),
+      ...encryption(locked),
       ...(allocated && { preallocation: allocated }),
       signal,
     })
@@ -238,6 +258,8 @@ interface CloneFlags {
   readonly linked?: true
   readonly format?: (typeof imageFormats)[number]
   readonly size?: string
+  readonly encrypt?: string | true
+  readonly decrypt?: true
   readonly preallocation?: (typeof preallocations)[number]
 }
 
@@ -245,13 +267,14 @@ async function cloneVolume(
   { connected, output, signal }: Context,
   from: string,
   to: string,
-  { size, ...flags }: CloneFlags,
+  { size, encrypt: locked, ...flags }: CloneFlags,
 ): Promise<void> {
   const source = parseVolumeName(from)
   const target = to.includes('/') ? parseVolumeName(to) : { pool: source.pool, name: to }
   const volume = await connected(({ volumes }) =>
     volumes.clone(source.pool, source.name, {
       ...flags,
+      ...encryption(locked),
       name: target.name,
       ...(target.pool !== source.pool && { toPool: target.pool }),
       ...(size !== undefined && { capacityBytes: parseSize(size, 'The size') }),
@@ -302,6 +325,7 @@ async function showVolume({ connected, output }: Context, given: string, xml: bo
         ['made', createdAt && `${formatAgo(createdAt)} ${colours.dim(`(${createdAt})`)}`],
         ['file', safe(volume.path)],
         ['based on', base && safe(base.volume ?? base.path)],
+        ['secret', volume.secret],
         ['attention', message && colours.yellow(safe(message) ?? '')],
       ]),
     ].join(''),
@@ -369,7 +393,7 @@ async function change(
     volumes: Volumes,
     place: { pool: string; name: string },
     signal: AbortSignal,
-  ) => Promise<void> | undefined,
+  ) => Promise<unknown> | undefined,
 ): Promise<void> {
   await connected(async ({ volumes }) => {
     for (const name of names) {

@@ -10,6 +10,7 @@ const foreign = [
   'pools',
   'volumes',
   'uploads',
+  'secrets',
   'networks',
   'nwfilters',
   'hostBridges',

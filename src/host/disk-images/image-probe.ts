@@ -11,6 +11,8 @@ export interface ImageLook {
   readonly format: VolumeFormat
   /** Undefined where only its program can tell. */
   readonly capacityBytes?: number
+  /** What is before the data of an encrypted one. */
+  readonly headerBytes?: number
 }
 
 /** The first bytes of a file that are enough to tell; more, so that the rest of a header mostly comes with them. */
@@ -23,7 +25,7 @@ const sectorBytes = 512n
 export function probeImage(bytes: Buffer): ImageLook | undefined {
   const begins = (magic: string) => bytes.toString('latin1', 0, magic.length) === magic
   if (begins('vhdxfile')) return { format: 'vhdx' }
-  if (begins('LUKS\xba\xbe')) return { format: 'luks' }
+  if (begins('LUKS\xba\xbe')) return { format: 'luks', ...luksHeader(bytes) }
   if (begins('# Disk DescriptorFile') || begins('COWD')) return { format: 'vmdk' }
   if (bytes.length < leastBytes) return undefined
   if (begins('QFI\xfb'))
@@ -37,6 +39,12 @@ export function probeImage(bytes: Buffer): ImageLook | undefined {
   if (bytes.readUInt32LE(0x40) === 0xbeda107f)
     return { format: 'vdi', capacityBytes: size(bytes.readBigUInt64LE(0x170)) }
   return undefined
+}
+
+/** Of version 1, which QEMU makes: LUKS On-Disk Format Specification 1.2.3, the phdr. */
+function luksHeader(bytes: Buffer): { headerBytes?: number } {
+  if (bytes.length < 108 || bytes.readUInt16BE(6) !== 1) return {}
+  return { headerBytes: bytes.readUInt32BE(104) * Number(sectorBytes) }
 }
 
 /** No more than can be counted exactly. */

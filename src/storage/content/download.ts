@@ -4,12 +4,14 @@ import { dirname, join } from 'node:path'
 import type { ContentPart, DownloadOptions, VolumeAccess, VolumeContent } from '../../driver/index.ts'
 import { hashFile, readParts } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
-import { qemuFormat } from '../volumes/folder/copy.ts'
+import { nameImage, qemuFormat } from '../volumes/encryption.ts'
 import { qemuImg } from '../volumes/qemu-img.ts'
 import type { FoundVolume } from '../volumes/store.ts'
 
 export interface DownloadSource {
   readonly volume: FoundVolume
+  /** `work` with the file of its key, where it is encrypted. */
+  withKey<T>(secret: string | undefined, work: (keyFile: string | undefined) => Promise<T>): Promise<T>
   /** Fails with `denied` where converting would open something that nobody named. */
   access(): Promise<VolumeAccess>
 }
@@ -35,7 +37,7 @@ export async function openContent(source: DownloadSource, options: DownloadOptio
 }
 
 async function convert(
-  { volume, access }: DownloadSource,
+  { volume, access, withKey }: DownloadSource,
   { checksum = false, signal }: DownloadOptions,
   format: 'raw' | 'qcow2',
   suffix: string,
@@ -46,7 +48,10 @@ async function convert(
     if (from.type !== 'file' && from.type !== 'block')
       throw new VisorError('unsupported-config', `The volume '${volume.name}' is not on this host.`)
     const tag = await tagOf(from.path)
-    await qemuImg(['convert', '-f', qemuFormat(from.format), '-O', format, from.path, file], { signal })
+    await withKey(from.encryption?.secret, async (keyFile) => {
+      const { flags, name } = nameImage({ path: from.path, format: from.format, keyFile })
+      await qemuImg(['convert', ...flags, '-O', format, name, file], { signal })
+    })
     const content = await openFile(file, { ...volume, format }, { checksum, ...(signal && { signal }) })
     return { ...content, entityTag: `${tag}${suffix}` }
   } finally {

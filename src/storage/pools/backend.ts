@@ -1,6 +1,13 @@
 /** What a pool of one type is made of. */
 import type { CallOptions } from '../../driver/index.ts'
-import type { VolumeStore } from '../volumes/store.ts'
+import type { SecretValues } from '../secrets/open-secrets.ts'
+import type { VolumeNotes, VolumeStore } from '../volumes/store.ts'
+
+/** What a pool needs of who opens it. */
+export interface PoolSurroundings {
+  readonly notes: VolumeNotes
+  readonly secrets: SecretValues
+}
 
 export interface PoolUsage {
   readonly capacityBytes: number

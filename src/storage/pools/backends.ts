@@ -1,12 +1,11 @@
 /** The literal table of what pools can be made of here. */
 import { checkHonoured, PoolDefinition, type PoolType, VisorError } from '../../model/index.ts'
-import type { VolumeNotes } from '../volumes/store.ts'
-import type { PoolBackend } from './backend.ts'
+import type { PoolBackend, PoolSurroundings } from './backend.ts'
 import { folderPool } from './folder-pool.ts'
 import { mountedPool } from './mounted-pool.ts'
 
 interface Kind {
-  open(definition: PoolDefinition, notes: VolumeNotes): PoolBackend
+  open(definition: PoolDefinition, around: PoolSurroundings): PoolBackend
   /** Settings that mean something, besides those of every pool. */
   readonly honoured: readonly string[]
 }
@@ -43,8 +42,8 @@ export function checkPool(definition: PoolDefinition): void {
   )
 }
 
-export const openBackend = (definition: PoolDefinition, notes: VolumeNotes): PoolBackend =>
-  kindOf(definition).open(definition, notes)
+export const openBackend = (definition: PoolDefinition, around: PoolSurroundings): PoolBackend =>
+  kindOf(definition).open(definition, around)
 
 function kindOf({ type }: PoolDefinition): Kind {
   const kind = kinds[type]

@@ -18,6 +18,8 @@ export interface DefinedPools {
   /** And what is remembered of its volumes. */
   remove(uuid: string): Promise<void>
   notesOf(uuid: string): VolumeNotes
+  /** The volumes (pool/name) that a secret unlocks, and the pools that log in with it. */
+  usersOf(secret: { readonly uuid: string; readonly name?: string | undefined }): string[]
   /** Whether the pool that is there without being made was ever removed or made. */
   readonly knowsDefault: boolean
 }
@@ -71,6 +73,19 @@ export async function openDefinedPools(store: Store): Promise<DefinedPools> {
       )
       pools.delete(uuid)
       for (const key of gone) notes.delete(key)
+    },
+    usersOf({ uuid: secret, name: usage }) {
+      const locked = [...notes].flatMap(([key, note]) => {
+        const [uuid = '', name = ''] = [key.slice(0, key.indexOf('/')), key.slice(key.indexOf('/') + 1)]
+        return note.secret === secret ? [`${pools.get(uuid)?.definition.name ?? uuid}/${name}`] : []
+      })
+      const logins = [...pools.values()].flatMap(({ definition: { name, source } }) => {
+        const given = source.auth?.secret
+        return given && (given.uuid === secret || (given.usage !== undefined && given.usage === usage))
+          ? [name]
+          : []
+      })
+      return [...locked, ...logins].sort()
     },
     notesOf: (uuid) => ({
       of: (name) => notes.get(`${uuid}/${name}`),

@@ -3,14 +3,13 @@ import { chmod, chown, mkdir, readdir, rmdir, stat, statfs } from 'node:fs/promi
 import { errorNumber, findRefusing } from '../../host/index.ts'
 import { type PoolDefinition, VisorError } from '../../model/index.ts'
 import { clearScratch, folderVolumes } from '../volumes/folder/index.ts'
-import type { VolumeNotes } from '../volumes/store.ts'
-import type { PoolBackend, PoolUsage } from './backend.ts'
+import type { PoolBackend, PoolSurroundings, PoolUsage } from './backend.ts'
 
 /** A pool of type `dir`. */
-export function folderPool(definition: PoolDefinition, notes: VolumeNotes): PoolBackend {
+export function folderPool(definition: PoolDefinition, around: PoolSurroundings): PoolBackend {
   const { path: folder = '', permissions, copyOnWrite, name } = definition
   return {
-    volumes: folderVolumes({ folder, notes, noCow: copyOnWrite === false }),
+    volumes: folderVolumes({ folder, ...around, noCow: copyOnWrite === false }),
     isThere: () => isFolder(folder),
     async start() {
       await enterFolder(folder, name)

@@ -3,14 +3,13 @@ import { readFile, realpath } from 'node:fs/promises'
 import { run, runChecked } from '../../host/index.ts'
 import { type PoolDefinition, VisorError } from '../../model/index.ts'
 import { clearScratch, folderVolumes } from '../volumes/folder/index.ts'
-import type { VolumeNotes } from '../volumes/store.ts'
-import type { PoolBackend } from './backend.ts'
+import type { PoolBackend, PoolSurroundings } from './backend.ts'
 import { enterFolder, makeFolder, removeFolder, usageOf } from './folder-pool.ts'
 
 const mountTimeoutMs = 60_000
 
 /** A pool of type `fs` or `netfs`. Source: libvirt's formatstorage; mount(8). */
-export function mountedPool(definition: PoolDefinition, notes: VolumeNotes): PoolBackend {
+export function mountedPool(definition: PoolDefinition, around: PoolSurroundings): PoolBackend {
   const { path: folder = '', name, permissions, copyOnWrite, mountOptions } = definition
   const { source, type } = mountSource(definition)
 
@@ -23,7 +22,7 @@ export function mountedPool(definition: PoolDefinition, notes: VolumeNotes): Poo
   }
 
   return {
-    volumes: folderVolumes({ folder, notes, noCow: copyOnWrite === false }),
+    volumes: folderVolumes({ folder, ...around, noCow: copyOnWrite === false }),
     isThere: async () => (await mountedFrom()) !== undefined,
     async start({ signal }) {
       const there = await mountedFrom()

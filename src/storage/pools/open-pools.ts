@@ -1,7 +1,7 @@
 /** The pools of this host: which are known, and which are there. */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { CallOptions, EventHub, Log, Pools, Store } from '../../driver/index.ts'
+import type { CallOptions, EventHub, Log, Pools } from '../../driver/index.ts'
 import {
   notFound,
   type Pool,
@@ -12,14 +12,16 @@ import {
   VisorError,
 } from '../../model/index.ts'
 import { type OneAtATime, oneAtATime } from '../one-at-a-time.ts'
+import type { SecretValues } from '../secrets/open-secrets.ts'
 import type { PoolBackend } from './backend.ts'
 import { checkPool, openBackend } from './backends.ts'
-import { type DefinedPool, openDefinedPools } from './defined-pools.ts'
+import type { DefinedPool, DefinedPools } from './defined-pools.ts'
 
 export interface OpenPoolsOptions {
   readonly stateDirectory: string
   readonly runtimeDirectory: string
-  readonly store: Store
+  readonly defined: DefinedPools
+  readonly secrets: SecretValues
   readonly hub: EventHub
   readonly log: Log
 }
@@ -46,9 +48,8 @@ const defaultName = 'default'
 
 /** Finds what a daemon before had started; a pool that went away meanwhile is no longer active. */
 export async function openPools(options: OpenPoolsOptions): Promise<OpenedPools> {
-  const { stateDirectory, runtimeDirectory, store, hub, log } = options
+  const { stateDirectory, runtimeDirectory, defined, secrets, hub, log } = options
   const marks = join(runtimeDirectory, 'pools')
-  const defined = await openDefinedPools(store)
   const live = new Map<string, LivePool>()
   const alone: OneAtATime = oneAtATime()
   const users = new Map<string, number>()
@@ -56,7 +57,7 @@ export async function openPools(options: OpenPoolsOptions): Promise<OpenedPools>
   const stopped = new Set<string>()
 
   const backendOf = ({ definition }: DefinedPool): PoolBackend =>
-    openBackend(definition, defined.notesOf(definition.uuid))
+    openBackend(definition, { notes: defined.notesOf(definition.uuid), secrets })
 
   async function adopt(uuid: string): Promise<void> {
     const pool = defined.find(uuid)

@@ -16,6 +16,8 @@ export interface VolumeNote {
   readonly format?: VolumeFormat
   /** What it was based on here. */
   readonly base?: string
+  /** The secret that unlocks it, by uuid. */
+  readonly secret?: string
 }
 
 export interface VolumeNotes {
@@ -30,6 +32,8 @@ export interface CopySource {
 }
 
 export interface NewVolume extends CallOptions, VolumeDefinition {
+  /** The secret that it shall be encrypted with, by uuid. */
+  readonly secret?: string | undefined
   readonly preallocation?: Preallocation | undefined
 }
 
@@ -39,6 +43,11 @@ export interface CopyOptions extends CallOptions {
   readonly linked?: boolean | undefined
   readonly capacityBytes?: number | undefined
   readonly preallocation?: Preallocation | undefined
+  /** The secret that the copy is encrypted with; as the volume is without it. */
+  readonly secret?: string | undefined
+  readonly encryption?: VolumeDefinition['encryption']
+  /** The copy is not encrypted, though the volume is. */
+  readonly decrypt?: boolean | undefined
 }
 
 /** What was said of a file that came from outside. */
@@ -81,6 +90,8 @@ export interface VolumeStore {
   /** Makes a file of the host a volume that is not written to any more; shares its blocks where it can. */
   take?(name: string, file: string): Promise<void>
   readonly receiving?: Receiving
+  /** Keeps which secret unlocks it. Fails with `invalid-argument` when it does not. */
+  unlock?(volume: FoundVolume, options: { readonly secret: string }): Promise<void>
   resize?(volume: FoundVolume, options: ResizeVolumeOptions): Promise<void>
   wipe?(volume: FoundVolume, options: WipeVolumeOptions): Promise<void>
   remove?(volume: FoundVolume): Promise<void>

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path'
 import type { BackupBlockOptions } from '../../../driver/index.ts'
 import { listDirectory, makePrivateDirectory, type Undo, withUndo } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
-import { encryptionOf, secretId } from '../disks/disk-secrets.ts'
+import { encryptionOf, keyFileOf, secretId } from '../disks/disk-secrets.ts'
 import { grantAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import { bitmapActions, bitmapOf, findCheckpoint, planCheckpoint } from '../snapshots/checkpoints.ts'
@@ -119,7 +119,10 @@ async function push(
         remedy: 'Name one for each disk, or serve them (pull).',
       })
     const disk = findDisk({ name: '', devices }, target)
-    const node = await addTarget(machine, undo, { path: file, sizeBytes: image.sizeBytes, disk })
+    const node = await addTarget(machine, undo, {
+      ...{ path: file, sizeBytes: image.sizeBytes, disk },
+      keyFile: keyFileOf(disk, work.context.paths.of(uuid)),
+    })
     const id = newName(`back.${target}`)
     const frozen = newName('bitmap')
     if (bitmap !== undefined) {
@@ -154,9 +157,9 @@ async function push(
 async function addTarget(
   machine: Machine,
   undo: Undo,
-  { path, sizeBytes, disk }: { path: string; sizeBytes: number; disk: Disk },
+  { path, disk, ...image }: { path: string; sizeBytes: number; disk: Disk; keyFile: string | undefined },
 ): Promise<string> {
-  await makeImage(path, { format: 'qcow2', sizeBytes, keyFile: keyFileOf(disk) })
+  await makeImage(path, { format: 'qcow2', ...image })
   undo.push(() => rm(path, { force: true }))
   await grantAccess(machine, [{ path, write: true, what: 'backup' }])
   const node = newName('target')
@@ -174,7 +177,6 @@ async function addTarget(
 const unlocking = { timeoutMs: 120_000 }
 
 /** What is encrypted stays so: what is copied of it has the same passphrase. */
-const keyFileOf = (disk: Disk) => encryptionOf(disk)?.secrets[0]?.file
 
 const encryptedAs = (disk: Disk) =>
   encryptionOf(disk) ? { encrypt: { format: 'luks', 'key-secret': secretId(disk.target, 'key') } } : {}
@@ -241,7 +243,7 @@ async function pull(
       format: 'qcow2',
       sizeBytes: image.sizeBytes,
       backing: { type: 'file', path: basePath, format: format === 'qcow2' ? 'qcow2' : 'raw' },
-      keyFile: keyFileOf(disk),
+      keyFile: keyFileOf(disk, work.context.paths.of(uuid)),
     })
     undo.push(() => rm(path, { force: true }))
     await grantAccess(machine, [{ path, write: true, what: 'backup' }])

@@ -2,7 +2,7 @@
 import type { Devices, Disk } from '../../../model/index.ts'
 import { unsupported } from '../definition/unsupported.ts'
 import { type Emulator, isAtLeast } from '../emulator/emulator.ts'
-import { encryptionOf } from './disk-secrets.ts'
+import { authOf, encryptionOf } from './disk-secrets.ts'
 
 interface Checked {
   readonly disk: Disk
@@ -120,12 +120,12 @@ function checkSource({ disk, path }: Checked): void {
     if (source.reservations) throw unsupported(`${path}.reservations`, 'cannot be had')
     if (source !== disk && source.volume !== undefined)
       throw unsupported(`${path}.backingStore.volume`, 'cannot be had', 'Name its file.')
-    for (const secret of [source.auth?.secret, ...(encryptionOf(source)?.secrets ?? [])])
-      if (secret && secret.file === undefined)
+    for (const secret of [authOf(source)?.secret, ...(encryptionOf(source)?.secrets ?? [])])
+      if (secret && [secret.file, secret.uuid, secret.usage].filter((one) => one !== undefined).length !== 1)
         throw unsupported(
           `${path}.encryption`,
-          'visor keeps no secrets that could be found by uuid or usage',
-          "Put it in a file that only root can read, and name that as the secret's file.",
+          'needs a secret that is named once',
+          'Name it by its uuid, its usage or its file.',
         )
   }
 }

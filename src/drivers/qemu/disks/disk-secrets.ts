@@ -4,7 +4,7 @@
  */
 import type { BackingStore, Disk } from '../../../model/index.ts'
 import { object, type Part } from '../definition/parts.ts'
-import { unsupported } from '../definition/unsupported.ts'
+import type { GuestPaths } from '../paths.ts'
 
 type Source = Disk | BackingStore
 type Secret = NonNullable<Source['auth']>['secret']
@@ -23,15 +23,14 @@ export function encryptionOf(source: Source): Source['encryption'] {
   return source.encryption ?? ('outerEncryption' in source ? source.outerEncryption : undefined)
 }
 
-/** The objects that the source of the node `name` refers to; `cookies` is a file that holds them. */
-export function secretParts(source: Source, name: string, cookies: string | undefined): Part[] {
-  const auth = authOf(source)
-  const key = encryptionOf(source)?.secrets[0]
+/** The objects that the source of the node `name` refers to. */
+export function secretParts(source: Source, name: string, paths: Pick<GuestPaths, 'secret'>): Part[] {
   return [
-    ...(auth?.secret ? [secretPart(secretId(name, 'auth'), auth.secret)] : []),
-    ...(key ? [secretPart(secretId(name, 'key'), key)] : []),
-    ...(source.cookies.length > 0 && cookies !== undefined
-      ? [object('secret', { id: secretId(name, 'cookies'), file: cookies })]
+    ...neededSecrets(source, name).map(({ id, secret }) =>
+      object('secret', { id, file: secretFile(secret, id, paths) }),
+    ),
+    ...(source.cookies.length > 0
+      ? [object('secret', { id: secretId(name, 'cookies'), file: paths.secret(cookieFile(name)) })]
       : []),
     ...(source.tls
       ? [
@@ -46,24 +45,54 @@ export function secretParts(source: Source, name: string, cookies: string | unde
   ]
 }
 
-function secretPart(id: string, secret: NonNullable<Secret>): Part {
-  return object('secret', { id, file: secretFile(secret) })
+interface NeededSecret {
+  readonly id: string
+  readonly secret: NonNullable<Secret>
+  readonly usage: 'volume' | 'ceph' | 'iscsi'
 }
 
-function secretFile({ file }: NonNullable<Secret>): string {
-  if (file !== undefined) return file
-  throw unsupported(
-    'devices.disks',
-    'a secret by uuid or usage cannot be looked up, as visor keeps none',
-    "Put it in a file that only root can read, and name that: 'file' of the secret.",
+/** What the source of the node `name` needs: the password of its server, and its key. */
+export function neededSecrets(source: Source, name: string): NeededSecret[] {
+  const login = authOf(source)?.secret
+  const key = encryptionOf(source)?.secrets[0]
+  return [
+    ...(login
+      ? [
+          {
+            id: secretId(name, 'auth'),
+            secret: login,
+            usage: login.type === 'ceph' || login.type === 'iscsi' ? login.type : ('volume' as const),
+          },
+        ]
+      : []),
+    ...(key ? [{ id: secretId(name, 'key'), secret: key, usage: 'volume' as const }] : []),
+  ]
+}
+
+/** The file with it: the one that the definition names, else one of visor's own for this run ({@link makeSecretFiles}). */
+export const secretFile = (
+  { file }: NonNullable<Secret>,
+  id: string,
+  paths: Pick<GuestPaths, 'secret'>,
+): string => file ?? paths.secret(id)
+
+/** The file with the key of an encrypted disk. */
+export function keyFileOf(disk: Disk, paths: Pick<GuestPaths, 'secret'>): string | undefined {
+  const key = encryptionOf(disk)?.secrets[0]
+  return key && secretFile(key, secretId(disk.target, 'key'), paths)
+}
+
+/** The files with secrets that QEMU reads for a disk and what its definition says it is based on. */
+export const secretFiles = (disk: Disk, paths: Pick<GuestPaths, 'secret'>): string[] =>
+  namedSources(disk).flatMap(({ name, source }) =>
+    neededSecrets(source, name).map(({ id, secret }) => secretFile(secret, id, paths)),
   )
-}
 
-/** The files with secrets that QEMU reads for a source. */
-export function secretFiles(source: Source): string[] {
-  const secrets = [authOf(source)?.secret, ...(encryptionOf(source)?.secrets ?? [])]
-  return secrets.flatMap((secret) => (secret?.file === undefined ? [] : [secret.file]))
-}
+/** Those of them that the definition names. */
+export const givenSecretFiles = (disk: Disk): string[] =>
+  namedSources(disk).flatMap(({ name, source }) =>
+    neededSecrets(source, name).flatMap(({ secret }) => secret.file ?? []),
+  )
 
 /** The cookies as an HTTP header has them. */
 export const formatCookies = ({ cookies }: Source): string =>

@@ -114,7 +114,7 @@ test('a secret is named by its file, and never said', () => {
     hosts,
     auth: { username: 'me', secret },
   })
-  assert.deepEqual(secretParts(disk, 'vda', undefined), [
+  assert.deepEqual(secretParts(disk, 'vda', { secret: (name) => `/own/${name}` }), [
     { option: 'object', type: 'secret', fields: { id: 'vda-auth', file: '/run/secret' } },
   ])
 })

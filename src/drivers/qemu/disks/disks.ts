@@ -5,7 +5,7 @@ import type { Place } from '../devices/device-place.ts'
 import { type DriveOptions, driveParts } from './disk-device.ts'
 import type { DiskImage } from './disk-image.ts'
 import { driveNode, topNode } from './disk-node.ts'
-import { cookieFile, secretParts } from './disk-secrets.ts'
+import { secretParts } from './disk-secrets.ts'
 
 export { blockNode } from './disk-node.ts'
 
@@ -36,7 +36,7 @@ export function mediumParts(disk: Disk, image: DiskImage, place: Pick<Place, 'pa
     ...chain(image).flatMap(({ source }, depth) => {
       const name = depth === 0 ? disk.target : `${disk.target}-b${depth}`
       const own = source ?? (depth === 0 ? disk : undefined)
-      return own ? secretParts(own, name, place.paths.secret(cookieFile(name))) : []
+      return own ? secretParts(own, name, place.paths) : []
     }),
     blockdev(driveNode(disk, image, !isWritten(disk))),
   ]

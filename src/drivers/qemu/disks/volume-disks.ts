@@ -33,9 +33,15 @@ export async function locateVolume({ storage }: WithStorage, disk: Disk): Promis
 }
 
 /** What the definition says of the format goes first; 'raw' is what is said when nothing is. */
-function placeOf(access: VolumeAccess, { format }: Disk): Partial<Disk> & Pick<Disk, 'type'> {
+function placeOf(
+  access: VolumeAccess,
+  { format, encryption = undefined }: Disk,
+): Partial<Disk> & Pick<Disk, 'type'> {
   const known = diskFormats.find((one) => one === access.format)
-  const whole = { format: format === 'raw' && known ? known : format }
+  const whole = {
+    format: format === 'raw' && known ? known : format,
+    ...(!encryption && access.encryption && { encryption: lockedBy(access.encryption.secret) }),
+  }
   if (access.type === 'network') {
     const { protocol, name, hosts, initiator } = access
     return {
@@ -48,3 +54,9 @@ function placeOf(access: VolumeAccess, { format }: Disk): Partial<Disk> & Pick<D
   if (type === 'directory') return { ...whole, type: 'dir', directory: path }
   return type === 'file' ? { ...whole, type, file: path } : { ...whole, type, block: path }
 }
+
+/** As a volume was encrypted by visor. */
+const lockedBy = (uuid: string): NonNullable<Disk['encryption']> => ({
+  format: 'luks',
+  secrets: [{ type: 'passphrase', uuid }],
+})

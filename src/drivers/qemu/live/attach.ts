@@ -12,7 +12,7 @@ import { checkPluggedMemory, plugShare } from '../devices/shares/plugged.ts'
 import { limitDisks } from '../disks/disk-throttle.ts'
 import { locateVolume } from '../disks/volume-disks.ts'
 import { filesAtStart, grantAccess } from '../machine/access.ts'
-import { makeConsoleLogs, makeCookieFiles, makeMemoryFiles, makePortFiles } from '../machine/guest-files.ts'
+import { makeConsoleLogs, makeMemoryFiles, makePortFiles, makeSecretFiles } from '../machine/guest-files.ts'
 import type { Machine } from '../machine/machine.ts'
 import { type DiskImages, preflight } from '../machine/preflight.ts'
 import { plugHostSide } from '../network/plug-host-side.ts'
@@ -118,7 +118,7 @@ async function makeFiles(
   await makeConsoleLogs(alone, paths, { fresh: false, user: guest.user })
   await makePortFiles(alone)
   await makeMemoryFiles(alone)
-  await makeCookieFiles(alone, paths)
+  await makeSecretFiles(context, alone, paths)
 }
 
 const isThere = (path: string) =>

@@ -1,9 +1,12 @@
 /** What QEMU was let at for devices that are gone. */
+import { rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { Devices } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
 import { hostDeviceFiles } from '../devices/host-devices.ts'
 import { type DiskImage, readMedium } from '../disks/disk-image.ts'
+import { secretFiles } from '../disks/disk-secrets.ts'
 import { filesAtStart, revokeAccess } from '../machine/access.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { AnyDevice } from './one-device.ts'
@@ -39,6 +42,11 @@ export async function revokeFilesOf(
   const still = new Set(needed)
   const unneeded = files.filter((path) => !still.has(path))
   if (unneeded.length > 0) await revokeAccess(machine, unneeded)
+  // What was written for the devices that are gone.
+  const own = context.paths.of(gone.uuid)
+  const secrets = gone.devices.disks.flatMap((disk) => secretFiles(disk, own))
+  for (const path of unneeded)
+    if (dirname(path) === own.directory && secrets.includes(path)) await rm(path, { force: true })
 }
 
 async function filesOf(context: Context, definition: CompleteDefinition): Promise<string[]> {

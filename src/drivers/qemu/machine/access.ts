@@ -64,7 +64,6 @@ export function filesOfImage(image: DiskImage, { write }: { readonly write: bool
 function filesOfSource(source: Source): FileAccess[] {
   const { hosts, configFile, tls, tlsDirectory, directory } = source
   return [
-    ...secretFiles(source).map((path) => ({ path, what: 'secret' })),
     ...hosts.flatMap(({ socket }) => (socket ? [{ path: socket, write: true, what: 'socket' }] : [])),
     ...(configFile ? [{ path: configFile, what: 'configuration' }] : []),
     ...(tls && tlsDirectory
@@ -81,7 +80,7 @@ function filesOfDisk(disk: Disk, image: DiskImage | undefined, paths: GuestPaths
   if (disk.type === 'vhostuser')
     return disk.socket ? [{ path: disk.socket, write: true, what: 'socket' }] : []
   if (!image) return []
-  const secrets = image.source ? [] : secretFiles(disk).map((path) => ({ path, what: 'secret' }))
+  const secrets = secretFiles(disk, paths).map((path) => ({ path, what: 'secret' }))
   const cookies = namedSources(disk).flatMap(({ name, source }) =>
     source.cookies.length > 0 ? [{ path: paths.secret(cookieFile(name)), what: 'cookies' }] : [],
   )

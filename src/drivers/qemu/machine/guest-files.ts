@@ -1,10 +1,12 @@
 /** What visor makes for a guest before it starts: its logs, and the surroundings of its process. */
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import { type GuestUser, makePrivateDirectory } from '../../../host/index.ts'
+import type { Context } from '../context.ts'
 import type { CompleteDefinition } from '../definition/definition.ts'
+import { unsupported } from '../definition/unsupported.ts'
 import { loggedPorts, portsOf } from '../devices/ports/ports.ts'
 import { cannotOpen } from '../disks/disk-image.ts'
-import { cookieFile, formatCookies, namedSources } from '../disks/disk-secrets.ts'
+import { cookieFile, formatCookies, namedSources, neededSecrets } from '../disks/disk-secrets.ts'
 import type { GuestPaths } from '../paths.ts'
 
 /** Logs that belong to the guest's user, in a folder that does not; empty for a `fresh` start. */
@@ -43,14 +45,29 @@ export async function makeMemoryFiles({ devices }: CompleteDefinition): Promise<
     if (path !== undefined && !path.startsWith('/dev/')) await makeFile(path, 'module of memory')
 }
 
-/** The cookies of web servers, kept off the command line; they go with the guest's directory. */
-export async function makeCookieFiles({ devices }: CompleteDefinition, paths: GuestPaths): Promise<void> {
+/**
+ * The secrets that visor keeps, and the cookies of web servers, in files of a run: what is on a command line everybody
+ * reads. They go with the guest's directory. Fails as {@link GuestStorage.secret} does.
+ */
+export async function makeSecretFiles(
+  { storage }: Pick<Context, 'storage'>,
+  { devices }: CompleteDefinition,
+  paths: GuestPaths,
+): Promise<void> {
+  const put = async (id: string, content: string | Uint8Array) => {
+    await makePrivateDirectory(paths.directory)
+    await writeFile(paths.secret(id), content, { mode: 0o600 })
+  }
   for (const disk of devices.disks)
-    for (const { name, source } of namedSources(disk))
-      if (source.cookies.length > 0) {
-        await makePrivateDirectory(paths.directory)
-        await writeFile(paths.secret(cookieFile(name)), formatCookies(source), { mode: 0o600 })
+    for (const { name, source } of namedSources(disk)) {
+      if (source.cookies.length > 0) await put(cookieFile(name), formatCookies(source))
+      for (const { id, secret, usage } of neededSecrets(source, name)) {
+        if (secret.file !== undefined) continue
+        if (!storage)
+          throw unsupported('devices.disks', 'there is no storage that keeps secrets', 'Name a file with it.')
+        await put(id, await storage.secret(secret, usage))
       }
+    }
 }
 
 /** Makes a file that is not there, for QEMU to fill. */

@@ -27,10 +27,10 @@ import { endCompanion } from './companion.ts'
 import {
   guestEnvironment,
   makeConsoleLogs,
-  makeCookieFiles,
   makeFile,
   makeMemoryFiles,
   makePortFiles,
+  makeSecretFiles,
 } from './guest-files.ts'
 import { type GuestDetails, type Machine, type MachineEnd, openMachine } from './machine.ts'
 import type { MachineState, StateEvent } from './machine-state.ts'
@@ -124,7 +124,7 @@ async function launchAs(
     makeMemoryFiles(definition),
     makeConsoleLogs(definition, paths, { fresh: !incoming && !listen, user }),
     makePortFiles(definition),
-    makeCookieFiles(definition, paths),
+    makeSecretFiles(context, definition, paths),
     memory ? makeFile(memory.file, 'memory') : undefined,
   ])
   if (options.details?.template === undefined) await context.hooks.ask('start', definition)

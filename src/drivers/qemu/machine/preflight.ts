@@ -9,7 +9,7 @@ import { filesOfSmartcards } from '../devices/ports/smartcards.ts'
 import { checkScreens } from '../devices/screens/screen-host.ts'
 import { filesOfTpm } from '../devices/tpm.ts'
 import { cannotOpen, type DiskImage, readMedium } from '../disks/disk-image.ts'
-import { secretFiles } from '../disks/disk-secrets.ts'
+import { givenSecretFiles } from '../disks/disk-secrets.ts'
 import { isWritten } from '../disks/disks.ts'
 import { filesOfUserNetwork } from '../network/user-network.ts'
 import { checkVhostUserSocket } from '../network/vhost-user.ts'
@@ -62,11 +62,8 @@ async function readDisk(disk: Disk): Promise<[string, DiskImage] | undefined> {
     throw error
   })
   if (!image) return undefined
-  const secrets = [disk, ...chainOf(image).flatMap(({ source }) => (source ? [source] : []))].flatMap(
-    secretFiles,
-  )
   await Promise.all([
-    ...secrets.map((path) => checkFile(path, 'secret')),
+    ...givenSecretFiles(disk).map((path) => checkFile(path, 'secret')),
     ...chainOf(image).flatMap(({ extents = [] }) => extents.map((path) => checkReadable(path, 'disk image'))),
   ])
   if (!image.source && isWritten(disk) && !disk.transient)

@@ -10,11 +10,13 @@
  * migration that is not known here gets `not-found`, and may let the guest go on where it came from. From `told` on
  * it is never run anywhere else, also when this host fails a moment later.
  */
+import { rm } from 'node:fs/promises'
 import type { Migrations, PrepareMigrationOptions, RecoverMigrationOptions } from '../../../driver/index.ts'
 import { bootId } from '../../../host/index.ts'
 import { type Migration, notFound, VisorError } from '../../../model/index.ts'
 import type { Context } from '../context.ts'
 import { type CompleteDefinition, completeDefinition } from '../definition/definition.ts'
+import { makeSecretFiles } from '../machine/guest-files.ts'
 import { launch } from '../machine/launch.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { Registry } from '../registry.ts'
@@ -102,7 +104,8 @@ export async function openArrivals(context: Context, registry: Registry): Promis
   ): Promise<Migration> {
     const { id, boot, unsafe = false, signal } = options
     const disks = pairDisks({ ...options, definition })
-    await checkDisks(disks, boot === bootId(), unsafe)
+    const paths = context.paths.of(definition.uuid)
+    await checkDisks(context, disks, boot === bootId(), unsafe)
     const record: ArrivalRecord = {
       id,
       uuid: definition.uuid,
@@ -115,7 +118,8 @@ export async function openArrivals(context: Context, registry: Registry): Promis
     }
     await records.put(record)
     try {
-      await makeDisks(disks)
+      await makeSecretFiles(context, definition, paths)
+      await makeDisks(disks, paths)
       let where: Listening = { uri: '', disks: [] }
       const machine = await launch(context, {
         definition,
@@ -135,6 +139,7 @@ export async function openArrivals(context: Context, registry: Registry): Promis
       void machine.ended.then(() => giveUp(id, machine))
       return describe(record)
     } catch (error) {
+      await rm(paths.directory, { recursive: true, force: true })
       await forget(record)
       throw error
     }

@@ -5,7 +5,9 @@ import type { PrepareMigrationOptions } from '../../../driver/index.ts'
 import { runChecked, unlessMissing } from '../../../host/index.ts'
 import { type Disk, VisorError } from '../../../model/index.ts'
 import { makeImage } from '../block/image-files.ts'
-import { encryptionOf } from '../disks/disk-secrets.ts'
+import type { Context } from '../context.ts'
+import { encryptionOf, keyFileOf } from '../disks/disk-secrets.ts'
+import type { GuestPaths } from '../paths.ts'
 
 export interface ArrivingDisk {
   readonly disk: Disk
@@ -22,11 +24,14 @@ export function pairDisks({ definition, disks }: PrepareMigrationOptions): Arriv
   })
 }
 
+type Keeper = Pick<Context, 'storage'>
+
 /**
  * Fails when a disk that is shared is not, `already-exists` when one that is copied would replace a file, and
  * `failed` when there is no room for it. Changes nothing.
  */
 export async function checkDisks(
+  keeper: Keeper,
   arriving: readonly ArrivingDisk[],
   sameHost: boolean,
   unsafe: boolean,
@@ -36,7 +41,7 @@ export async function checkDisks(
     if (asked.copy === 'none') await checkShared(disk, path, asked, sameHost, unsafe)
     else {
       await checkFree(path)
-      await checkKey(disk)
+      await checkKey(keeper, disk)
       const folder = dirname(path)
       needed.set(folder, (needed.get(folder) ?? 0) + asked.allocatedBytes)
     }
@@ -84,17 +89,28 @@ async function checkFree(path: string): Promise<void> {
 }
 
 /** A copy is encrypted with the key that is here, not with one that comes over the wire. */
-async function checkKey(disk: Disk): Promise<void> {
-  const file = keyFileOf(disk)
-  if (file === undefined || (await unlessMissing(stat(file)))) return
+async function checkKey({ storage }: Keeper, disk: Disk): Promise<void> {
+  const [key] = encryptionOf(disk)?.secrets ?? []
+  if (!key) return
+  const { file, uuid, usage } = key
+  if (file === undefined && storage) {
+    await storage.secret(key, 'volume').catch((cause: unknown) => {
+      if (!(cause instanceof VisorError) || cause.code !== 'not-found') throw cause
+      throw new VisorError(
+        'not-found',
+        `There is no secret '${uuid ?? usage}' with the key of the disk '${disk.target}' at the destination.`,
+        { cause, remedy: 'Define it there with the same uuid and value: visor sends no keys.' },
+      )
+    })
+    return
+  }
+  if (file !== undefined && (await unlessMissing(stat(file)))) return
   throw new VisorError(
     'not-found',
     `There is no file '${file}' with the key of the disk '${disk.target}' at the destination.`,
     { remedy: "Put it there yourself: visor sends no keys. Or name another one with '--definition'." },
   )
 }
-
-const keyFileOf = (disk: Disk): string | undefined => encryptionOf(disk)?.secrets[0]?.file
 
 async function checkRoom(folder: string, bytes: number): Promise<void> {
   const room = await statfs(folder).catch((cause) => {
@@ -113,12 +129,15 @@ async function checkRoom(folder: string, bytes: number): Promise<void> {
 }
 
 /** Makes the files of disks that are copied; removes those it made when one fails. */
-export async function makeDisks(arriving: readonly ArrivingDisk[]): Promise<void> {
+export async function makeDisks(
+  arriving: readonly ArrivingDisk[],
+  paths: Pick<GuestPaths, 'secret'>,
+): Promise<void> {
   const made: string[] = []
   try {
     for (const { disk, path, asked } of arriving) {
       if (asked.copy === 'none') continue
-      const keyFile = keyFileOf(disk)
+      const keyFile = keyFileOf(disk, paths)
       if (keyFile !== undefined) {
         await makeEncrypted({ disk, path, asked }, keyFile)
         made.push(path)

@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { copyFile, link, realpath, rm } from 'node:fs/promises'
 import { errorNumber } from '../../../host/index.ts'
 import { VisorError, type VolumeFormat } from '../../../model/index.ts'
+import { encryptedImage, keyObject, nameImage } from '../encryption.ts'
 import { qemuImg } from '../qemu-img.ts'
 import type { CopyOptions, CopySource } from '../store.ts'
 import { type Base, makeImage } from './create.ts'
@@ -12,14 +13,22 @@ export interface Copied {
   readonly base?: string
 }
 
+export interface CopyImageOptions extends CopyOptions {
+  /** Files of the keys of the volume and of the copy, where they are encrypted. */
+  readonly keyFile?: string | undefined
+  readonly newKeyFile?: string | undefined
+  /** Of the same format, encrypted or not with the same key: the bytes are what they are. */
+  readonly isCopied: boolean
+}
+
 /** Writes a copy to `path`. */
 export async function copyImage(
   path: string,
   { volume, access }: CopySource,
-  options: CopyOptions,
+  options: CopyImageOptions,
   format: VolumeFormat,
 ): Promise<Copied> {
-  const { linked = false, capacityBytes = volume.capacityBytes, preallocation, signal, progress } = options
+  const { linked = false, capacityBytes = volume.capacityBytes, preallocation, signal, isCopied } = options
   if (access.type === 'network' || access.type === 'directory')
     throw new VisorError(
       'unsupported-config',
@@ -37,19 +46,52 @@ export async function copyImage(
     await makeImage(path, wanted, format, source, false)
     return { base: source.path }
   }
-  const keepsBase = volume.base !== undefined && format === 'qcow2' && volume.format === 'qcow2'
-  const isSame = format === volume.format && preallocation === undefined
+  const isOfQcow2 = format === 'qcow2' && volume.format === 'qcow2'
+  const base = isOfQcow2 && (isCopied || options.newKeyFile === undefined) ? volume.base : undefined
+  const isSame = isCopied && preallocation === undefined
   if (!(isSame && (await shareBlocks(source.path, path)))) {
-    const base = keepsBase && volume.base ? ['-B', volume.base.path, '-F', volume.base.format] : []
-    const allocate = preallocation === undefined ? [] : ['-o', `preallocation=${preallocation}`]
-    await qemuImg(
-      ['convert', '-f', qemuFormat(volume.format), '-O', format, ...base, ...allocate, source.path, path],
-      { signal, progress, phase: 'copying' },
-    )
+    if (isCopied && volume.encrypted) await copyBytes(source.path, path, options)
+    else await convertImage(path, source, options, { format, base })
   }
-  if (capacityBytes > volume.capacityBytes)
-    await qemuImg(['resize', '-q', '-f', qemuFormat(format), path, String(capacityBytes)], { signal })
-  return keepsBase && volume.base ? { base: volume.base.path } : {}
+  if (capacityBytes > volume.capacityBytes) {
+    const { flags, name } = nameImage({ path, format, keyFile: options.newKeyFile })
+    await qemuImg(['resize', '-q', ...flags, name, String(capacityBytes)], { signal })
+  }
+  return base ? { base: base.path } : {}
+}
+
+/** An image whose key nobody needs to know. */
+function copyBytes(from: string, to: string, { signal, progress }: CopyOptions): Promise<void> {
+  return qemuImg(['convert', '-f', 'raw', '-O', 'raw', from, to], { signal, progress, phase: 'copying' })
+}
+
+interface Wanted {
+  readonly format: VolumeFormat
+  readonly base: Pick<Base, 'path' | 'format'> | undefined
+}
+
+async function convertImage(
+  path: string,
+  source: Base,
+  options: CopyImageOptions,
+  { format, base }: Wanted,
+): Promise<void> {
+  const { name, encryption, preallocation, keyFile, newKeyFile, signal, progress } = options
+  const call = { signal, progress, phase: 'copying' }
+  const from = nameImage({ path: source.path, format: source.format, keyFile })
+  if (newKeyFile === undefined) {
+    const onBase = base ? ['-B', base.path, '-F', base.format] : []
+    const allocate = preallocation === undefined ? [] : ['-o', `preallocation=${preallocation}`]
+    await qemuImg(['convert', ...from.flags, '-O', format, ...onBase, ...allocate, from.name, path], call)
+    return
+  }
+  // Into an image that is there: its key is not that of the source.
+  const { capacityBytes } = source
+  const made = { name, capacityBytes, preallocation, encryption, ...(signal && { signal }) }
+  await makeImage(path, made, format, undefined, false, newKeyFile)
+  const key = keyObject(newKeyFile, 'new')
+  const to = ['--target-image-opts', from.name, encryptedImage(path, format, 'new')]
+  await qemuImg(['convert', '-n', ...key, ...from.flags, ...to], call)
 }
 
 /** The same file under another name, or a copy of it. */
@@ -75,6 +117,3 @@ async function shareBlocks(from: string, to: string): Promise<boolean> {
     throw error
   }
 }
-
-/** QEMU's name of a format. */
-export const qemuFormat = (format: VolumeFormat): string => (format === 'iso' ? 'raw' : format)

@@ -3,6 +3,7 @@ import { chmod, chown, link, open, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createOverlay, errorNumber, runChecked, syncDirectory } from '../../../host/index.ts'
 import { VisorError, type VolumeFormat } from '../../../model/index.ts'
+import { encryptionOptions, keyObject } from '../encryption.ts'
 import { qemuImg } from '../qemu-img.ts'
 import type { FoundVolume, NewVolume } from '../store.ts'
 import { newFormats } from '../volume-format.ts'
@@ -64,6 +65,7 @@ export async function makeImage(
   format: VolumeFormat,
   base: Base | undefined,
   noCow: boolean,
+  keyFile?: string,
 ): Promise<void> {
   const capacity = given.capacityBytes ?? base?.capacityBytes
   if (capacity === undefined)
@@ -77,7 +79,10 @@ export async function makeImage(
       `The volume '${given.name}' cannot be smaller than what it is based on: ${base.capacityBytes} bytes.`,
       { path: 'capacityBytes' },
     )
-  const options = imageOptions(given, format)
+  const options = [
+    ...imageOptions(given, format),
+    ...(keyFile === undefined ? [] : encryptionOptions(format, given.encryption ?? anyEncryption)),
+  ]
   if (format === 'raw' && !base) await makeRaw(path, bytes, given, noCow)
   else if (base && isPlain(base) && format === 'qcow2' && options.length === 0 && !noCow)
     await createOverlay(path, {
@@ -89,11 +94,15 @@ export async function makeImage(
     const backing = base ? ['-b', await realpath(base.path), '-F', base.format] : []
     const all = noCow && format === 'qcow2' ? [...options, 'nocow=on'] : options
     const listed = all.length > 0 ? ['-o', all.join(',')] : []
-    await qemuImg(['create', '-q', '-f', format, ...backing, ...listed, path, String(bytes)], {
+    const key = keyObject(keyFile)
+    await qemuImg(['create', '-q', ...key, '-f', format, ...backing, ...listed, path, String(bytes)], {
       signal: given.signal,
     })
   }
 }
+
+/** What is chosen by QEMU: AES with 256 bits, XTS. */
+const anyEncryption: NonNullable<NewVolume['encryption']> = { format: 'luks', secrets: [] }
 
 const isPlain = ({ format }: Base): boolean => format === 'raw' || format === 'qcow2'
 

@@ -38,10 +38,12 @@ export function folderReader(folder: string, notes: VolumeNotes): FolderReader {
     const kind = await unlessGone(() => files.stat(path))
     if (!kind || !(kind.isFile() || kind.isBlockDevice())) return undefined
     const note = notes.of(name)
-    const stamp = `${kind.ino}:${kind.mtimeMs}:${kind.ctimeMs}:${kind.size}:${note?.format}:${note?.base}`
+    const stamp = `${kind.ino}:${kind.mtimeMs}:${kind.ctimeMs}:${kind.size}:${note?.format}:${note?.base}:${note?.secret}`
     const before = seen.get(name)
     if (before?.stamp === stamp) return before.volume
-    const volume = await lookInto({ path, name, kind, said: note?.format, files })
+    const looked = await lookInto({ path, name, kind, said: note?.format, files })
+    const { secret } = note ?? {}
+    const volume = looked?.encrypted && secret !== undefined ? { ...looked, secret } : looked
     if (volume) seen.set(name, { stamp, volume })
     return volume
   }
@@ -103,14 +105,15 @@ type Look = Pick<FoundVolume, 'format' | 'base' | 'message'> & {
 }
 
 /** Undefined when the file went away meanwhile. */
-async function look({ path, name, said, files }: Looked): Promise<Look | undefined> {
+async function look({ path, name, said, files, kind }: Looked): Promise<Look | undefined> {
   const first = await unlessGone(() => files.begin(path))
   if (!first) return undefined
   const seen: ImageLook | undefined = probeImage(first)
   const { format, message } = judgeFormat(name, said, seen)
   const words = message === undefined ? {} : { message }
   if (format === 'raw' || format === 'iso' || seen?.format !== format) return { format, ...words }
-  if (format === 'luks') return { format, encrypted: true }
+  if (format === 'luks')
+    return { format, encrypted: true, capacityBytes: Math.max(0, kind.size - (seen.headerBytes ?? 0)) }
   const capacityBytes = seen.capacityBytes ?? (await readVirtualSize(path, format))
   const { backing, isEncrypted = false } = await readImageHeader(begunWith(first, path), path, format)
   const base = backing && { base: baseOf(path, backing) }

@@ -14,7 +14,11 @@ const chunkBytes = 2 ** 20
  * Writes over every byte that the file has, and makes an empty image of the same kind of it. What a copy-on-write
  * file system, or a flash disk, keeps of the old content is out of reach: encrypt the volume where that matters.
  */
-export async function wipeImage(volume: FoundVolume, options: WipeVolumeOptions): Promise<void> {
+export async function wipeImage(
+  volume: FoundVolume,
+  options: WipeVolumeOptions,
+  keyFile?: string,
+): Promise<void> {
   const { algorithm = 'zero', signal, progress } = options
   if (algorithm !== 'trim') await overwrite(volume.path, algorithm, { signal, progress })
   if (volume.format === 'raw' || volume.format === 'iso') {
@@ -28,7 +32,7 @@ export async function wipeImage(volume: FoundVolume, options: WipeVolumeOptions)
   const scratch = join(folder, `.new-${crypto.randomUUID()}`)
   try {
     const empty = { name: volume.name, capacityBytes: volume.capacityBytes, ...(signal && { signal }) }
-    await makeImage(scratch, empty, volume.format, undefined, false)
+    await makeImage(scratch, empty, volume.format, undefined, false, keyFile)
     await rename(scratch, volume.path)
   } finally {
     await rm(scratch, { force: true })

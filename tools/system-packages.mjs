@@ -48,6 +48,7 @@ const packages = [
     peer: true,
   },
   { name: 'tgt', program: 'tgtd', for: ['test'], peer: true },
+  { name: 'libiscsi-bin', program: 'iscsi-ls', for: ['test'], peer: true },
   { name: 'libvirt-clients', program: 'virsh', for: ['test'], peer: true },
   { name: 'libvirt-daemon', program: 'libvirtd', for: ['test', 'bench'], peer: true },
   { name: 'libvirt-daemon-driver-qemu', program: 'virt-qemu-run', for: ['test', 'bench'], peer: true },

@@ -272,6 +272,11 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     async download(pool, volume, given = {}) {
       const { there, found } = await find(pool, volume)
       const access = () => there.backend.volumes.access(found)
+      if (found.type === 'network')
+        throw new VisorError('unsupported-config', `The volume '${found.name}' is not on this host.`, {
+          object: { kind: 'volume', name: found.name },
+          remedy: 'Copy it into a pool of this host first: visor volume clone.',
+        })
       return pools.within(there.uuid, () =>
         openContent({ volume: found, access, withKey: secrets.withFile }, given),
       )

@@ -31,11 +31,14 @@ export function configure(command: Command, context: Context): void {
     .argument('[path]', 'folder of this host where its disks are')
     .addOption(new Option('--type <type>', 'what it is made of').choices(poolTypes).default('dir'))
     .option('--device <device...>', 'block devices that it is on')
-    .option('--host <host...>', 'servers that it is on')
+    .option('--host <host...>', 'servers that it is on: HOST or HOST:PORT')
     .option('--export <path>', 'folder of the server')
     .option('--source-name <name>', 'name of the volume group, or of the pool on the server')
     .option('--format <format>', 'kind of file system: ext4, xfs, nfs')
     .option('--mount-option <option...>', 'options of its mount')
+    .option('--initiator <iqn>', 'iSCSI name of this host')
+    .option('--user <name>', 'who logs in to the server')
+    .option('--secret <secret>', 'with which secret: its uuid, or what it is for')
     .option('--overwrite', 'what is on the devices may be lost')
     .action((name: string, path: string | undefined, flags: NewPoolFlags) =>
       createPool(context, name, path, flags),

@@ -332,7 +332,7 @@ export type VolumeAccess =
       readonly protocol: 'nbd' | 'iscsi' | 'rbd' | 'gluster'
       readonly name: string
       readonly hosts: readonly { readonly name: string; readonly port?: number | undefined }[]
-      readonly auth?: { readonly username: string; readonly secret: string } | undefined
+      readonly auth?: { readonly username: string; readonly secret: SecretReference } | undefined
       readonly initiator?: string | undefined
       readonly format: VolumeFormat
       readonly encryption?: VolumeLock | undefined

@@ -3,6 +3,7 @@ import { checkHonoured, PoolDefinition, type PoolType, VisorError } from '../../
 import type { PoolBackend, PoolSurroundings } from './backend.ts'
 import { folderPool } from './folder-pool.ts'
 import { mountedPool } from './mounted-pool.ts'
+import { iscsiPool, nbdPool } from './server-pool.ts'
 
 interface Kind {
   open(definition: PoolDefinition, around: PoolSurroundings): PoolBackend
@@ -19,6 +20,11 @@ const everywhere = [
   'volumeAllocation=default',
 ]
 
+const iscsi = [
+  ...['source.hosts[].name', 'source.hosts[].port', 'source.devices[].path', 'source.initiator'],
+  ...['source.auth.type=chap', 'source.auth.username', 'source.auth.secret.uuid', 'source.auth.secret.usage'],
+]
+
 const kinds: { readonly [T in PoolType]?: Kind } = {
   dir: { open: folderPool, honoured: ['copyOnWrite'] },
   fs: {
@@ -29,6 +35,9 @@ const kinds: { readonly [T in PoolType]?: Kind } = {
     open: mountedPool,
     honoured: ['mountOptions', 'source.hosts[].name', 'source.directory', 'source.format'],
   },
+  nbd: { open: nbdPool, honoured: ['source.hosts[].name', 'source.hosts[].port', 'source.name'] },
+  iscsi: { open: iscsiPool, honoured: iscsi },
+  'iscsi-direct': { open: iscsiPool, honoured: iscsi },
 }
 
 /** Fails with `unsupported-config` for a pool, or a setting of one, that is not to be had here. */

@@ -10,7 +10,7 @@ export interface OpenedImage {
 }
 
 /** A comma in a value is doubled. */
-const doubled = (text: string) => text.replaceAll(',', ',,')
+export const doubled = (text: string) => text.replaceAll(',', ',,')
 
 /** QEMU's name of a format. */
 export const qemuFormat = (format: VolumeFormat): string => (format === 'iso' ? 'raw' : format)

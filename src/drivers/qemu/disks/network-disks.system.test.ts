@@ -1,42 +1,22 @@
 /** Disks on real servers on loopback, each booted from by a guest. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { run } from '../../../host/index.ts'
-import { findProgram } from '../emulator/emulator.ts'
+import { noIscsiTarget, serveIscsi } from '../../../../test/fixtures/iscsi-target.ts'
 import { disksMissing, openDiskGround } from '../testing/test-disk-ground.ts'
 
-const missing = async () =>
-  (await disksMissing()) ||
-  ((await findProgram('tgtd')) && (await findProgram('tgtadm')) ? false : 'tgt is not installed')
+const missing = async () => (await disksMissing()) || noIscsiTarget
 
 describe('disks on servers', { skip: await missing() }, () => {
   test('a guest boots from iSCSI, and what it writes there is kept', async () => {
     const ground = await openDiskGround()
-    const folder = await mkdtemp(join(tmpdir(), 'visor-tgt-'))
-    const port = await freePort()
-    const env = { ...process.env, TGT_IPC_SOCKET: join(folder, 'control') }
-    const server = spawn('tgtd', ['-f', '--iscsi', `portal=127.0.0.1:${port}`], { env, stdio: 'ignore' })
+    const [boot, data] = [join(ground.directory, 'boot'), join(ground.directory, 'data')]
+    await copyFile(join(ground.directory, 'boot.raw'), boot)
+    await copyFile(join(ground.directory, 'boot.raw'), data)
+    const server = await serveIscsi([boot, data])
+    const { name, port } = server
     try {
-      const [boot, data] = [join(folder, 'boot'), join(folder, 'data')]
-      await copyFile(join(ground.directory, 'boot.raw'), boot)
-      await copyFile(join(ground.directory, 'boot.raw'), data)
-      const name = 'iqn.2026-01.org.example:disk'
-      const ask = async (...words: string[]) => {
-        const { code } = await run('tgtadm', ['--lld', 'iscsi', ...words], { timeoutMs: 10_000, env })
-        return code === 0
-      }
-      await until(server, () => ask('--op', 'new', '--mode', 'target', '--tid', '1', '-T', name))
-      for (const [lun, file] of [boot, data].entries()) {
-        const made = ['--op', 'new', '--mode', 'logicalunit', '--tid', '1', '--lun', `${lun + 1}`, '-b', file]
-        assert.ok(await ask(...made))
-      }
-      assert.ok(await ask('--op', 'bind', '--mode', 'target', '--tid', '1', '-I', 'ALL'))
       const { domains } = ground.connection
       const disks = [1, 2].map((lun) => ({
         type: 'network' as const,
@@ -71,28 +51,7 @@ describe('disks on servers', { skip: await missing() }, () => {
       await domains.destroy(uuid)
     } finally {
       await ground.close()
-      // It waits for its sessions when it is asked to end.
-      server.kill('SIGKILL')
-      if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
-      await rm(folder, { recursive: true, force: true })
+      await server.close()
     }
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
-}
-
-/** Resolves when it holds; fails when the server has ended. */
-async function until(server: ChildProcess, holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
-    if (await holds()) return
-    assert.equal(server.exitCode, null, 'The server has ended.')
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
-  assert.fail('The server does not answer.')
-}

@@ -43,17 +43,23 @@ function placeOf(
     ...(!encryption && access.encryption && { encryption: lockedBy(access.encryption.secret) }),
   }
   if (access.type === 'network') {
-    const { protocol, name, hosts, initiator } = access
+    const { protocol, name, hosts, initiator, auth } = access
     return {
       ...whole,
       ...{ type: 'network', protocol, name, hosts: hosts.map((host) => ({ ...host })) },
       ...(initiator === undefined ? {} : { initiator }),
+      ...(auth && {
+        auth: { username: auth.username, secret: { type: loginType(protocol), ...auth.secret } },
+      }),
     }
   }
   const { type, path } = access
   if (type === 'directory') return { ...whole, type: 'dir', directory: path }
   return type === 'file' ? { ...whole, type, file: path } : { ...whole, type, block: path }
 }
+
+/** What the secret of a login is for. */
+const loginType = (protocol: string) => (protocol === 'rbd' ? 'ceph' : 'iscsi')
 
 /** As a volume was encrypted by visor. */
 const lockedBy = (uuid: string): NonNullable<Disk['encryption']> => ({

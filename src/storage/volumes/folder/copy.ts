@@ -5,6 +5,7 @@ import { errorNumber } from '../../../host/index.ts'
 import { VisorError, type VolumeFormat } from '../../../model/index.ts'
 import { encryptedImage, keyObject, nameImage } from '../encryption.ts'
 import { qemuImg } from '../qemu-img.ts'
+import { nameNetworkImage } from '../server/network-image.ts'
 import type { CopyOptions, CopySource } from '../store.ts'
 import { type Base, makeImage } from './create.ts'
 
@@ -29,10 +30,10 @@ export async function copyImage(
   format: VolumeFormat,
 ): Promise<Copied> {
   const { linked = false, capacityBytes = volume.capacityBytes, preallocation, signal, isCopied } = options
-  if (access.type === 'network' || access.type === 'directory')
+  if (access.type === 'directory')
     throw new VisorError(
       'unsupported-config',
-      `The volume '${volume.name}' is not on this host: it cannot be copied.`,
+      `The volume '${volume.name}' is a folder: it cannot be copied into a file.`,
     )
   if (capacityBytes < volume.capacityBytes)
     throw new VisorError(
@@ -40,7 +41,8 @@ export async function copyImage(
       `The copy cannot be smaller than the volume '${volume.name}': ${volume.capacityBytes} bytes.`,
       { path: 'capacityBytes' },
     )
-  const source: Base = { path: access.path, format: volume.format, capacityBytes: volume.capacityBytes }
+  const at = access.type === 'network' ? volume.path : access.path
+  const source: Base = { path: at, format: volume.format, capacityBytes: volume.capacityBytes }
   if (linked) {
     const wanted = { name: options.name, capacityBytes, ...(signal && { signal }) }
     await makeImage(path, wanted, format, source, false)
@@ -51,7 +53,7 @@ export async function copyImage(
   const isSame = isCopied && preallocation === undefined
   if (!(isSame && (await shareBlocks(source.path, path)))) {
     if (isCopied && volume.encrypted) await copyBytes(source.path, path, options)
-    else await convertImage(path, source, options, { format, base })
+    else await convertImage(path, { ...source, access }, options, { format, base })
   }
   if (capacityBytes > volume.capacityBytes) {
     const { flags, name } = nameImage({ path, format, keyFile: options.newKeyFile })
@@ -65,6 +67,20 @@ function copyBytes(from: string, to: string, { signal, progress }: CopyOptions):
   return qemuImg(['convert', '-f', 'raw', '-O', 'raw', from, to], { signal, progress, phase: 'copying' })
 }
 
+/** How the source is opened, on this host or on a server. */
+function nameSource(
+  { path, format, access }: Base & Pick<CopySource, 'access'>,
+  keyFile: string | undefined,
+) {
+  if (access.type !== 'network') return nameImage({ path, format, keyFile })
+  const { protocol, name, hosts, initiator, auth } = access
+  const [{ name: host, port } = { name: '', port: undefined }] = hosts
+  if ((protocol !== 'nbd' && protocol !== 'iscsi') || port === undefined)
+    throw new VisorError('unsupported-config', `Volumes of ${protocol} cannot be copied yet.`)
+  const login = auth && keyFile !== undefined ? { username: auth.username, keyFile } : undefined
+  return nameNetworkImage({ protocol, name, host, port, initiator, login })
+}
+
 interface Wanted {
   readonly format: VolumeFormat
   readonly base: Pick<Base, 'path' | 'format'> | undefined
@@ -72,13 +88,13 @@ interface Wanted {
 
 async function convertImage(
   path: string,
-  source: Base,
+  source: Base & Pick<CopySource, 'access'>,
   options: CopyImageOptions,
   { format, base }: Wanted,
 ): Promise<void> {
   const { name, encryption, preallocation, keyFile, newKeyFile, signal, progress } = options
   const call = { signal, progress, phase: 'copying' }
-  const from = nameImage({ path: source.path, format: source.format, keyFile })
+  const from = nameSource(source, keyFile)
   if (newKeyFile === undefined) {
     const onBase = base ? ['-B', base.path, '-F', base.format] : []
     const allocate = preallocation === undefined ? [] : ['-o', `preallocation=${preallocation}`]

@@ -1,6 +1,7 @@
 /** Volumes that are files in a folder. */
 import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { VolumeAccess } from '../../../driver/index.ts'
 import { syncDirectory } from '../../../host/index.ts'
 import { checkVolumeDefinition, VisorError, type VolumeFormat } from '../../../model/index.ts'
 import type { PoolSurroundings } from '../../pools/backend.ts'
@@ -89,12 +90,20 @@ export function folderVolumes({
         { name, format: plainFormat(options.format ?? formatOfName(name)) },
         linked ? 'qcow2' : (plainFormat(volume.format) ?? 'raw'),
       )
-      const old = access.encryption?.secret
-      const secret = options.secret ?? (decrypt ? undefined : old)
-      const isCopied = plain === plainFormat(volume.format) && !decrypt && options.secret === undefined
+      const isRemote = access.type === 'network'
+      const old = secretOf(access)
+      const secret = options.secret ?? (decrypt ? undefined : access.encryption?.secret)
+      const isCopied =
+        !isRemote && plain === plainFormat(volume.format) && !decrypt && options.secret === undefined
       if (volume.encrypted && old === undefined && !isCopied) throw unknownKey(volume)
       const format =
         secret === undefined ? (isCopied && volume.encrypted ? volume.format : plain) : encryptedFormat(plain)
+      if (linked && isRemote)
+        throw new VisorError(
+          'unsupported-config',
+          `The volume '${volume.name}' is on a server: nothing can be based on it.`,
+          { path: 'linked', remedy: 'Make a whole copy.' },
+        )
       if (linked && volume.encrypted)
         throw new VisorError(
           'unsupported-config',
@@ -217,6 +226,12 @@ function onlyLooksLike({ name, format }: FoundVolume): VisorError {
     object: { kind: 'volume', name },
   })
 }
+
+/** What it takes to read a volume: the key of its image, or the password of its server. */
+const secretOf = (access: VolumeAccess): string | undefined =>
+  access.type === 'network'
+    ? (access.auth?.secret.uuid ?? access.auth?.secret.usage)
+    : access.encryption?.secret
 
 /** Only what the name does not say, or the image cannot be believed. */
 function noteOf(

@@ -90,6 +90,16 @@ export function parseDuration(text: string, what: string): number {
   return Math.round(ms)
 }
 
+/** Seconds of '30d', '12h', '2w'; a bare number counts days. */
+export function parseAge(text: string, what: string): number {
+  const [, number = '', unit = 'd'] = /^(\d{1,6})\s*(s|m|h|d|w)?$/u.exec(text.trim()) ?? []
+  if (number === '')
+    throw new VisorError('invalid-argument', `${what} '${text}' is not a time.`, {
+      remedy: "Write days, or a number and its unit: '30d', '12h', '2w'.",
+    })
+  return Number(number) * ({ s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 }[unit] ?? 1)
+}
+
 /** A whole number between two bounds, from an argument. */
 export function parseCount(text: string, what: string, min: number, max: number): number {
   const value = /^\d+$/u.test(text) ? Number(text) : Number.NaN

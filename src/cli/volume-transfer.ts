@@ -7,6 +7,7 @@ import {
   type CompleteConnection,
   type Content,
   type ContentPart,
+  type DownloadFormat,
   receiveVolume,
   sendVolume,
 } from '../driver/index.ts'
@@ -118,7 +119,7 @@ async function openFile(path: string): Promise<FileHandle> {
 }
 
 export interface ReceiveOptions extends Call {
-  readonly format?: 'raw' | 'qcow2' | undefined
+  readonly format?: DownloadFormat | undefined
   readonly offset?: number | undefined
   readonly lengthBytes?: number | undefined
   readonly checksum?: string | true | undefined
@@ -132,9 +133,14 @@ export interface Got {
   readonly sha256?: string | undefined
 }
 
+/** What is downloaded from: of a connection only this. */
+export interface DownloadSource {
+  readonly volumes: Pick<CompleteConnection['volumes'], 'download'>
+}
+
 /** Gets a volume into a file, which is there when it is whole; or to the standard output. */
 export async function receiveFile(
-  connection: CompleteConnection,
+  connection: DownloadSource,
   { pool, name }: VolumePlace,
   path: string,
   options: ReceiveOptions,
@@ -170,7 +176,7 @@ export async function receiveFile(
 }
 
 interface IntoOptions extends Call {
-  readonly format?: 'raw' | 'qcow2'
+  readonly format?: DownloadFormat
   readonly offset?: number
   readonly lengthBytes?: number
   readonly checksum?: boolean
@@ -179,7 +185,7 @@ interface IntoOptions extends Call {
 }
 
 async function receiveInto(
-  connection: CompleteConnection,
+  connection: DownloadSource,
   { pool, name }: VolumePlace,
   target: string,
   { checksumWanted, isPart, ...wanted }: IntoOptions,

@@ -11,9 +11,9 @@ import {
   combine,
   type GuardedConnection,
   guard,
+  type HostImages,
   type HostNetworks,
   type HostStorage,
-  type Images,
   type Log,
   type OpenOptions,
   type Store,
@@ -230,7 +230,7 @@ async function startMarked(
 
 function combineDrivers(
   opened: readonly OpenDriver[],
-  { networks, storage, images }: Pick<Parts, 'networks' | 'storage'> & { images: Images },
+  { networks, storage, images }: Pick<Parts, 'networks' | 'storage'> & { images: HostImages },
   { directories }: Settings,
   log: Log,
 ): GuardedConnection {

@@ -7,12 +7,14 @@ import {
   notFound,
   VisorError,
 } from '../model/index.ts'
-import type { Connection, Images } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { imagesOfHost } from './images-of-host.ts'
 import { keepUploadedVolumes, keepUsedVolumes } from './keep-used-volumes.ts'
 import { type Log, silentLog } from './log.ts'
 import { merge } from './merge.ts'
 import { operationList } from './operations.ts'
 import type { Groups } from './parts/groups.ts'
+import type { HostImages } from './parts/images.ts'
 import type { HostNetworks } from './parts/networks.ts'
 import type { HostStorage } from './parts/pools.ts'
 import type { Publications } from './parts/publications.ts'
@@ -30,7 +32,7 @@ export interface Member {
 export interface CombineOptions {
   readonly uri: string
   readonly info: () => Promise<HostInfo>
-  readonly images?: Images
+  readonly images?: HostImages
   readonly storage?: HostStorage | undefined
   readonly networks?: HostNetworks
   /** Tries connections from this host. */
@@ -176,7 +178,12 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       capabilities: () => fromAll<Capabilities>(members, ({ connection }) => connection.host.capabilities()),
     },
     ...(parts as unknown as Pick<Connection, 'domains'>),
-    ...(images && { images }),
+    ...(images && {
+      images: imagesOfHost(images, {
+        ...{ storage, members: connections },
+        find: async (uuid) => (await findOwner(uuid)).connection,
+      }),
+    }),
     ...(networks && {
       networks: networks.networks,
       nwfilters: networks.nwfilters,

@@ -16,18 +16,17 @@ import type {
   DomainStats,
   Event,
   HostInfo,
-  Image,
   Job,
   keyCodesets,
   MigrationSummary,
   Progress,
-  PublishedImage,
   Timeline,
 } from '../model/index.ts'
 import type { Agent } from './parts/agent.ts'
 import type { Blocks } from './parts/blocks.ts'
 import type { Groups } from './parts/groups.ts'
 import type { HostBridges } from './parts/host-bridges.ts'
+import type { Images } from './parts/images.ts'
 import type {
   AdjustMigrationOptions,
   MigrateOptions,
@@ -338,42 +337,6 @@ export interface ByteStream extends AsyncIterable<Uint8Array> {
   /** Resolves when the bytes are handed on. */
   write(bytes: Uint8Array): Promise<void>
   close(): Promise<void>
-}
-
-export interface BuildImageOptions extends CallOptions {
-  /** Architecture of the guest: x86_64, i686. The host's without it. */
-  readonly arch?: string
-  /** Build again though it is cached. */
-  readonly refresh?: boolean
-}
-
-export interface PullImageOptions extends CallOptions {
-  /** Name in visor's list; made from the name of the file without it. */
-  readonly name?: string
-  /** Architecture of the guest. The host's without it. */
-  readonly arch?: string
-  /** The digest that it must have: `sha256:...` or `sha512:...`; that of the distribution without it, where there is one. */
-  readonly checksum?: string
-  /** Of a file whose name does not say it. */
-  readonly format?: 'qcow2' | 'raw'
-  /** Fetch it again though it is there. */
-  readonly refresh?: boolean
-}
-
-export interface Images {
-  list(): Promise<Image[]>
-  /** Images of distributions that can be pulled by name. */
-  published?(): Promise<PublishedImage[]>
-  /**
-   * Fetches a disk image: of a distribution by name, of a server by address, of the host by absolute path. Goes on
-   * where an earlier call broke off. Fails with `unavailable`, `not-found`, and `failed` when it is not what it
-   * should be.
-   */
-  pull?(options: PullImageOptions & { readonly source: string }): Promise<Image>
-  get(image: string): Promise<Image>
-  /** Makes an image of visor's own from the distribution's packages; `micro` is the one there is. */
-  build?(image: string, options?: BuildImageOptions): Promise<Image>
-  remove?(image: string, options?: CallOptions): Promise<void>
 }
 
 export interface Jobs {

@@ -92,7 +92,9 @@ export function guard(
     const content = operation.body === 'content' ? [args[keys.length]] : []
     const { own, running } = checkOptions(operation, args[keys.length + content.length])
     const { refersTo } = operation
-    const named = refersTo === undefined ? {} : { [refersTo]: await resolve(optionOf(own, refersTo)) }
+    const referred = refersTo === undefined ? undefined : optionOf(own, refersTo)
+    const named: Record<string, string> =
+      refersTo === undefined || referred === undefined ? {} : { [refersTo]: await resolve(referred) }
     const invoke = (options: object) =>
       method.call(inner[part], ...given, ...content, { ...options, ...named })
     const isOpened = operation.result === 'stream' || operation.result === 'content'
@@ -127,7 +129,8 @@ export function guard(
   return { ...connection, jobBook: book }
 }
 
-const optionOf = (options: object, name: string): string => (options as Record<string, string>)[name] ?? ''
+const optionOf = (options: object, name: string): string | undefined =>
+  (options as Record<string, string>)[name]
 
 function onlyOne(name: string, found: readonly Domain[] = []): string {
   const [domain, another] = found

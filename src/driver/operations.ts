@@ -14,11 +14,9 @@ import {
   DomainStats,
   domainStates,
   HostInfo,
-  Image,
   Job,
   keyCodesets,
   MigrationSummary,
-  PublishedImage,
   schema as s,
   Timeline,
 } from '../model/index.ts'
@@ -28,6 +26,7 @@ import { agentOperations } from './parts/agent.ts'
 import { blockOperations } from './parts/blocks.ts'
 import { groupOperations } from './parts/groups.ts'
 import { hostBridgeOperations } from './parts/host-bridges.ts'
+import { imageOperations } from './parts/images.ts'
 import { AdjustMigration, MigrateDomain, migrationOperations, SettleMigration } from './parts/migrations.ts'
 import { networkOperations } from './parts/networks.ts'
 import { nwfilterOperations } from './parts/nwfilters.ts'
@@ -422,52 +421,7 @@ export const operations: Table = {
   groups: groupOperations,
   publications: publicationOperations,
   reach: reachOperations,
-  images: {
-    list: { access: 'read', doc: 'All images, by name.', result: s.array('images', Image) },
-    get: { access: 'read', doc: 'An image.', key: 'image', result: Image },
-    build: {
-      access: 'admin',
-      doc: "Makes an image from the distribution's packages.",
-      key: 'image',
-      options: s.object('BuildImage', 'How', {
-        arch: s.string('architecture of the guest', { optional: true }),
-        refresh: s.boolean('build again though it is cached', { optional: true }),
-      }),
-      result: Image,
-      long: true,
-    },
-    published: {
-      access: 'read',
-      doc: 'Images of distributions that can be pulled by name.',
-      result: s.array('images', PublishedImage),
-    },
-    pull: {
-      access: 'admin',
-      doc: 'Fetches a disk image.',
-      options: s.object('PullImage', 'Which', {
-        source: s.string('name of a published image, address, or absolute path on the host', {
-          minLength: 1,
-          maxLength: 4095,
-        }),
-        name: s.string("name in visor's list", {
-          optional: true,
-          pattern: /^[a-z0-9][a-z0-9.-]{0,62}$/u,
-          patternName: 'a name of lower-case letters, digits, dots and hyphens',
-        }),
-        arch: s.string('architecture of the guest', {
-          optional: true,
-          pattern: /^[a-z0-9_]{1,32}$/u,
-          patternName: 'the name of an architecture',
-        }),
-        checksum: s.string('digest that it must have', { optional: true, maxLength: 200 }),
-        format: s.choice('of a file whose name does not say it', ['qcow2', 'raw'], { optional: true }),
-        refresh: s.boolean('fetch it again though it is there', { optional: true }),
-      }),
-      result: Image,
-      long: true,
-    },
-    remove: { access: 'admin', doc: 'Removes an image.', key: 'image' },
-  },
+  images: imageOperations,
   pools: poolOperations,
   volumes: volumeOperations,
   uploads: uploadOperations,

@@ -84,7 +84,7 @@ export interface ReceivedVolume {
 
 /** Downloads a volume; goes on after a break. Fails with `conflict` when it changes meanwhile. */
 export async function receiveVolume(
-  { volumes }: { readonly volumes: Required<Volumes> },
+  { volumes }: { readonly volumes: Pick<Required<Volumes>, 'download'> },
   pool: string,
   volume: string,
   { onOpen, write, skipBytes = 0, signal, progress, ifMatch, ...wanted }: ReceiveVolumeOptions,

@@ -1,6 +1,12 @@
 /** What a machine can be made from. */
 import * as s from './schema.ts'
 
+export const ImageUser = s.object('ImageUser', 'What needs an image', {
+  kind: s.choice('what it is', ['domain', 'volume']),
+  name: s.string('name; that of a volume with its pool, where that is not the default one'),
+})
+export type ImageUser = s.Output<typeof ImageUser>
+
 export const Image = s.object('Image', 'A kernel or disk that machines are made from', {
   name: s.string('name: micro'),
   arch: s.string('architecture: x86_64, i686'),
@@ -17,8 +23,11 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   disk: s.string('disk image', { optional: true }),
   format: s.string('format of the disk image', { optional: true }),
   sizeBytes: s.integer('size on disk'),
+  virtualSizeBytes: s.integer('size of the disk that a guest sees', { optional: true }),
   sha256: s.string('digest over its files'),
   createdAt: s.string('when it was made, ISO 8601'),
+  lastUsedAt: s.string('when something was made of it, or else it was, ISO 8601', { optional: true }),
+  usedBy: s.array('who is based on it, when one image is asked for', ImageUser, { optional: true }),
   sources: s.array(
     'packages it was made from',
     s.object('ImageSource', 'A package', {
@@ -38,6 +47,21 @@ export const PublishedImage = s.object('PublishedImage', 'An image that a distri
   arches: s.array('architectures that it is published for', s.string('architecture')),
 })
 export type PublishedImage = s.Output<typeof PublishedImage>
+
+export const ImagePruning = s.object('ImagePruning', 'What nobody uses', {
+  dryRun: s.boolean('whether it is only told, and still there'),
+  items: s.array(
+    'what it is',
+    s.object('PrunedItem', 'Something that nobody uses', {
+      kind: s.choice('what it is', ['download', 'build', 'volume', 'image']),
+      name: s.string('name, or what it was a download of'),
+      sizeBytes: s.integer('size on disk'),
+      reason: s.string('why nobody needs it'),
+    }),
+  ),
+  freedBytes: s.integer('room that becomes free: files that others share do not free any'),
+})
+export type ImagePruning = s.Output<typeof ImagePruning>
 
 /** The kernel command line for a guest of this image, which takes `name` as its hostname where it can. */
 export function kernelCommandLine(

@@ -35,6 +35,7 @@ const exceptions: { readonly [N in OperationName]?: Partial<Pick<Route, 'method'
   'volumes.describe': { path: '/v1/pools/{pool}/volumes/{volume}/definition' },
   'volumes.find': { path: '/v1/volumes' },
   'volumes.download': { method: 'GET', path: '/v1/pools/{pool}/volumes/{volume}/content' },
+  'images.export': { method: 'GET', path: '/v1/images/{image}/content' },
   'volumes.write': { method: 'PATCH', path: '/v1/pools/{pool}/volumes/{volume}/content' },
   'uploads.append': { method: 'PATCH', path: '/v1/pools/{pool}/uploads/{upload}' },
   'secrets.describe': { path: '/v1/secrets/{secret}/definition' },

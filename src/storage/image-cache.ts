@@ -9,6 +9,8 @@ import { promises as fs } from 'node:fs'
 import { join } from 'node:path'
 import { hashFile, identifyProcess } from '../host/index.ts'
 import { type Image, VisorError } from '../model/index.ts'
+import type { Digest } from './images/checksums.ts'
+import { shareFile } from './images/share-file.ts'
 
 /** What is written beside the files of an image. */
 export interface Manifest {
@@ -41,6 +43,14 @@ export interface ImageCache {
   /** Runs `make` with an output directory; what it made comes into force at once or not at all. */
   replace(make: (output: string, scratch: string) => Promise<NewImage>): Promise<Image>
   remove(name: string, arch: string): Promise<void>
+  /** Remembers that something was made of it now. */
+  markUsed(image: Image): Promise<void>
+  /** A disk there is that has this digest, compared with it; undefined when there is none. */
+  findDisk(digest: Digest): Promise<string | undefined>
+  /** Folders of builds that no image has and nobody is at work on. */
+  leftovers(): Promise<string[]>
+  /** Where its files are. */
+  folderOf(image: Image): Promise<string>
 }
 
 const manifestName = 'image.json'
@@ -59,7 +69,7 @@ export function openImageCache(directory: string): ImageCache {
       const manifest = build && (await readManifest(build))
       if (manifest && recipe !== undefined && manifest.recipe !== recipe) return undefined
       const damaged = manifest && (await findDamage(build, manifest))
-      if (manifest && !damaged) return toImage(path, manifest)
+      if (manifest && !damaged) return await toImage(path, manifest)
       if ((await fs.realpath(path).catch(() => undefined)) !== build) continue
       if (!damaged) return undefined
       throw new VisorError(
@@ -82,18 +92,56 @@ export function openImageCache(directory: string): ImageCache {
     return undefined
   }
 
+  /** Every image that is complete, with where it is. */
+  async function manifests(): Promise<{ readonly path: string; readonly manifest: Manifest }[]> {
+    const names = await fs.readdir(directory).catch(() => [])
+    const paths = names.filter((name) => !name.startsWith('.')).map((name) => join(directory, name))
+    const read = await Promise.all(
+      paths.map(async (path) => {
+        const manifest = await readManifest(path)
+        return manifest ? [{ path, manifest }] : []
+      }),
+    )
+    return read.flat()
+  }
+
+  /** A file of an image that has this SHA-256. */
+  async function findTwin(sha256: string): Promise<string | undefined> {
+    for (const { path, manifest } of await manifests())
+      for (const role of roles) {
+        const file = manifest.files[role]
+        if (file?.sha256 !== sha256) continue
+        const twin = await fs.realpath(join(path, file.name)).catch(() => undefined)
+        if (twin !== undefined && (await isIntact(twin, sha256, verified))) return twin
+      }
+    return undefined
+  }
+
   return {
     find,
-    async list() {
-      const names = await fs.readdir(directory).catch(() => [])
-      const paths = names.filter((name) => !name.startsWith('.')).map((name) => join(directory, name))
-      const images = await Promise.all(
-        paths.map(async (path) => {
-          const manifest = await readManifest(path)
-          return manifest ? [toImage(path, manifest)] : []
-        }),
+    async markUsed({ name, arch }) {
+      const now = new Date()
+      await fs.utimes(join(directory, `${name}-${arch}`, manifestName), now, now)
+    },
+    async findDisk({ algorithm, hex }) {
+      if (algorithm === 'sha256') return findTwin(hex)
+      // How it was fetched tells other digests.
+      const found = (await manifests()).find(({ manifest }) =>
+        manifest.recipe.endsWith(` ${algorithm}:${hex}`),
       )
-      return images.flat().sort((a, b) => (`${a.name}-${a.arch}` < `${b.name}-${b.arch}` ? -1 : 1))
+      const sha256 = found?.manifest.files.disk?.sha256
+      return sha256 === undefined ? undefined : findTwin(sha256)
+    },
+    async leftovers() {
+      const names = await fs.readdir(directory).catch(() => [])
+      return (await findLeftovers(directory, names)).map((name) => join(directory, name))
+    },
+    folderOf: ({ name, arch }) => fs.realpath(join(directory, `${name}-${arch}`)),
+    async list() {
+      const images = await Promise.all(
+        (await manifests()).map(({ path, manifest }) => toImage(path, manifest)),
+      )
+      return images.sort((a, b) => (`${a.name}-${a.arch}` < `${b.name}-${b.arch}` ? -1 : 1))
     },
     async replace(make) {
       await fs.mkdir(directory, { recursive: true })
@@ -108,7 +156,7 @@ export function openImageCache(directory: string): ImageCache {
         await fs.mkdir(scratch)
         const made = await make(output, scratch)
         await fs.rm(scratch, { recursive: true, force: true })
-        await writeManifest(output, made)
+        await writeManifest(output, made, findTwin)
         await swapLink(directory, `${made.name}-${made.arch}`, build)
         const image = await find(made.name, made.arch)
         if (!image) throw new VisorError('failed', `The image '${made.name}' was removed while it was built.`)
@@ -142,12 +190,17 @@ async function readManifest(path: string): Promise<Manifest | undefined> {
   }
 }
 
-function toImage(path: string, { image, files }: Manifest): Image {
+async function toImage(path: string, { image, files }: Manifest): Promise<Image> {
   const paths = roles.flatMap((role) => {
     const file = files[role]
     return file ? [[role, join(path, file.name)] as const] : []
   })
-  return { ...image, ...Object.fromEntries(paths) }
+  // Not in the manifest itself: that would be written each time.
+  const used = await fs.stat(join(path, manifestName)).catch(() => undefined)
+  return {
+    ...{ ...image, ...Object.fromEntries(paths) },
+    ...(used && { lastUsedAt: used.mtime.toISOString() }),
+  }
 }
 
 async function isIntact(path: string, sha256: string, verified: Map<string, string>): Promise<boolean> {
@@ -163,6 +216,7 @@ async function isIntact(path: string, sha256: string, verified: Map<string, stri
 async function writeManifest(
   output: string,
   { kernel, packedKernel, initrd, disk, sources, recipe, ...made }: NewImage,
+  findTwin: (sha256: string) => Promise<string | undefined>,
 ): Promise<void> {
   const files: { -readonly [R in keyof Manifest['files']]: Manifest['files'][R] } = {}
   const digest = createHash('sha256')
@@ -173,6 +227,8 @@ async function writeManifest(
     const path = join(output, name)
     const sha256 = await hashFile(path)
     const size = (await fs.stat(path)).size
+    const twin = await findTwin(sha256)
+    if (twin !== undefined) await shareFile(twin, path)
     files[role] = { name, sizeBytes: size, sha256 }
     digest.update(`${role} ${sha256}\n`)
     sizeBytes += size
@@ -216,19 +272,22 @@ const underWay = new Set<string>()
 
 /** Removes builds that no link names and nobody is at work on. */
 async function removeLeftovers(directory: string): Promise<void> {
-  const names = await fs.readdir(directory)
+  for (const name of await findLeftovers(directory, await fs.readdir(directory)))
+    await fs.rm(join(directory, name), { recursive: true, force: true })
+}
+
+async function findLeftovers(directory: string, names: readonly string[]): Promise<string[]> {
   const links = await Promise.all(
     names.map((name) =>
       name.startsWith('.') ? undefined : fs.readlink(join(directory, name)).catch(() => undefined),
     ),
   )
-  for (const name of names) {
+  return names.filter((name) => {
     const match = /^\.build-(\d+)-(\d+)-/u.exec(name)
-    if (!match || links.includes(name)) continue
+    if (!match || links.includes(name)) return false
     const own = Number(match[1]) === process.pid
-    const builds = own
-      ? [...underWay].some((build) => name.startsWith(build))
-      : identifyProcess(Number(match[1]))?.startTime === match[2]
-    if (!builds) await fs.rm(join(directory, name), { recursive: true, force: true })
-  }
+    return own
+      ? ![...underWay].some((build) => name.startsWith(build))
+      : identifyProcess(Number(match[1]))?.startTime !== match[2]
+  })
 }

@@ -1,10 +1,15 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Images, Log } from '../driver/index.ts'
+import type { HostImages, Log } from '../driver/index.ts'
 import { type Image, notFound, VisorError } from '../model/index.ts'
+import { openContent } from './content/download.ts'
 import { type ImageCache, type NewImage, openImageCache } from './image-cache.ts'
+import { readDiskSize } from './images/disk-size.ts'
 import { knownDistributions } from './images/distributions.ts'
 import type { DownloadLimits } from './images/download.ts'
-import { fetchImage, findWanted, recipeOf } from './images/pull.ts'
+import { makeOfDisk } from './images/make.ts'
+import { pruneImages } from './images/prune.ts'
+import { fetchImage, findWanted, partialOf, recipeOf } from './images/pull.ts'
 import { type BuildOptions, buildMicro, microArchitectures, microRecipe } from './micro-image.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 
@@ -31,12 +36,6 @@ const recipes: Readonly<Record<string, Recipe>> = {
   },
 }
 
-/** The images of a host, as what is made of them needs them. */
-export interface HostImages extends Images {
-  /** As `get`, without a look whether its files are what they were. */
-  describe(image: string): Promise<Image>
-}
-
 /**
  * The images of a state directory. One is named by its name, or, where there are several architectures of it,
  * as `micro:i686`; the name alone then means that of the host.
@@ -54,7 +53,9 @@ export function openImages({
   const pulling = {
     ...{ stateDirectory, hostArch, partials: join(stateDirectory, 'images', '.partial') },
     ...(limits && { limits }),
+    ...{ alone: oneAtATime(), findDisk: cache.findDisk },
   }
+  let exports = 0
   /** A second pull of the same image waits, and then finds it done. */
   const oneByOne = oneAtATime()
   /** Builds under way, by image: a second one waits and then finds it done. */
@@ -62,13 +63,69 @@ export function openImages({
 
   return {
     list: () => cache.list(),
-    describe: (key) => resolve(cache, key),
+    async use(key) {
+      const image = await resolve(cache, key)
+      await cache.markUsed(image)
+      return image
+    },
     async get(key) {
       const { name, arch } = await resolve(cache, key)
       const image = await cache.find(name, arch)
       if (!image) throw notFound('image', key)
-      return image
+      const size =
+        image.disk === undefined ? undefined : await readDiskSize(image.disk, image.format ?? 'raw')
+      return size === undefined ? image : { ...image, virtualSizeBytes: size }
     },
+    async export(key, options = {}) {
+      const { name, disk: path, format, createdAt } = await resolve(cache, key)
+      if (path === undefined)
+        throw new VisorError('invalid-argument', `The image '${name}' has no disk: it is a kernel.`, {
+          remedy: "Choose one of kind 'disk': visor image list.",
+          object: { kind: 'image', name },
+        })
+      const is = format === 'raw' ? 'raw' : 'qcow2'
+      const capacityBytes = (await readDiskSize(path, is)) ?? 0
+      const volume = { name, path, key: path, type: 'file', format: is, capacityBytes, createdAt } as const
+      await mkdir(pulling.partials, { recursive: true, mode: 0o700 })
+      exports++
+      try {
+        return await openContent(
+          {
+            volume: { ...volume, allocationBytes: 0, encrypted: false },
+            withKey: (_, work) => work(undefined),
+            access: async () => ({ type: 'file', path, format: is }),
+            scratch: pulling.partials,
+          },
+          options,
+        )
+      } finally {
+        exports--
+      }
+    },
+    async make(disk, options) {
+      const { name, arch = hostArch, replace = false } = options
+      const id = `${name}-${arch}`
+      return oneByOne(id, async () => {
+        const there = (await cache.list()).some((image) => image.name === name && image.arch === arch)
+        if (there && !replace)
+          throw new VisorError('already-exists', `There is already an image '${name}' for ${arch}.`, {
+            remedy: 'Choose another name, or let it take its place: --replace.',
+            object: { kind: 'image', name },
+          })
+        const image = await cache.replace((output) => makeOfDisk(disk, output, arch, options))
+        log.info({ image: id, sizeBytes: image.sizeBytes, of: options.of }, 'image published')
+        return image
+      })
+    },
+    prune: (surroundings, options) =>
+      pruneImages(
+        {
+          ...{ cache, partials: pulling.partials, alone: oneByOne },
+          isBusy: (path) => pulling.alone.isBusy(path) || (exports > 0 && path.includes('/.new-')),
+        },
+        surroundings,
+        options,
+      ),
     async published() {
       const all = await knownDistributions(stateDirectory)
       return all.map(({ name, title, aliases, files }) => ({
@@ -86,7 +143,10 @@ export function openImages({
           ? undefined
           : await findIntact(cache, wanted.name, wanted.arch, recipeOf(wanted), log)
         if (cached) return cached
-        const image = await cache.replace((output) => fetchImage(wanted, output, pulling, options))
+        // Two names may mean one file: the second finds it here.
+        const image = await pulling.alone(partialOf(wanted, pulling.partials), () =>
+          cache.replace((output) => fetchImage(wanted, output, pulling, options)),
+        )
         log.info({ image: id, sizeBytes: image.sizeBytes, url: wanted.url }, 'image pulled')
         return image
       })

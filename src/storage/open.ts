@@ -2,7 +2,9 @@
 import {
   type CreateVolumeOptions,
   eventHub,
+  type HostImages,
   type HostStorage,
+  imageBaseName,
   type Log,
   type Store,
   type VolumeAccess,
@@ -20,7 +22,6 @@ import {
 } from '../model/index.ts'
 import { openContent } from './content/download.ts'
 import { writeInPlace } from './content/write-in-place.ts'
-import type { HostImages } from './images.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { openDefinedPools } from './pools/defined-pools.ts'
 import { type LivePool, openPools } from './pools/open-pools.ts'
@@ -69,7 +70,7 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
 
   /** The image as a volume of the pool, which linked ones are based on. */
   async function imageBase(there: LivePool, key: string) {
-    const image = await options.images?.describe(key)
+    const image = await options.images?.use(key)
     if (image?.disk === undefined)
       throw new VisorError(
         'invalid-argument',
@@ -80,7 +81,7 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
         },
       )
     const format = image.format === 'raw' ? 'raw' : 'qcow2'
-    const name = `image-${image.name}-${image.arch}-${image.sha256.slice(0, 12)}.${format}`
+    const name = imageBaseName(image)
     await change(there, name, async () => {
       if (await there.backend.volumes.read(name)) return
       const { disk = '' } = (await options.images?.get(key)) ?? {}

@@ -1,17 +1,20 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
-import type { Image, PublishedImage } from '../../model/index.ts'
+import { type DownloadFormat, downloadFormats } from '../../driver/index.ts'
+import type { Image, ImagePruning, PublishedImage } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { addExamples } from '../help.ts'
 import type { Colours } from '../output.ts'
 import { formatSection, safe } from '../page.ts'
 import { withProgress } from '../progress.ts'
 import { formatTable } from '../table.ts'
-import { formatAgo, formatBytes } from '../units.ts'
+import { formatAgo, formatBytes, parseAge } from '../units.ts'
+import { parseChecksum, receiveFile, standardStream } from '../volume-transfer.ts'
+import { parseVolumeName } from '../volumes.ts'
 
 export function configure(command: Command, context: Context): void {
-  command.description('Fetch, build, list, show and remove what machines boot from.')
+  command.description('Fetch, build, publish, list, show, export and remove what machines boot from.')
   const build = command
     .command('build')
     .description("Make an image from the distribution's own packages; nothing is installed on the host.")
@@ -45,9 +48,38 @@ export function configure(command: Command, context: Context): void {
     .action(() => listImages(context))
   const show = command
     .command('show')
-    .description('Show an image: its files and what it was made of.')
+    .description('Show an image: its files, what it was made of, and who is based on it.')
     .argument('<image>', 'its name')
     .action((name: string) => showImage(context, name))
+  const save = command
+    .command('export')
+    .description('Save the disk of an image to a file. Goes on where it broke off.')
+    .argument('<image>', 'its name')
+    .argument('<file>', "of this machine; '-' is the standard output")
+    .addOption(new Option('--format <format>', 'convert it').choices(downloadFormats))
+    .option('--checksum [digest]', 'verify it: sha256:..., or what the server says')
+    .option('--force', 'replace the file')
+    .action((name: string, file: string, flags: ExportFlags) => exportImage(context, name, file, flags))
+  const publish = command
+    .command('publish')
+    .description('Make an image of a disk: of a machine that is off, or of a volume. It is based on nothing.')
+    .argument('[domain]', 'a machine')
+    .requiredOption('--name <name>', 'name of the image')
+    .option('--volume <volume>', 'a volume, in place of a machine')
+    .option('--disk <target>', "which of the machine's disks; the first without")
+    .option('--title <text>', 'one line about it')
+    .option('--arch <arch>', 'for which processor')
+    .option('--compress', 'smaller, and slower to make')
+    .option('--replace', 'in place of an image of this name')
+    .action((domain: string | undefined, flags: PublishFlags) => publishImage(context, domain, flags))
+  const prune = command
+    .command('prune')
+    .description(
+      'Remove what nobody uses: downloads that were given up, and what copies of former images were based on.',
+    )
+    .option('--older-than <time>', 'also images that nobody uses, and nothing was made of for so long: 30d')
+    .option('--dry-run', 'only tell what and how much')
+    .action((flags: PruneFlags) => pruneImages(context, flags))
   const remove = command
     .command('remove')
     .alias('rm')
@@ -66,6 +98,19 @@ export function configure(command: Command, context: Context): void {
   addExamples(build, [['visor image build micro --arch i686', 'for the embedded machine, v86']])
   addExamples(list, [['visor image list', 'what there is']])
   addExamples(show, [['visor image show micro', 'with the packages it was made of']])
+  addExamples(save, [
+    ['visor image export golden golden.qcow2', 'as it lies'],
+    ['visor image export golden golden.vmdk --format vmdk', 'for another hypervisor'],
+    ['visor image export golden - --format raw | xz > golden.raw.xz', 'to a program'],
+  ])
+  addExamples(publish, [
+    ['visor image publish web --name golden', 'of a machine that is off'],
+    ['visor image publish --volume fast/db.raw --name db --compress', 'of a volume of the pool fast'],
+  ])
+  addExamples(prune, [
+    ['visor image prune --dry-run', 'what would go'],
+    ['visor image prune --older-than 30d', 'also images that nobody needed for a month'],
+  ])
   addExamples(remove, [['visor image remove micro', 'visor image build makes it again']])
 }
 
@@ -179,7 +224,9 @@ function formatImagePage(image: Image, colours: Colours): string {
     `${colours.bold(image.name)}  ${image.arch} ${image.kind}\n`,
     formatSection(colours, '', [
       ['size', formatBytes(image.sizeBytes)],
+      ['guests see', image.virtualSizeBytes === undefined ? undefined : formatBytes(image.virtualSizeBytes)],
       ['made', `${formatAgo(image.createdAt)} ${colours.dim(`(${image.createdAt})`)}`],
+      ['last used', image.lastUsedAt === undefined ? undefined : formatAgo(image.lastUsedAt)],
       ['kernel', safe(image.kernel)],
       ['initrd', safe(image.initrd)],
       ['arguments', safe(image.commandLine)],
@@ -188,10 +235,113 @@ function formatImagePage(image: Image, colours: Colours): string {
       ['disk', image.disk && `${safe(image.disk)} (${image.format ?? 'raw'})`],
       ['sha256', image.sha256],
     ]),
+    formatSection(
+      colours,
+      'Used by',
+      (image.usedBy ?? []).map(({ kind, name }) => [kind, safe(name)] as const),
+    ),
     formatSection(colours, 'Made of', sources),
   ]
     .filter((section) => section !== '')
     .join('\n')
+}
+
+interface ExportFlags {
+  readonly format?: DownloadFormat
+  readonly checksum?: string | true
+  readonly force?: true
+}
+
+async function exportImage(
+  { connected, output, signal }: Context,
+  name: string,
+  file: string,
+  { checksum, ...flags }: ExportFlags,
+): Promise<void> {
+  const digest = parseChecksum(checksum)
+  const got = await connected((connection) =>
+    withProgress(output, `Exporting ${name}`, signal, (call) =>
+      receiveFile(
+        { volumes: { download: (_, image, options) => connection.images.export(image, options) } },
+        { pool: '', name },
+        file,
+        { ...flags, ...call, checksum: digest },
+      ),
+    ),
+  )
+  if (file !== standardStream) output.print({ file, ...got }, () => '')
+  output.note(
+    `${output.noteColours.green('✓')} image ${name} exported to ${file === standardStream ? 'the standard output' : file}, ${formatBytes(got.bytes)}`,
+  )
+}
+
+interface PublishFlags {
+  readonly name: string
+  readonly volume?: string
+  readonly disk?: string
+  readonly title?: string
+  readonly arch?: string
+  readonly compress?: true
+  readonly replace?: true
+}
+
+async function publishImage(
+  { connected, output, signal }: Context,
+  domain: string | undefined,
+  { volume, ...flags }: PublishFlags,
+): Promise<void> {
+  const place = volume === undefined ? undefined : parseVolumeName(volume)
+  const image = await connected((connection) =>
+    withProgress(output, `Making ${flags.name}`, signal, (call) =>
+      connection.images.publish({
+        ...{ ...call, ...flags },
+        ...(domain !== undefined && { domain }),
+        ...(place && { pool: place.pool, volume: place.name }),
+      }),
+    ),
+  )
+  output.print(image, () => '')
+  output.note(
+    `${output.noteColours.green('✓')} image ${image.name} (${image.arch}, ${formatBytes(image.sizeBytes)}) is made`,
+  )
+}
+
+interface PruneFlags {
+  readonly olderThan?: string
+  readonly dryRun?: true
+}
+
+async function pruneImages(
+  { connected, output, signal }: Context,
+  { olderThan, dryRun }: PruneFlags,
+): Promise<void> {
+  const age = olderThan === undefined ? undefined : parseAge(olderThan, 'The age')
+  const options = {
+    ...(age !== undefined && { olderThanSeconds: age }),
+    ...(dryRun && { dryRun }),
+  }
+  const pruned = await connected((connection) => connection.images.prune({ ...options, signal }))
+  output.print(pruned, () => formatPruning(pruned, output.colours, output.columns))
+  const freed = formatBytes(pruned.freedBytes)
+  output.note(
+    dryRun
+      ? `${pruned.items.length} would be removed, ${freed} would become free`
+      : `${output.noteColours.green('✓')} ${pruned.items.length} removed, ${freed} became free`,
+  )
+}
+
+function formatPruning({ items }: ImagePruning, colours: Colours, width: number | undefined): string {
+  if (items.length === 0) return ''
+  return formatTable<ImagePruning['items'][number]>(
+    [
+      { title: 'what', value: ({ kind }) => kind },
+      { title: 'name', value: ({ name }) => name, style: (text) => colours.bold(text), shrinkTo: 16 },
+      { title: 'size', value: ({ sizeBytes }) => formatBytes(sizeBytes), align: 'right' },
+      { title: 'why', value: ({ reason }) => reason, shrinkTo: 12 },
+    ],
+    items,
+    { width, styleTitle: colours.dim },
+  )
 }
 
 async function removeImages({ connected, output, signal }: Context, names: readonly string[]): Promise<void> {

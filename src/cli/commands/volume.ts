@@ -1,6 +1,12 @@
 import { basename } from 'node:path'
 import { type Command, Option } from 'commander'
-import { preallocations, type Volumes, wipeAlgorithms } from '../../driver/index.ts'
+import {
+  type DownloadFormat,
+  downloadFormats,
+  preallocations,
+  type Volumes,
+  wipeAlgorithms,
+} from '../../driver/index.ts'
 import { formatVolumeDefinition, VisorError, type Volume, type VolumeFormat } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { newFormats } from '../disk-spec.ts'
@@ -116,7 +122,7 @@ export function configure(command: Command, context: Context): void {
     .argument('<volume>', named)
     .argument('[file]', "of this machine; '-' is the standard output; named as the volume without")
     .addOption(
-      new Option('--format <format>', 'convert it, without what it is based on').choices(['raw', 'qcow2']),
+      new Option('--format <format>', 'convert it, without what it is based on').choices(downloadFormats),
     )
     .option('--checksum [sha256]', 'verify what came: this digest, or that of the volume')
     .option('-f, --force', 'replace a file there is')
@@ -362,7 +368,7 @@ async function uploadVolume(
 }
 
 export interface DownloadFlags {
-  readonly format?: 'raw' | 'qcow2'
+  readonly format?: DownloadFormat
   readonly checksum?: string | true
   readonly force?: true
 }

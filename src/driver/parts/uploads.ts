@@ -28,6 +28,10 @@ export interface VolumeContent extends AsyncIterable<ContentPart> {
   close(): Promise<void>
 }
 
+/** What a volume can be converted to on its way. */
+export const downloadFormats = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx'] as const
+export type DownloadFormat = (typeof downloadFormats)[number]
+
 export interface DownloadOptions {
   readonly signal?: AbortSignal
   /** From here; the whole without it. */
@@ -35,7 +39,7 @@ export interface DownloadOptions {
   /** At most so many bytes; to the end without it. */
   readonly lengthBytes?: number
   /** Converted to it, without what it is based on; the bytes of its file without it. Then it is whole. */
-  readonly format?: 'raw' | 'qcow2'
+  readonly format?: DownloadFormat
   /** Tell the SHA-256 of the whole. */
   readonly checksum?: boolean
   /** Fails with `conflict` when it is not this one any more. */
@@ -134,18 +138,20 @@ export const uploadOperations = {
   remove: { access: 'admin', doc: 'Gives an upload up.', key: 'pool', item: 'upload', parallel: true },
 } as const satisfies PartTable<Uploads>
 
+export const downloadOptions = {
+  offset: optionalBytes('from here; the whole without it'),
+  lengthBytes: optionalBytes('at most so many; to the end without it'),
+  format: s.choice('converted to it, without what it is based on', downloadFormats, { optional: true }),
+  checksum: s.boolean('tell the SHA-256 of the whole', { optional: true }),
+  ifMatch: s.string('entity tag that it must have', { optional: true, maxLength: 200 }),
+}
+
 export const downloadOperation = {
   access: 'admin',
   doc: 'The bytes of a volume.',
   key: 'pool',
   item: 'volume',
-  options: s.object('DownloadVolume', 'Which', {
-    offset: optionalBytes('from here; the whole without it'),
-    lengthBytes: optionalBytes('at most so many; to the end without it'),
-    format: s.choice('converted to it, without what it is based on', ['raw', 'qcow2'], { optional: true }),
-    checksum: s.boolean('tell the SHA-256 of the whole', { optional: true }),
-    ifMatch: s.string('entity tag that it must have', { optional: true, maxLength: 200 }),
-  }),
+  options: s.object('DownloadVolume', 'Which', downloadOptions),
   result: 'content',
 } as const
 

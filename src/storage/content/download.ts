@@ -1,7 +1,13 @@
 /** The bytes of a volume that is a file, as they are or converted. */
 import { type FileHandle, open, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { ContentPart, DownloadOptions, VolumeAccess, VolumeContent } from '../../driver/index.ts'
+import type {
+  ContentPart,
+  DownloadFormat,
+  DownloadOptions,
+  VolumeAccess,
+  VolumeContent,
+} from '../../driver/index.ts'
 import { hashFile, readParts } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
 import { nameImage, qemuFormat } from '../volumes/encryption.ts'
@@ -14,6 +20,8 @@ export interface DownloadSource {
   withKey<T>(secret: string | undefined, work: (keyFile: string | undefined) => Promise<T>): Promise<T>
   /** Fails with `denied` where converting would open something that nobody named. */
   access(): Promise<VolumeAccess>
+  /** Where it is converted; beside it without. */
+  readonly scratch?: string
 }
 
 /** Checksums of files, by what they were when they were read. */
@@ -37,12 +45,12 @@ export async function openContent(source: DownloadSource, options: DownloadOptio
 }
 
 async function convert(
-  { volume, access, withKey }: DownloadSource,
+  { volume, access, withKey, scratch = dirname(volume.path) }: DownloadSource,
   { checksum = false, signal }: DownloadOptions,
-  format: 'raw' | 'qcow2',
+  format: DownloadFormat,
   suffix: string,
 ): Promise<VolumeContent> {
-  const file = join(dirname(volume.path), `.new-${crypto.randomUUID()}`)
+  const file = join(scratch, `.new-${crypto.randomUUID()}`)
   try {
     const from = await access()
     if (from.type !== 'file' && from.type !== 'block')

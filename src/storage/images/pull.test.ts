@@ -1,79 +1,23 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { combine, guard, memoryStore, silentLog } from '../../driver/index.ts'
 import { createOverlay, runChecked } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
 import { openImages } from '../images.ts'
 import { openStorage } from '../open.ts'
+import { type Answer, body, opened, serve } from '../testing/image-server.ts'
 import { noQemuImg } from '../testing/open-for-test.ts'
 import { findDigest, parseDigest } from './checksums.ts'
 import { findPublished, knownDistributions } from './distributions.ts'
 
 const code = (wanted: string) => (error: unknown) => error instanceof VisorError && error.code === wanted
 const mebibyte = 2 ** 20
-type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
-/** A server on loopback, and the images of a folder of the test's own. */
-async function opened(t: TestContext, answers: Record<string, Answer>) {
-  const folder = await mkdtemp(join(tmpdir(), 'visor-test-images-'))
-  const asked: string[] = []
-  const server = createServer((request, response) => {
-    const path = request.url ?? ''
-    asked.push(`${path} ${request.headers.range ?? ''}`.trim())
-    const answer = answers[path]
-    if (answer) answer(request, response)
-    else response.writeHead(404).end()
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  t.after(async () => {
-    server.closeAllConnections()
-    server.close()
-    await rm(folder, { recursive: true, force: true })
-  })
-  const limits = { stallMs: 500, tries: 3, pauseMs: 1 }
-  const images = openImages({ stateDirectory: folder, log: silentLog, limits })
-  const pull = async (path: string, more: object = {}) =>
-    images.pull?.({ source: path.startsWith('/') ? url + path : path, arch: 'x86_64', ...more }) ??
-    Promise.reject(new Error('no pull'))
-  const partials = async () => readdir(join(folder, 'images/.partial')).catch(() => [])
-  return { folder, url, images, pull, asked, partials, server }
-}
-
-const body = randomBytes(3 * mebibyte)
 const sha256 = createHash('sha256').update(body).digest('hex')
 const checksum = `sha256:${sha256}`
-
-/** Serves it, also in part; `break` ends the connection after so many bytes, `etag` names it. */
-const serve =
-  ({
-    bytes = body,
-    breakAfter,
-    etag = '"a"',
-  }: {
-    bytes?: Buffer
-    breakAfter?: () => number
-    etag?: string
-  } = {}): Answer =>
-  (request, response) => {
-    const from = Number(/^bytes=(?<from>\d+)-$/u.exec(request.headers.range ?? '')?.groups?.from ?? 0)
-    const goesOn = from > 0 && request.headers['if-range'] === etag
-    const rest = goesOn ? bytes.subarray(from) : bytes
-    response.writeHead(goesOn ? 206 : 200, {
-      'content-length': rest.length,
-      etag,
-      ...(goesOn && { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` }),
-    })
-    const most = breakAfter?.() ?? rest.length
-    if (most >= rest.length) response.end(rest)
-    else response.write(rest.subarray(0, most), () => response.socket?.end())
-  }
 
 test('an image is pulled, told of, found again, and removed', async (t) => {
   const { pull, images, asked, partials } = await opened(t, { '/some.raw': serve() })

@@ -7,6 +7,8 @@ import type { PullImageOptions } from '../../driver/index.ts'
 import { probeBytes, probeImage, readImageHeader } from '../../host/index.ts'
 import { VisorError } from '../../model/index.ts'
 import type { NewImage } from '../image-cache.ts'
+import type { OneAtATime } from '../one-at-a-time.ts'
+import { takeFile as takeTwin } from '../volumes/folder/copy.ts'
 import { type Digest, findDigest, parseDigest } from './checksums.ts'
 import { findPublished, knownDistributions } from './distributions.ts'
 import { type DownloadLimits, download } from './download.ts'
@@ -17,6 +19,10 @@ export interface Pulling {
   readonly partials: string
   readonly limits?: Partial<DownloadLimits>
   readonly hostArch: string
+  /** Work on one file of `partials`. */
+  readonly alone: OneAtATime
+  /** A disk there is that has this digest. */
+  findDisk(digest: Digest): Promise<string | undefined>
 }
 
 /** What shall be fetched, once it is known where it is and what it should be. */
@@ -89,12 +95,14 @@ async function fetchDigest(
     file,
     algorithm,
   }: { readonly url: string; readonly file: string; readonly algorithm: 'sha256' | 'sha512' },
-  { partials, limits }: Pulling,
+  { partials, limits, alone }: Pulling,
   signal: AbortSignal | undefined,
 ): Promise<Digest> {
   const list = join(partials, `list-${crypto.randomUUID()}`)
   try {
-    await download({ url, partial: list, signal, limits: { ...limits, maxBytes: mostListBytes } })
+    await alone(list, () =>
+      download({ url, partial: list, signal, limits: { ...limits, maxBytes: mostListBytes } }),
+    )
     const digest = findDigest(await readFile(list, 'utf8'), file, algorithm)
     if (digest) return digest
   } finally {
@@ -106,21 +114,28 @@ async function fetchDigest(
   })
 }
 
+/** Where what came of it so far is kept. */
+export const partialOf = ({ url, digest }: Wanted, partials: string): string =>
+  join(partials, createHash('sha256').update(`${url} ${digest?.hex}`).digest('hex'))
+
 /** Fetches it into the folder `output`, and looks whether it is the image it should be. */
 export async function fetchImage(
   wanted: Wanted,
   output: string,
-  { partials, limits }: Pulling,
-  { signal, progress }: PullImageOptions,
+  { partials, limits, findDisk }: Pulling,
+  { signal, progress, refresh }: PullImageOptions,
 ): Promise<NewImage> {
   const { name, arch, format, url, digest } = wanted
   const disk = `disk.${format}`
   const target = join(output, disk)
   if (url === undefined) await takeFile(wanted, target)
   else {
-    const partial = join(partials, createHash('sha256').update(`${url} ${digest?.hex}`).digest('hex'))
-    await download({ url, partial, digest, signal, progress, ...(limits && { limits }) })
-    await rename(partial, target)
+    const there = digest && !refresh ? await findDisk(digest) : undefined
+    if (there === undefined) {
+      const partial = partialOf(wanted, partials)
+      await download({ url, partial, digest, signal, progress, ...(limits && { limits }) })
+      await rename(partial, target)
+    } else await takeTwin(there, target)
   }
   await checkImage(wanted, target)
   return {

@@ -7,10 +7,10 @@ export const ImageUser = s.object('ImageUser', 'What needs an image', {
 })
 export type ImageUser = s.Output<typeof ImageUser>
 
-export const Image = s.object('Image', 'A kernel or disk that machines are made from', {
+export const Image = s.object('Image', 'A kernel, disk or root file system that machines are made from', {
   name: s.string('name: micro'),
   arch: s.string('architecture: x86_64, i686'),
-  kind: s.choice('what it is', ['kernel', 'disk']),
+  kind: s.choice('what it is', ['kernel', 'disk', 'container']),
   kernel: s.string('kernel file', { optional: true }),
   packedKernel: s.string('kernel file for UEFI, which starts no unpacked one', { optional: true }),
   initrd: s.string('initial RAM disk', { optional: true }),
@@ -21,7 +21,9 @@ export const Image = s.object('Image', 'A kernel or disk that machines are made 
   title: s.string('one line about it', { optional: true }),
   url: s.string('where it was fetched from', { optional: true }),
   disk: s.string('disk image', { optional: true }),
-  format: s.string('format of the disk image', { optional: true }),
+  rootfs: s.string('archive of the root file system of a container', { optional: true }),
+  metadata: s.string('archive with what its maker says of it', { optional: true }),
+  format: s.string('format of the disk image, or of the archive', { optional: true }),
   sizeBytes: s.integer('size on disk'),
   virtualSizeBytes: s.integer('size of the disk that a guest sees', { optional: true }),
   sha256: s.string('digest over its files'),
@@ -45,8 +47,17 @@ export const PublishedImage = s.object('PublishedImage', 'An image that a distri
   title: s.string('what it is'),
   aliases: s.array('other names', s.string('name')),
   arches: s.array('architectures that it is published for', s.string('architecture')),
+  kinds: s.array('what can be made of it', s.choice('kind', ['disk', 'container'])),
 })
 export type PublishedImage = s.Output<typeof PublishedImage>
+
+export const ImageServer = s.object('ImageServer', 'A server that lists the images that it has', {
+  name: s.string('name, before the colon of its images'),
+  type: s.choice('how it lists them', ['simplestreams']),
+  title: s.string('what it is'),
+  url: s.string('its address'),
+})
+export type ImageServer = s.Output<typeof ImageServer>
 
 export const ImagePruning = s.object('ImagePruning', 'What nobody uses', {
   dryRun: s.boolean('whether it is only told, and still there'),

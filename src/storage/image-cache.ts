@@ -23,8 +23,8 @@ export interface Manifest {
     Partial<Record<Role, { readonly name: string; readonly sizeBytes: number; readonly sha256: string }>>
   >
 }
-type Role = 'kernel' | 'packedKernel' | 'initrd' | 'disk'
-const roles = ['kernel', 'packedKernel', 'initrd', 'disk'] as const
+type Role = (typeof roles)[number]
+const roles = ['kernel', 'packedKernel', 'initrd', 'disk', 'rootfs', 'metadata'] as const
 
 /** What a build made: names are of files in its output directory. */
 export interface NewImage extends Omit<Image, 'sizeBytes' | 'sha256' | 'createdAt' | 'sources'> {
@@ -215,13 +215,16 @@ async function isIntact(path: string, sha256: string, verified: Map<string, stri
 
 async function writeManifest(
   output: string,
-  { kernel, packedKernel, initrd, disk, sources, recipe, ...made }: NewImage,
+  { kernel, packedKernel, initrd, disk, rootfs, metadata, sources, recipe, ...made }: NewImage,
   findTwin: (sha256: string) => Promise<string | undefined>,
 ): Promise<void> {
   const files: { -readonly [R in keyof Manifest['files']]: Manifest['files'][R] } = {}
   const digest = createHash('sha256')
   let sizeBytes = 0
-  const named = Object.entries({ kernel, packedKernel, initrd, disk }) as [Role, string | undefined][]
+  const named = Object.entries({ kernel, packedKernel, initrd, disk, rootfs, metadata }) as [
+    Role,
+    string | undefined,
+  ][]
   for (const [role, name] of named) {
     if (name === undefined) continue
     const path = join(output, name)

@@ -5,11 +5,12 @@ import { type Image, notFound, VisorError } from '../model/index.ts'
 import { openContent } from './content/download.ts'
 import { type ImageCache, type NewImage, openImageCache } from './image-cache.ts'
 import { readDiskSize } from './images/disk-size.ts'
-import { knownDistributions } from './images/distributions.ts'
+import { findServer, readCatalogue } from './images/distributions.ts'
 import type { DownloadLimits } from './images/download.ts'
 import { makeOfDisk } from './images/make.ts'
 import { pruneImages } from './images/prune.ts'
-import { fetchImage, findWanted, partialOf, recipeOf } from './images/pull.ts'
+import { fetchImage, findWanted, lockOf, recipeOf } from './images/pull.ts'
+import { listPublished } from './images/servers.ts'
 import { type BuildOptions, buildMicro, microArchitectures, microRecipe } from './micro-image.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 
@@ -126,14 +127,16 @@ export function openImages({
         surroundings,
         options,
       ),
-    async published() {
-      const all = await knownDistributions(stateDirectory)
-      return all.map(({ name, title, aliases, files }) => ({
-        name,
-        title,
-        aliases,
+    async published({ server, signal } = {}) {
+      const { images, servers } = await readCatalogue(stateDirectory)
+      if (server !== undefined) return listPublished(findServer(servers, server), pulling, signal)
+      return images.map(({ name, title, aliases, files }) => ({
+        ...{ name, title, aliases, kinds: ['disk' as const] },
         arches: Object.keys(files),
       }))
+    },
+    async servers() {
+      return (await readCatalogue(stateDirectory)).servers
     },
     async pull({ source, ...options }) {
       const wanted = await findWanted(source, options, pulling)
@@ -144,7 +147,7 @@ export function openImages({
           : await findIntact(cache, wanted.name, wanted.arch, recipeOf(wanted), log)
         if (cached) return cached
         // Two names may mean one file: the second finds it here.
-        const image = await pulling.alone(partialOf(wanted, pulling.partials), () =>
+        const image = await pulling.alone(lockOf(wanted, pulling.partials), () =>
           cache.replace((output) => fetchImage(wanted, output, pulling, options)),
         )
         log.info({ image: id, sizeBytes: image.sizeBytes, url: wanted.url }, 'image pulled')

@@ -35,13 +35,15 @@ export function configure(command: Command, context: Context): void {
     .addOption(
       new Option('--format <format>', 'of a file whose name does not say it').choices(['qcow2', 'raw']),
     )
+    .option('--container', 'of a server: the root file system of a container, not the disk of a machine')
     .option('--refresh', 'fetch it again though it is there')
     .action((source: string, flags: PullFlags) => pullImage(context, source, flags))
   const available = command
     .command('available')
     .alias('remotes')
-    .description('List the images of distributions that can be fetched by name.')
-    .action(() => listPublished(context))
+    .description('List the images that can be fetched by name: of distributions, or of a server.')
+    .argument('[server]', 'a server, such as images')
+    .action((server: string | undefined) => listPublished(context, server))
   const list = command
     .command('list', { isDefault: true })
     .description('List images.')
@@ -92,9 +94,13 @@ export function configure(command: Command, context: Context): void {
   addExamples(pull, [
     ['visor image pull debian-12', 'from the distribution, with the digest that it publishes'],
     ['visor image pull https://example.org/os.qcow2 --checksum sha256:...', 'from any server'],
+    ['visor image pull images:debian/12', 'of a server that lists what it has; --container for LXC'],
     ['visor image import /srv/os.raw --name golden', 'a file of the host'],
   ])
-  addExamples(available, [['visor image available', 'names for visor image pull and visor create --image']])
+  addExamples(available, [
+    ['visor image available', 'names for visor image pull and visor create --image'],
+    ['visor image available images', 'all that the server images has'],
+  ])
   addExamples(build, [['visor image build micro --arch i686', 'for the embedded machine, v86']])
   addExamples(list, [['visor image list', 'what there is']])
   addExamples(show, [['visor image show micro', 'with the packages it was made of']])
@@ -119,13 +125,14 @@ interface PullFlags {
   readonly arch?: string
   readonly checksum?: string
   readonly format?: 'qcow2' | 'raw'
+  readonly container?: true
   readonly refresh?: true
 }
 
 async function pullImage(
   { output, signal, connected }: Context,
   given: string,
-  flags: PullFlags,
+  { container, ...flags }: PullFlags,
 ): Promise<void> {
   // A file is named from where the user is.
   const isFile = /^\.{0,2}\//u.test(given) || (/\.(?:qcow2|raw|img)$/u.test(given) && existsSync(given))
@@ -133,7 +140,7 @@ async function pullImage(
   const started = Date.now()
   const image = await connected((connection) =>
     withProgress(output, `Fetching ${given}`, signal, (call) =>
-      connection.images.pull({ ...call, ...flags, source }),
+      connection.images.pull({ ...call, ...flags, source, ...(container && { kind: 'container' }) }),
     ),
   )
   const cached = Date.parse(image.createdAt) < started
@@ -144,8 +151,14 @@ async function pullImage(
   )
 }
 
-async function listPublished({ connected, output }: Context): Promise<void> {
-  const images = await connected((connection) => connection.images.published())
+async function listPublished(
+  { connected, output, signal }: Context,
+  server: string | undefined,
+): Promise<void> {
+  const { images, servers } = await connected(async (connection) => ({
+    images: await connection.images.published({ signal, ...(server !== undefined && { server }) }),
+    servers: server === undefined ? await connection.images.servers() : [],
+  }))
   const { colours, columns } = output
   output.print(images, () =>
     output.quiet
@@ -156,11 +169,16 @@ async function listPublished({ connected, output }: Context): Promise<void> {
             { title: 'what it is', value: ({ title }) => title },
             { title: 'also named', value: ({ aliases }) => aliases.join(', '), shrinkTo: 8 },
             { title: 'for', value: ({ arches }) => arches.join(', ') },
+            ...(server === undefined
+              ? []
+              : [{ title: 'kinds', value: ({ kinds }: PublishedImage) => kinds.join(', ') }]),
           ],
           images,
           { width: columns, styleTitle: colours.dim },
         ),
   )
+  for (const { name, title } of servers)
+    output.note(`More: visor image available ${name} (${title}), pulled as ${name}:NAME`)
 }
 
 interface BuildFlags {
@@ -232,6 +250,7 @@ function formatImagePage(image: Image, colours: Colours): string {
       ['arguments', safe(image.commandLine)],
       ['title', safe(image.title)],
       ['from', safe(image.url)],
+      ['root', image.rootfs && `${safe(image.rootfs)} (${image.format ?? ''})`],
       ['disk', image.disk && `${safe(image.disk)} (${image.format ?? 'raw'})`],
       ['sha256', image.sha256],
     ]),

@@ -2,6 +2,7 @@
 import {
   Image,
   ImagePruning,
+  ImageServer,
   type ImageUser,
   PublishedImage,
   schema as s,
@@ -28,6 +29,8 @@ export interface PullImageOptions extends CallOptions {
   readonly checksum?: string
   /** Of a file whose name does not say it. */
   readonly format?: 'qcow2' | 'raw'
+  /** What of an image of a server: the disk of a machine, or the root file system of a container; a disk without it. */
+  readonly kind?: 'disk' | 'container'
   /** Fetch it again though it is there. */
   readonly refresh?: boolean
 }
@@ -62,10 +65,12 @@ export interface PruneImagesOptions extends CallOptions {
 
 export interface Images {
   list(): Promise<Image[]>
-  /** Images of distributions that can be pulled by name. */
-  published?(): Promise<PublishedImage[]>
+  /** Images that can be pulled by name: of distributions, or all of a server. */
+  published?(options?: { readonly server?: string; readonly signal?: AbortSignal }): Promise<PublishedImage[]>
+  /** Servers that list the images that they have. */
+  servers?(): Promise<ImageServer[]>
   /**
-   * Fetches a disk image: of a distribution by name, of a server by address, of the host by absolute path. Goes on
+   * Fetches an image: of a distribution by name, of a server by its name and that of the image (`images:debian/12`), of any by address, of the host by absolute path. Goes on
    * where an earlier call broke off. Fails with `unavailable`, `not-found`, and `failed` when it is not what it
    * should be.
    */
@@ -141,12 +146,20 @@ export const imageOperations = {
   },
   published: {
     access: 'read',
-    doc: 'Images of distributions that can be pulled by name.',
+    doc: 'Images that can be pulled by name.',
+    options: s.object('PublishedImages', 'Of whom', {
+      server: s.string('a server; distributions without it', { optional: true, maxLength: 64 }),
+    }),
     result: s.array('images', PublishedImage),
+  },
+  servers: {
+    access: 'read',
+    doc: 'Servers that list the images that they have.',
+    result: s.array('servers', ImageServer),
   },
   pull: {
     access: 'admin',
-    doc: 'Fetches a disk image.',
+    doc: 'Fetches an image.',
     options: s.object('PullImage', 'Which', {
       source: s.string('name of a published image, address, or absolute path on the host', {
         minLength: 1,
@@ -156,6 +169,9 @@ export const imageOperations = {
       arch,
       checksum: s.string('digest that it must have', { optional: true, maxLength: 200 }),
       format: s.choice('of a file whose name does not say it', ['qcow2', 'raw'], { optional: true }),
+      kind: s.choice('what of an image of a server; a disk without it', ['disk', 'container'], {
+        optional: true,
+      }),
       refresh: s.boolean('fetch it again though it is there', { optional: true }),
     }),
     result: Image,

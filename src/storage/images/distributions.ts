@@ -33,19 +33,33 @@ const Distribution = s.object('Distribution', 'An image that is published', {
 })
 export type Distribution = s.Output<typeof Distribution>
 
-const Catalogue = s.object('Catalogue', 'Images that are published', {
-  images: s.array('which', Distribution, { maxItems: 1000 }),
+const ImageServer = s.object('CatalogueServer', 'A server that lists the images that it has', {
+  name: s.string('name, before the colon of its images', aName),
+  type: s.choice('how it lists them', ['simplestreams']),
+  title: s.string('what it is', { maxLength: 200 }),
+  url: s.string('address, below which its streams are', {
+    pattern: /^https?:\/\/[^\s?#\p{Cc}]+\/$/u,
+    patternName: 'an http or https address that ends in a slash',
+    maxLength: 2048,
+  }),
 })
+export type ImageServer = s.Output<typeof ImageServer>
 
-/** All that are known; a host's own go before visor's. Fails with `invalid-definition` naming a file that is none. */
-export async function knownDistributions(stateDirectory: string): Promise<Distribution[]> {
+const Catalogue = s.object('Catalogue', 'Images that are published', {
+  images: s.array('which', Distribution, { default: [], maxItems: 1000 }),
+  servers: s.array('servers that list more', ImageServer, { default: [], maxItems: 100 }),
+})
+type Catalogue = s.Output<typeof Catalogue>
+
+/** All that is known; a host's own goes before visor's. Fails with `invalid-definition` naming a file that is none. */
+export async function readCatalogue(stateDirectory: string): Promise<Catalogue> {
   const folder = join(stateDirectory, 'remotes')
   const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json')).sort()
-  const own: Distribution[] = []
+  const own: Catalogue[] = []
   for (const name of names) {
     const path = join(folder, name)
     try {
-      own.push(...parse(Catalogue, await readJsonFile(path)).images)
+      own.push(parse(Catalogue, await readJsonFile(path)))
     } catch (error) {
       throw new VisorError('invalid-definition', `'${path}' names no images: ${(error as Error).message}`, {
         cause: error,
@@ -53,7 +67,39 @@ export async function knownDistributions(stateDirectory: string): Promise<Distri
       })
     }
   }
-  return [...own, ...parse(Catalogue, published).images]
+  const all = [...own, parse(Catalogue, published)]
+  return { images: all.flatMap(({ images }) => images), servers: all.flatMap(({ servers }) => servers) }
+}
+
+/** The distributions of {@link readCatalogue}. */
+export async function knownDistributions(stateDirectory: string): Promise<Distribution[]> {
+  return (await readCatalogue(stateDirectory)).images
+}
+
+/** A server by its name. Fails with `not-found`. */
+export function findServer(servers: readonly ImageServer[], name: string): ImageServer {
+  const wanted = name.replace(/:$/u, '')
+  const server = servers.find((one) => one.name === wanted)
+  if (server) return server
+  throw new VisorError('not-found', `There is no server of images '${wanted}' that is known here.`, {
+    remedy: `There are ${[...new Set(servers.map((one) => one.name))].join(', ')}; more are files remotes/*.json in the state directory.`,
+  })
+}
+
+/**
+ * The server and the name there of `images:debian/12`; undefined for what is the name of a distribution's image, with
+ * or without an architecture.
+ */
+export function splitServer(
+  { images, servers }: Catalogue,
+  source: string,
+): { readonly server: ImageServer; readonly name: string } | undefined {
+  const [, before = '', name = ''] = /^([^:]+):(.+)$/u.exec(source) ?? []
+  const server = servers.find((one) => one.name === before)
+  const isArch = images.some(
+    (one) => (one.name === before || one.aliases.includes(before)) && name in one.files,
+  )
+  return server && !isArch ? { server, name } : undefined
 }
 
 export interface PublishedFile {

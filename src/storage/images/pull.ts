@@ -1,7 +1,7 @@
 /** Fetches images: of distributions by name, of any server by address, of this host by path. */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { copyFile, open, readFile, rename, rm } from 'node:fs/promises'
+import { copyFile, open, rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { PullImageOptions } from '../../driver/index.ts'
 import { probeBytes, probeImage, readImageHeader } from '../../host/index.ts'
@@ -10,8 +10,10 @@ import type { NewImage } from '../image-cache.ts'
 import type { OneAtATime } from '../one-at-a-time.ts'
 import { takeFile as takeTwin } from '../volumes/folder/copy.ts'
 import { type Digest, findDigest, parseDigest } from './checksums.ts'
-import { findPublished, knownDistributions } from './distributions.ts'
+import { findPublished, readCatalogue, splitServer } from './distributions.ts'
 import { type DownloadLimits, download } from './download.ts'
+import { fetchText } from './fetch-text.ts'
+import { findOnServer } from './servers.ts'
 
 export interface Pulling {
   readonly stateDirectory: string
@@ -30,10 +32,20 @@ export interface Wanted {
   readonly name: string
   readonly arch: string
   readonly title?: string
-  readonly format: 'qcow2' | 'raw'
+  readonly format: 'qcow2' | 'raw' | 'squashfs' | 'tar.xz'
+  /** Of a container, which is several files. */
+  readonly parts?: readonly WantedPart[]
   readonly url?: string
   readonly file?: string
   readonly digest?: Digest
+}
+
+export interface WantedPart {
+  readonly role: 'rootfs' | 'metadata'
+  /** Name in the folder of the image. */
+  readonly file: string
+  readonly url: string
+  readonly digest: Digest
 }
 
 /** Longest list of digests that is read. */
@@ -52,8 +64,11 @@ export async function findWanted(
     const file = decodeURIComponent(new URL(source).pathname.split('/').at(-1) ?? '')
     return { ...named(file, options, pulling), ...said, url: source }
   }
+  const catalogue = await readCatalogue(pulling.stateDirectory)
+  const there = splitServer(catalogue, source)
+  if (there) return findOnServer(there.server, there.name, options, pulling)
   const [name = '', ownArch] = source.split(':')
-  const all = await knownDistributions(pulling.stateDirectory)
+  const all = catalogue.images
   const { distribution, arch, url, checksums } = findPublished(
     all,
     name,
@@ -95,36 +110,31 @@ async function fetchDigest(
     file,
     algorithm,
   }: { readonly url: string; readonly file: string; readonly algorithm: 'sha256' | 'sha512' },
-  { partials, limits, alone }: Pulling,
+  pulling: Pulling,
   signal: AbortSignal | undefined,
 ): Promise<Digest> {
-  const list = join(partials, `list-${crypto.randomUUID()}`)
-  try {
-    await alone(list, () =>
-      download({ url, partial: list, signal, limits: { ...limits, maxBytes: mostListBytes } }),
-    )
-    const digest = findDigest(await readFile(list, 'utf8'), file, algorithm)
-    if (digest) return digest
-  } finally {
-    await rm(list, { force: true })
-    await rm(`${list}.json`, { force: true })
-  }
+  const list = await fetchText(url, pulling, { maxBytes: mostListBytes, signal })
+  const digest = findDigest(list, file, algorithm)
+  if (digest) return digest
   throw new VisorError('failed', `'${url}' has no digest of '${file}'.`, {
     remedy: 'The distribution may be publishing a new image right now: ask again later.',
   })
 }
 
 /** Where what came of it so far is kept. */
-export const partialOf = ({ url, digest }: Wanted, partials: string): string =>
+export const partialOf = ({ url, digest }: Pick<Wanted, 'url' | 'digest'>, partials: string): string =>
   join(partials, createHash('sha256').update(`${url} ${digest?.hex}`).digest('hex'))
 
 /** Fetches it into the folder `output`, and looks whether it is the image it should be. */
 export async function fetchImage(
   wanted: Wanted,
   output: string,
-  { partials, limits, findDisk }: Pulling,
-  { signal, progress, refresh }: PullImageOptions,
+  pulling: Pulling,
+  options: PullImageOptions,
 ): Promise<NewImage> {
+  if (wanted.parts) return fetchParts(wanted, wanted.parts, output, pulling, options)
+  const { partials, limits, findDisk } = pulling
+  const { signal, progress, refresh } = options
   const { name, arch, format, url, digest } = wanted
   const disk = `disk.${format}`
   const target = join(output, disk)
@@ -146,9 +156,60 @@ export async function fetchImage(
   }
 }
 
+/** Fetches the files of a container. */
+async function fetchParts(
+  wanted: Wanted,
+  parts: readonly WantedPart[],
+  output: string,
+  { partials, limits, alone }: Pulling,
+  { signal, progress }: PullImageOptions,
+): Promise<NewImage> {
+  const { name, arch, format, url, title } = wanted
+  for (const part of parts) {
+    const partial = partialOf(part, partials)
+    const target = join(output, part.file)
+    await alone(partial, async () => {
+      await download({ ...part, partial, signal, progress, ...(limits && { limits }) })
+      await rename(partial, target)
+    })
+    await checkArchive(part, target)
+  }
+  const files = Object.fromEntries(parts.map(({ role, file }) => [role, file]))
+  return {
+    ...{ name, arch, kind: 'container', format, sources: [], recipe: recipeOf(wanted), ...files },
+    ...(url !== undefined && { url }),
+    ...(title !== undefined && { title }),
+  }
+}
+
+/** What files begin with. Sources: the xz file format, squashfs_fs.h of the kernel, RFC 1952. */
+const magics = { xz: 'fd377a585a00', squashfs: '68737173', gzip: '1f8b' }
+
+async function checkArchive({ url, file }: WantedPart, path: string): Promise<void> {
+  const handle = await open(path)
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(6), 0, 6, 0)
+    const start = buffer.toString('hex', 0, bytesRead)
+    const wanted = file.endsWith('squashfs') ? [magics.squashfs] : [magics.xz, magics.gzip]
+    if (!wanted.some((magic) => start.startsWith(magic)))
+      throw new VisorError(
+        'failed',
+        `'${url}' is no ${file.endsWith('squashfs') ? 'squashfs' : 'compressed tar'} file.`,
+      )
+  } finally {
+    await handle.close()
+  }
+}
+
+/** What nobody else may fetch meanwhile. */
+export const lockOf = (wanted: Wanted, partials: string): string =>
+  wanted.parts ? `${partialOf(wanted, partials)}.all` : partialOf(wanted, partials)
+
 /** What an image was made from; with another one it is another image. */
-export const recipeOf = ({ url, file, digest }: Wanted): string =>
-  `pull ${url ?? file} ${digest ? `${digest.algorithm}:${digest.hex}` : ''}`
+export const recipeOf = ({ url, file, digest, parts }: Wanted): string =>
+  parts
+    ? `pull ${parts.map((part) => `${part.url} ${part.digest.hex}`).join(' ')}`
+    : `pull ${url ?? file} ${digest ? `${digest.algorithm}:${digest.hex}` : ''}`
 
 async function takeFile({ file = '', digest }: Wanted, target: string): Promise<void> {
   try {

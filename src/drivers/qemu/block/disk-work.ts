@@ -11,6 +11,7 @@ import { type FileChange, recordFiles } from './change-disks.ts'
 import { readChains, readGraph } from './graph.ts'
 import { type DiskFile, fileOf, snapshotFile } from './image-files.ts'
 import { endJobs, listJobs, ours } from './job.ts'
+import { writeDownVolumes } from './write-down-volumes.ts'
 
 export interface DiskWork {
   readonly context: Context
@@ -44,6 +45,7 @@ export function diskWork(context: Context, registry: Registry, trees: SnapshotTr
       try {
         // What could not be settled before, such as when QEMU did not answer, would be forgotten.
         if (trees.get(uuid).pending) await settle(shared, uuid)
+        await writeDownVolumes(context, registry, uuid)
         return await work()
       } finally {
         underWay.delete(uuid)

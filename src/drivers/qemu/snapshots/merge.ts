@@ -16,6 +16,7 @@ import { type DiskWork, filesInUse } from '../block/disk-work.ts'
 import { type FoldOptions, findOpen, foldLive, foldOffline } from '../block/fold.ts'
 import { type DiskFile, fileOf, inspectImage } from '../block/image-files.ts'
 import { readDiskImage } from '../disks/disk-image.ts'
+import { locateVolumes } from '../disks/volume-disks.ts'
 import { keptFile, ownersOf, replaceInTree, type SnapshotTree } from './tree.ts'
 
 interface KnownFile extends DiskFile {
@@ -121,14 +122,16 @@ function hasInternal({ snapshots }: SnapshotTree, path: string): boolean {
 
 /** The name of another domain with a disk, now or at its next start, that is, or is based on, this file. */
 export async function findUserElsewhere(
-  { registry }: DiskWork,
+  { context, registry }: DiskWork,
   uuid: string,
   path: string,
 ): Promise<string | undefined> {
   const running = [...registry.machines()].map(([, { details }]) => details.definition)
   for (const definition of [...[...registry.defined.all()].map((one) => one.definition), ...running]) {
     if (definition.uuid === uuid) continue
-    for (const disk of definition.devices.disks) {
+    // A volume that cannot be found now is based on nothing that could be lost by it.
+    const located = await locateVolumes(context, definition).catch(() => definition)
+    for (const disk of located.devices.disks) {
       const file = fileOf(disk)
       if (!file) continue
       let image = await readDiskImage(file.path, file.format).catch(() => undefined)

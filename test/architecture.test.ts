@@ -17,6 +17,7 @@ const mayImport: Record<string, readonly string[]> = {
   host: ['model', 'driver'],
   storage: ['model', 'driver', 'host'],
   network: ['model', 'driver', 'host'],
+  backup: ['model', 'driver', 'host', 'storage'],
   'drivers/qemu': ['model', 'driver', 'host', 'storage'],
   'drivers/v86': ['model', 'driver', 'host', 'storage'],
   'drivers/test': ['model', 'driver', 'host', 'storage'],
@@ -25,7 +26,7 @@ const mayImport: Record<string, readonly string[]> = {
   connect: ['model', 'driver', 'rest', 'host', 'network', 'storage', 'drivers'],
   'first-run': ['model', 'driver', 'host', 'connect'],
   // Migration: a daemon talks to those of other hosts as any user does.
-  daemon: ['model', 'driver', 'rest', 'host', 'network', 'storage', 'drivers', 'doctor', 'connect'],
+  daemon: ['model', 'driver', 'rest', 'host', 'network', 'storage', 'backup', 'drivers', 'doctor', 'connect'],
   cli: ['model', 'driver', 'rest', 'host', 'doctor', 'connect'],
   // The library's entry.
   '.': ['model', 'driver', 'connect'],

@@ -108,6 +108,12 @@ export const commands: readonly CommandEntry[] = [
     machines,
     () => import('./commands/snapshot.ts'),
   ),
+  entry(
+    'schedule',
+    'Take snapshots again and again, and let them expire',
+    machines,
+    () => import('./commands/schedule.ts'),
+  ),
   entry('block', 'Move, join, copy and enlarge disks', machines, () => import('./commands/block.ts')),
   entry('backup', 'Copy disks while they are in use', machines, () => import('./commands/backup.ts')),
   entry(

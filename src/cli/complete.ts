@@ -134,7 +134,7 @@ async function suggestArgument(
   const argument = expected[rest.length] ?? (expected.at(-1)?.variadic ? expected.at(-1) : undefined)
   if (!argument) return nothing
   if (argument.argChoices) return listed(argument.argChoices)
-  const noun = /^(domain|image|volume|pool|secret|network|template|job|command)s?$/u.exec(
+  const noun = /^(domain|image|volume|pool|secret|schedule|network|template|job|command)s?$/u.exec(
     argument.name(),
   )?.[1]
   if (noun === 'command') return { words: commandWords(), files: false }
@@ -165,6 +165,8 @@ const readers: Record<string, (connection: CompleteConnection) => Promise<Sugges
     (await listVolumes(connection)).map((volume) => ({ value: volumeName(volume), doc: volume.path })),
   secret: async ({ secrets }) =>
     (await secrets.list()).map(({ uuid, name = uuid, usage }) => ({ value: name, doc: usage })),
+  schedule: async ({ schedules }) =>
+    (await schedules.list()).map(({ name, definition }) => ({ value: name, doc: definition.cron })),
   pool: async ({ pools }) => (await pools.list()).map(({ name, type }) => ({ value: name, doc: type })),
   template: async ({ templates }) =>
     (await templates.list()).map(({ name, domain }) => ({ value: name, doc: `of ${domain}` })),

@@ -6,6 +6,7 @@
  */
 import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { openSchedules } from '../backup/index.ts'
 import { connect } from '../connect/index.ts'
 import {
   combine,
@@ -13,6 +14,7 @@ import {
   guard,
   type HostImages,
   type HostNetworks,
+  type HostSchedules,
   type HostStorage,
   type Log,
   type OpenOptions,
@@ -68,6 +70,7 @@ interface Parts {
   readonly store: Store
   readonly networks: HostNetworks | undefined
   readonly storage: HostStorage
+  readonly schedules: HostSchedules
   readonly connection: GuardedConnection
   readonly app: RestApp
   readonly reload: Daemon['reload']
@@ -152,7 +155,8 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
     store,
     log,
   })
-  const connection = combineDrivers(opened, { networks, storage, images }, settings, log)
+  const schedules = await openSchedules({ store, log: log.child({ part: 'schedules' }) })
+  const connection = combineDrivers(opened, { networks, storage, images, schedules }, settings, log)
   undo.push(() => connection.close())
   const tidier = createTidier()
   undo.push(() => tidier.stop())
@@ -168,7 +172,7 @@ async function open(settings: Settings, log: Log, undo: Undo): Promise<Omit<Part
   )
   const { fronts, presence: front } = await listen(settings, app, log, undo)
   const presence = { ...front, ...(networks?.names && { names: networks.names }) }
-  return { settings, log, store, networks, storage, connection, app, reload, fronts, presence }
+  return { settings, log, store, networks, storage, schedules, connection, app, reload, fronts, presence }
 }
 
 /** The way in over TCP first: when the socket is there, all is. */
@@ -214,7 +218,13 @@ async function stop({ settings, log, notifier, ...parts }: Parts, background: Pr
   log.info({}, 'stopped')
 }
 
-async function startMarked(
+/** What starts with the host; schedules are kept once that is there. */
+async function startMarked(parts: Parts, signal: AbortSignal): Promise<void> {
+  await startMachines(parts, signal)
+  parts.schedules.begin(parts.connection)
+}
+
+async function startMachines(
   { settings, networks, storage, connection, log }: Parts,
   signal: AbortSignal,
 ): Promise<void> {
@@ -230,7 +240,12 @@ async function startMarked(
 
 function combineDrivers(
   opened: readonly OpenDriver[],
-  { networks, storage, images }: Pick<Parts, 'networks' | 'storage'> & { images: HostImages },
+  {
+    networks,
+    storage,
+    images,
+    schedules,
+  }: Pick<Parts, 'networks' | 'storage' | 'schedules'> & { images: HostImages },
   { directories }: Settings,
   log: Log,
 ): GuardedConnection {
@@ -242,6 +257,7 @@ function combineDrivers(
       images,
       storage,
       knock,
+      schedules,
       ...(networks && { networks }),
       log,
     },

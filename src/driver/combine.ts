@@ -18,6 +18,7 @@ import type { HostImages } from './parts/images.ts'
 import type { HostNetworks } from './parts/networks.ts'
 import type { HostStorage } from './parts/pools.ts'
 import type { Publications } from './parts/publications.ts'
+import type { HostSchedules } from './parts/schedules.ts'
 import { type Knock, openReach } from './reach.ts'
 import { findMethod, supports, unsupported } from './supports.ts'
 
@@ -35,6 +36,7 @@ export interface CombineOptions {
   readonly images?: HostImages
   readonly storage?: HostStorage | undefined
   readonly networks?: HostNetworks
+  readonly schedules?: HostSchedules | undefined
   /** Tries connections from this host. */
   readonly knock?: Knock
   readonly log?: Log
@@ -46,13 +48,14 @@ export interface CombineOptions {
  * there when any member has it; for a domain of a member without it, it fails with `unsupported`.
  */
 export function combine(members: readonly Member[], options: CombineOptions): Connection {
-  const { uri, info, images, storage, networks, knock, log = silentLog } = options
+  const { uri, info, images, storage, networks, schedules, knock, log = silentLog } = options
   const connections = members.map(({ connection }) => connection)
   const owners = new Map<string, Member>()
   const sources = [
     ...members.map(({ scheme, connection }) => ({ name: scheme, source: connection })),
     ...(networks ? [{ name: 'networks', source: networks }] : []),
     ...(storage ? [{ name: 'storage', source: storage }] : []),
+    ...(schedules ? [{ name: 'schedules', source: schedules }] : []),
   ]
 
   async function findOwner(uuid: string): Promise<Member> {
@@ -192,6 +195,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
       publications: named(networks.publications),
     }),
     reach: openReach({ find: async (uuid) => (await findOwner(uuid)).connection, networks, knock }),
+    ...(schedules && { schedules: schedules.schedules }),
     ...(storage && {
       pools: storage.pools,
       volumes: keepUsedVolumes(storage.volumes, connections),
@@ -204,6 +208,7 @@ export function combine(members: readonly Member[], options: CombineOptions): Co
         (error, index) => log.error({ driver: sources[index]?.name, error }, 'The events of a driver ended.'),
       ),
     async close() {
+      await schedules?.close()
       await Promise.all(connections.map((connection) => connection.close()))
       // After those who have guests on them.
       await networks?.close()

@@ -38,6 +38,7 @@ import type { Nwfilters } from './parts/nwfilters.ts'
 import type { Pools, Volumes } from './parts/pools.ts'
 import type { Publications } from './parts/publications.ts'
 import type { Reach } from './parts/reach.ts'
+import type { Schedules } from './parts/schedules.ts'
 import type { Secrets } from './parts/secrets.ts'
 import type { Checkpoints, Snapshots } from './parts/snapshots.ts'
 import type { Templates } from './parts/templates.ts'
@@ -85,6 +86,8 @@ export interface Connection {
   readonly uploads?: Uploads
   /** Passphrases of disks and passwords of servers, kept for them. */
   readonly secrets?: Secrets
+  /** What is done to domains again and again. */
+  readonly schedules?: Schedules
   /** Operations under way and recently ended; {@link guard} provides it. */
   readonly jobs?: Jobs
   /**

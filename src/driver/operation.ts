@@ -14,6 +14,7 @@ export interface Operation {
     | 'image'
     | 'pool'
     | 'secret'
+    | 'schedule'
     | 'job'
     | 'template'
     | 'migration'

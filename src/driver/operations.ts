@@ -33,6 +33,7 @@ import { nwfilterOperations } from './parts/nwfilters.ts'
 import { poolOperations, volumeOperations } from './parts/pools.ts'
 import { publicationOperations } from './parts/publications.ts'
 import { reachOperations } from './parts/reach.ts'
+import { scheduleOperations } from './parts/schedules.ts'
 import { secretOperations } from './parts/secrets.ts'
 import { checkpointOperations, snapshotOperations } from './parts/snapshots.ts'
 import { templateOperations } from './parts/templates.ts'
@@ -58,6 +59,7 @@ type Part =
   | 'volumes'
   | 'uploads'
   | 'secrets'
+  | 'schedules'
   | 'jobs'
 /** Every part and method of {@link Connection}; the compiler holds the table complete. */
 type Table = { readonly [P in Part]: PartTable<Required<Connection>[P]> }
@@ -426,6 +428,7 @@ export const operations: Table = {
   volumes: volumeOperations,
   uploads: uploadOperations,
   secrets: secretOperations,
+  schedules: scheduleOperations,
   jobs: {
     list: { access: 'read', doc: 'Operations under way and recently ended.', result: s.array('jobs', Job) },
     get: { access: 'read', doc: 'An operation under way or ended.', key: 'job', result: Job },

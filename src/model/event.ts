@@ -31,6 +31,7 @@ export const Event = s.object('Event', 'Something that happened', {
       'pool',
       'volume',
       'secret',
+      'schedule',
       'daemon',
     ] as const),
   ]),

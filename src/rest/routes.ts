@@ -38,6 +38,7 @@ const exceptions: { readonly [N in OperationName]?: Partial<Pick<Route, 'method'
   'images.export': { method: 'GET', path: '/v1/images/{image}/content' },
   'volumes.write': { method: 'PATCH', path: '/v1/pools/{pool}/volumes/{volume}/content' },
   'uploads.append': { method: 'PATCH', path: '/v1/pools/{pool}/uploads/{upload}' },
+  'schedules.define': { path: '/v1/schedules' },
   'secrets.describe': { path: '/v1/secrets/{secret}/definition' },
   'secrets.define': { path: '/v1/secrets' },
   'secrets.undefine': { method: 'DELETE', path: '/v1/secrets/{secret}' },

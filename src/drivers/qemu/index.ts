@@ -11,6 +11,7 @@ const foreign = [
   'volumes',
   'uploads',
   'secrets',
+  'schedules',
   'networks',
   'nwfilters',
   'hostBridges',

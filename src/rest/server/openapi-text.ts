@@ -33,6 +33,7 @@ export const tags = [
   { name: 'pools', description: 'Pools of storage of this host.' },
   { name: 'volumes', description: 'Disks in pools of storage.' },
   { name: 'uploads', description: 'Bytes on their way to become volumes.' },
+  { name: 'schedules', description: 'What is done to domains again and again.' },
   { name: 'secrets', description: 'Passphrases of disks and passwords of servers.' },
   { name: 'jobs', description: 'Operations under way and recently ended.' },
   { name: 'events', description: 'What happens, as it happens.' },

@@ -1,0 +1,1 @@
+export { type OpenSchedulesOptions, openSchedules } from './schedules/open-schedules.ts'

@@ -1,0 +1,8 @@
+export { expiredOf, judgeRetention, type PointInTime, Retention, type Verdict } from './retention.ts'
+export {
+  Schedule,
+  ScheduleDefinition,
+  type ScheduleDefinitionInput,
+  ScheduleResult,
+  ScheduleRun,
+} from './schedule.ts'

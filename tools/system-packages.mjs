@@ -31,6 +31,8 @@ const packages = [
   { name: 'libarchive-tools', program: 'bsdtar', for: ['test'], peer: true },
   { name: 'cpio', program: 'cpio', for: ['test'], peer: true },
   { name: 'e2fsprogs', program: 'mkfs.ext4', for: ['test'], peer: true },
+  { name: 'mmdebstrap', program: 'mmdebstrap', for: ['test'], peer: true },
+  { name: 'openssh-client', program: 'ssh', for: ['test'], peer: true },
   { name: 'xfsprogs', program: 'mkfs.xfs', for: ['test'], peer: true },
   { name: 'btrfs-progs', program: 'mkfs.btrfs', for: ['test'], peer: true },
   { name: 'dnsmasq-base', program: 'dnsmasq', for: ['start', 'test', 'bench'], peer: true },

@@ -71,6 +71,8 @@ export interface RunOptions {
   readonly user?: FileUser
   /** Told what it prints, as it prints it. */
   readonly onOutput?: (text: string) => void
+  /** Told what it prints on its standard error, as it prints it. */
+  readonly onErrorOutput?: (text: string) => void
   /** Bytes or an open file for its standard input; nothing without it. */
   readonly input?: Uint8Array | string | { readonly fd: number }
 }
@@ -86,7 +88,17 @@ export interface RunResult {
  * missing, `timeout`, `cancelled`, or `failed` when its output is too much; it and its children are then gone.
  */
 export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { signal, timeoutMs = 30_000, maxBytes = 16 * 2 ** 20, cwd, env, input, user, onOutput } = options
+  const {
+    signal,
+    timeoutMs = 30_000,
+    maxBytes = 16 * 2 ** 20,
+    cwd,
+    env,
+    input,
+    user,
+    onOutput,
+    onErrorOutput,
+  } = options
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new VisorError('cancelled', `${program} was not started: cancelled.`))
     const fd = typeof input === 'object' && 'fd' in input ? input.fd : undefined
@@ -121,6 +133,7 @@ export function run(program: string, args: readonly string[], options: RunOption
     child.stdout?.on('data', collect(0))
     if (onOutput) child.stdout?.on('data', (chunk: Buffer) => onOutput(chunk.toString('utf8')))
     child.stderr?.on('data', collect(1))
+    if (onErrorOutput) child.stderr?.on('data', (chunk: Buffer) => onErrorOutput(chunk.toString('utf8')))
     child.stdin?.on('error', () => {})
     if (input !== undefined && fd === undefined) child.stdin?.end(input)
     const settle = () => {

@@ -47,6 +47,8 @@ export interface ImageCache {
   markUsed(image: Image): Promise<void>
   /** A disk there is that has this digest, compared with it; undefined when there is none. */
   findDisk(digest: Digest): Promise<string | undefined>
+  /** Removes what builds left that were cut short. */
+  tidy(): Promise<void>
   /** Folders of builds that no image has and nobody is at work on. */
   leftovers(): Promise<string[]>
   /** Where its files are. */
@@ -119,6 +121,7 @@ export function openImageCache(directory: string): ImageCache {
 
   return {
     find,
+    tidy: () => removeLeftovers(directory),
     async markUsed({ name, arch }) {
       const now = new Date()
       await fs.utimes(join(directory, `${name}-${arch}`, manifestName), now, now)
@@ -275,11 +278,13 @@ const underWay = new Set<string>()
 
 /** Removes builds that no link names and nobody is at work on. */
 async function removeLeftovers(directory: string): Promise<void> {
-  for (const name of await findLeftovers(directory, await fs.readdir(directory)))
+  for (const name of await findLeftovers(directory, await fs.readdir(directory).catch(() => [])))
     await fs.rm(join(directory, name), { recursive: true, force: true })
 }
 
 async function findLeftovers(directory: string, names: readonly string[]): Promise<string[]> {
+  // Now: one that ends after this has its link by then, which may not be seen any more below.
+  const busy = [...underWay]
   const links = await Promise.all(
     names.map((name) =>
       name.startsWith('.') ? undefined : fs.readlink(join(directory, name)).catch(() => undefined),
@@ -290,7 +295,7 @@ async function findLeftovers(directory: string, names: readonly string[]): Promi
     if (!match || links.includes(name)) return false
     const own = Number(match[1]) === process.pid
     return own
-      ? ![...underWay].some((build) => name.startsWith(build))
+      ? !busy.some((build) => name.startsWith(build))
       : identifyProcess(Number(match[1]))?.startTime !== match[2]
   })
 }

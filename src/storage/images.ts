@@ -1,8 +1,10 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { HostImages, Log } from '../driver/index.ts'
+import type { BuildImageOptions, HostImages, Log } from '../driver/index.ts'
 import { type Image, notFound, VisorError } from '../model/index.ts'
 import { openContent } from './content/download.ts'
+import { buildDisk, digestOf } from './image-build/build-disk.ts'
+import { diskRecipe, findRelease, requireBuildable, suggestName } from './image-build/disk-recipe.ts'
 import { type ImageCache, type NewImage, openImageCache } from './image-cache.ts'
 import { readDiskSize } from './images/disk-size.ts'
 import { findServer, readCatalogue } from './images/distributions.ts'
@@ -16,25 +18,64 @@ import { oneAtATime } from './one-at-a-time.ts'
 
 /** An image that visor can make. */
 interface Recipe {
-  readonly architectures: readonly string[]
+  /** What it is called when it is made. */
+  readonly name: string
+  readonly arch: string
   /** Digest of how it is made. */
   readonly digest: string
   make(options: BuildOptions): Promise<NewImage>
 }
 
-/** Every image that visor can make, by name. To add one, add its entry. */
-const recipes: Readonly<Record<string, Recipe>> = {
-  micro: {
-    architectures: microArchitectures,
-    digest: microRecipe,
-    make: async (options) => ({
-      name: 'micro',
-      arch: options.arch,
-      kind: 'kernel',
-      recipe: microRecipe,
-      ...(await buildMicro(options)),
+/** What `key` and the options say that should be made. */
+function findRecipe(key: string, options: BuildImageOptions): Recipe {
+  const [name = '', keyArch] = key.split(':')
+  const arch = options.arch ?? keyArch
+  if (name === 'micro') return microImage(arch, options)
+  const release = findRelease(name)
+  if (!release)
+    throw new VisorError('not-found', `There is no recipe for an image '${name}'.`, {
+      remedy: suggestName(name, ['micro']),
+      object: { kind: 'image', name },
+    })
+  requireBuildable(name, arch ?? hostArch, hostArch)
+  const recipe = diskRecipe(release, arch ?? hostArch, options)
+  const built = { name: options.name ?? `${name}-built`, arch: recipe.arch }
+  const digest = digestOf(recipe)
+  return {
+    ...{ ...built, digest },
+    make: async (how) => ({ ...built, kind: 'disk', recipe: digest, ...(await buildDisk(recipe, how)) }),
+  }
+}
+
+function microImage(wanted: string | undefined, options: BuildImageOptions): Recipe {
+  const arch =
+    wanted ?? microArchitectures.find((one) => one === hostArch) ?? microArchitectures[0] ?? hostArch
+  if (!microArchitectures.includes(arch))
+    throw new VisorError(
+      'invalid-argument',
+      `The image 'micro' is not made for the architecture '${arch}'.`,
+      {
+        remedy: `Choose one of ${microArchitectures.join(', ')}.`,
+      },
+    )
+  const { name, packages, sizeBytes, format, mirror, securityMirror, epoch } = options
+  const given = Object.entries({ name, packages, sizeBytes, format, mirror, securityMirror, epoch })
+  const [first] = given.find(([, value]) => value !== undefined) ?? []
+  if (first !== undefined)
+    throw new VisorError(
+      'invalid-argument',
+      `The image 'micro' is always the same: '${first}' is for disks.`,
+      {
+        remedy: 'Build it without.',
+      },
+    )
+  return {
+    ...{ name: 'micro', arch, digest: microRecipe },
+    make: async (how) => ({
+      ...{ name: 'micro', arch, kind: 'kernel', recipe: microRecipe },
+      ...(await buildMicro(how)),
     }),
-  },
+  }
 }
 
 /**
@@ -56,6 +97,7 @@ export function openImages({
     ...(limits && { limits }),
     ...{ alone: oneAtATime(), findDisk: cache.findDisk },
   }
+  void cache.tidy().catch((err: unknown) => log.warn({ err }, 'what builds left could not be removed'))
   let exports = 0
   /** A second pull of the same image waits, and then finds it done. */
   const oneByOne = oneAtATime()
@@ -154,30 +196,17 @@ export function openImages({
         return image
       })
     },
-    async build(key, { arch, refresh = false, signal, progress } = {}) {
-      const [name = '', keyArch] = key.split(':')
-      const recipe = Object.hasOwn(recipes, name) ? recipes[name] : undefined
-      if (!recipe)
-        throw new VisorError('not-found', `There is no recipe for an image '${name}'.`, {
-          remedy: `Choose one of ${Object.keys(recipes).join(', ')}.`,
-          object: { kind: 'image', name },
-        })
-      const wanted = arch ?? keyArch ?? hostArchitecture(recipe)
-      if (!recipe.architectures.includes(wanted))
-        throw new VisorError(
-          'invalid-argument',
-          `The image '${name}' is not made for the architecture '${wanted}'.`,
-          {
-            remedy: `Choose one of ${recipe.architectures.join(', ')}.`,
-          },
-        )
+    async build(key, options = {}) {
+      const { refresh = false, signal, progress } = options
+      const { name, arch: wanted, digest, make } = findRecipe(key, options)
       const id = `${name}-${wanted}`
       while (building.has(id)) await withAbort(building.get(id), signal)
       const work = (async () => {
-        const cached = refresh ? undefined : await findIntact(cache, name, wanted, recipe.digest, log)
+        const cached = refresh ? undefined : await findIntact(cache, name, wanted, digest, log)
         if (cached) return cached
+        await requireFreeName(cache, name, wanted)
         const image = await cache.replace((output, scratch) =>
-          recipe.make({ arch: wanted, output, scratch, signal, progress }),
+          make({ arch: wanted, output, scratch, signal, progress }),
         )
         log.info({ image: id, sizeBytes: image.sizeBytes, sources: image.sources }, 'image built')
         return image
@@ -233,9 +262,18 @@ function isOfHost(image: { readonly arch: string }): boolean {
   return image.arch === hostArch
 }
 
-/** That of the host when there is a recipe for it, else the first: an emulator runs it. */
-function hostArchitecture(recipe: Recipe): string {
-  return recipe.architectures.find((arch) => arch === hostArch) ?? recipe.architectures[0] ?? hostArch
+/** A build takes the place of a build, and of nothing that came from elsewhere. */
+async function requireFreeName(cache: ImageCache, name: string, arch: string): Promise<void> {
+  const there = (await cache.list()).find((image) => image.name === name && image.arch === arch)
+  if (!there || there.sources.length > 0) return
+  throw new VisorError(
+    'already-exists',
+    `There is already an image '${name}' for ${arch}, which was not built.`,
+    {
+      remedy: 'Choose another name: --name.',
+      object: { kind: 'image', name },
+    },
+  )
 }
 
 async function withAbort(work: Promise<unknown> | undefined, signal: AbortSignal | undefined): Promise<void> {

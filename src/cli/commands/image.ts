@@ -5,6 +5,7 @@ import { type DownloadFormat, downloadFormats } from '../../driver/index.ts'
 import type { Image, ImagePruning, PublishedImage } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { addExamples } from '../help.ts'
+import { configureBuild } from '../images/build.ts'
 import type { Colours } from '../output.ts'
 import { formatSection, safe } from '../page.ts'
 import { withProgress } from '../progress.ts'
@@ -15,13 +16,7 @@ import { parseVolumeName } from '../volumes.ts'
 
 export function configure(command: Command, context: Context): void {
   command.description('Fetch, build, publish, list, show, export and remove what machines boot from.')
-  const build = command
-    .command('build')
-    .description("Make an image from the distribution's own packages; nothing is installed on the host.")
-    .argument('<image>', "its name: 'micro' is a small Linux with a shell on the serial console")
-    .option('--arch <arch>', 'for which processor: x86_64, i686; that of the host without')
-    .option('--refresh', 'build it again though it is there')
-    .action((name: string, flags: BuildFlags) => buildImage(context, name, flags))
+  configureBuild(command.command('build'), context)
   const pull = command
     .command('pull')
     .alias('import')
@@ -101,7 +96,6 @@ export function configure(command: Command, context: Context): void {
     ['visor image available', 'names for visor image pull and visor create --image'],
     ['visor image available images', 'all that the server images has'],
   ])
-  addExamples(build, [['visor image build micro --arch i686', 'for the embedded machine, v86']])
   addExamples(list, [['visor image list', 'what there is']])
   addExamples(show, [['visor image show micro', 'with the packages it was made of']])
   addExamples(save, [
@@ -179,27 +173,6 @@ async function listPublished(
   )
   for (const { name, title } of servers)
     output.note(`More: visor image available ${name} (${title}), pulled as ${name}:NAME`)
-}
-
-interface BuildFlags {
-  readonly arch?: string
-  readonly refresh?: true
-}
-
-async function buildImage(context: Context, name: string, { arch, refresh }: BuildFlags): Promise<void> {
-  const { output, signal, connected } = context
-  const options = { ...(arch !== undefined && { arch }), ...(refresh && { refresh }) }
-  const started = Date.now()
-  const image = await connected((connection) =>
-    withProgress(output, `Building ${name}`, signal, (call) =>
-      connection.images.build(name, { ...call, ...options }),
-    ),
-  )
-  const cached = Date.parse(image.createdAt) < started
-  output.print(image, () => '')
-  const size = formatBytes(image.sizeBytes)
-  const done = cached ? 'was there already' : 'is built'
-  output.note(`${output.noteColours.green('✓')} image ${image.name} (${image.arch}, ${size}) ${done}`)
 }
 
 async function listImages({ connected, output }: Context): Promise<void> {

@@ -11,9 +11,10 @@ import {
 } from '../../model/index.ts'
 import type { CallOptions } from '../connection.ts'
 import type { PartTable } from '../operation.ts'
+import { type DiskBuildOptions, diskBuildOptions } from './disk-build.ts'
 import { type DownloadOptions, downloadOptions, type VolumeContent } from './uploads.ts'
 
-export interface BuildImageOptions extends CallOptions {
+export interface BuildImageOptions extends CallOptions, DiskBuildOptions {
   /** Architecture of the guest: x86_64, i686. The host's without it. */
   readonly arch?: string
   /** Build again though it is cached. */
@@ -79,7 +80,11 @@ export interface Images {
   get(image: string): Promise<Image>
   /** The bytes of its disk, as they lie or converted. Fails with `invalid-argument` for an image without one. */
   export?(image: string, options?: DownloadOptions): Promise<VolumeContent>
-  /** Makes an image of visor's own from the distribution's packages; `micro` is the one there is. */
+  /**
+   * Makes an image from a distribution's packages: `micro`, a kernel with a shell, or a disk that boots by itself, such as
+   * `debian-12`. One that is there already is given back at once. Fails with `unavailable` naming what the host lacks,
+   * `denied` where it takes root, `not-found` for a package, `already-exists` where the name is of another image.
+   */
   build?(image: string, options?: BuildImageOptions): Promise<Image>
   /**
    * Makes an image of a volume, or of a disk of a domain that is off: a copy of the whole, based on nothing. Fails with
@@ -140,6 +145,7 @@ export const imageOperations = {
     options: s.object('BuildImage', 'How', {
       arch: s.string('architecture of the guest', { optional: true }),
       refresh: s.boolean('build again though it is cached', { optional: true }),
+      ...diskBuildOptions,
     }),
     result: Image,
     long: true,

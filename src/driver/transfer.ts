@@ -40,8 +40,8 @@ export async function sendVolume(
         while (offset !== total) {
           const onProgress = ({ done = offset }: Progress) =>
             progress?.({ phase: 'sending', done, ...(total !== undefined && { total }), unit: 'bytes' })
-          offset = (await uploads.append(pool, id, read(offset), { offset, ...call, progress: onProgress }))
-            .offset
+          const sent = { offset, ...call, progress: onProgress }
+          offset = (await uploads.append(pool, id, read(offset), sent).catch(ifMovedOn)).offset
           if (total === undefined) break
           if (offset < total) throw new VisorError('failed', `It ended after ${offset} of ${total} bytes.`)
         }
@@ -130,6 +130,13 @@ export async function receiveVolume(
   )
   if (!first) throw new VisorError('internal', 'A download ended before it began.')
   return first
+}
+
+/** What was on its way when the connection broke may still have come after the question how much did: ask again. */
+function ifMovedOn(cause: unknown): never {
+  if (cause instanceof VisorError && cause.code === 'conflict')
+    throw new VisorError('unavailable', cause.message, { cause, remedy: cause.remedy })
+  throw cause
 }
 
 /** Tries until it is done; what breaks off is tried again, so long as something came of it lately. */

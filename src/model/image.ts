@@ -27,6 +27,12 @@ export const Image = s.object('Image', 'A kernel, disk or root file system that 
   sizeBytes: s.integer('size on disk'),
   virtualSizeBytes: s.integer('size of the disk that a guest sees', { optional: true }),
   sha256: s.string('digest over its files'),
+  signedBy: s.string(
+    'fingerprint of the key that what was published of it is signed with, where that was verified',
+    {
+      optional: true,
+    },
+  ),
   createdAt: s.string('when it was made, ISO 8601'),
   lastUsedAt: s.string('when something was made of it, or else it was, ISO 8601', { optional: true }),
   usedBy: s.array('who is based on it, when one image is asked for', ImageUser, { optional: true }),

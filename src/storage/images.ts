@@ -164,7 +164,8 @@ export function openImages({
       pruneImages(
         {
           ...{ cache, partials: pulling.partials, alone: oneByOne },
-          isBusy: (path) => pulling.alone.isBusy(path) || (exports > 0 && path.includes('/.new-')),
+          isBusy: (path) =>
+            pulling.alone.isBusy(path.replace(/\.verify$/u, '')) || (exports > 0 && path.includes('/.new-')),
         },
         surroundings,
         options,
@@ -178,7 +179,7 @@ export function openImages({
       }))
     },
     async servers() {
-      return (await readCatalogue(stateDirectory)).servers
+      return (await readCatalogue(stateDirectory)).servers.map(({ signature: _, ...server }) => server)
     },
     async pull({ source, ...options }) {
       const wanted = await findWanted(source, options, pulling)

@@ -226,6 +226,7 @@ function formatImagePage(image: Image, colours: Colours): string {
       ['root', image.rootfs && `${safe(image.rootfs)} (${image.format ?? ''})`],
       ['disk', image.disk && `${safe(image.disk)} (${image.format ?? 'raw'})`],
       ['sha256', image.sha256],
+      ['signed by', safe(image.signedBy)],
     ]),
     formatSection(
       colours,

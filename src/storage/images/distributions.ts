@@ -8,12 +8,25 @@ import { readJsonFile } from '../../host/index.ts'
 import { parse, schema as s, suggest, VisorError } from '../../model/index.ts'
 import { digestAlgorithms } from './checksums.ts'
 import published from './distributions.json' with { type: 'json' }
+import { keyPaths, type SignedList } from './signatures.ts'
 
 const aFile = { pattern: /^[\w.{}+-]+$/u, patternName: 'the name of a file', maxLength: 255 } as const
 const aName = {
   pattern: /^[a-z0-9][a-z0-9.-]{0,62}$/u,
   patternName: 'a name of lower-case letters, digits, dots and hyphens',
 } as const
+
+const aKey = { pattern: /^(?:\/[^\p{Cc}]+|[\w.+-]+)$/u, patternName: 'a file', maxLength: 1024 } as const
+const Keys = {
+  keys: s.array(
+    'files with keys, the first that is there: paths, or names beside this file',
+    s.string('file', aKey),
+    {
+      maxItems: 16,
+    },
+  ),
+  required: s.boolean('whether it is refused where none of them is there', { default: true }),
+}
 
 const Distribution = s.object('Distribution', 'An image that is published', {
   name: s.string('name', aName),
@@ -29,6 +42,16 @@ const Distribution = s.object('Distribution', 'An image that is published', {
   checksums: s.object('DistributionChecksums', 'Where its digests are', {
     file: s.string('file with them; {file} is the file itself, {arch} the architecture', aFile),
     algorithm: s.choice('kind of digest', digestAlgorithms),
+    signature: s.field(
+      s.object('CatalogueSignature', 'How they are signed', {
+        file: s.string('file with the signature; without it they are signed in themselves', {
+          ...aFile,
+          optional: true,
+        }),
+        ...Keys,
+      }),
+      { optional: true },
+    ),
   }),
 })
 export type Distribution = s.Output<typeof Distribution>
@@ -41,6 +64,9 @@ const ImageServer = s.object('CatalogueServer', 'A server that lists the images 
     pattern: /^https?:\/\/[^\s?#\p{Cc}]+\/$/u,
     patternName: 'an http or https address that ends in a slash',
     maxLength: 2048,
+  }),
+  signature: s.field(s.object('ServerSignature', 'How its lists are signed, in themselves', Keys), {
+    optional: true,
   }),
 })
 export type ImageServer = s.Output<typeof ImageServer>
@@ -59,7 +85,7 @@ export async function readCatalogue(stateDirectory: string): Promise<Catalogue> 
   for (const name of names) {
     const path = join(folder, name)
     try {
-      own.push(parse(Catalogue, await readJsonFile(path)))
+      own.push(withKeyPaths(parse(Catalogue, await readJsonFile(path)), folder))
     } catch (error) {
       throw new VisorError('invalid-definition', `'${path}' names no images: ${(error as Error).message}`, {
         cause: error,
@@ -69,6 +95,22 @@ export async function readCatalogue(stateDirectory: string): Promise<Catalogue> 
   }
   const all = [...own, parse(Catalogue, published)]
   return { images: all.flatMap(({ images }) => images), servers: all.flatMap(({ servers }) => servers) }
+}
+
+/** Keys beside a file by their whole path. */
+function withKeyPaths({ images, servers }: Catalogue, folder: string): Catalogue {
+  return {
+    images: images.map((image) => {
+      const { signature } = image.checksums
+      if (!signature) return image
+      const keys = keyPaths(signature.keys, folder)
+      return { ...image, checksums: { ...image.checksums, signature: { ...signature, keys } } }
+    }),
+    servers: servers.map(({ signature, ...server }) => ({
+      ...server,
+      ...(signature && { signature: { ...signature, keys: keyPaths(signature.keys, folder) } }),
+    })),
+  }
 }
 
 /** The distributions of {@link readCatalogue}. */
@@ -106,7 +148,12 @@ export interface PublishedFile {
   readonly distribution: Distribution
   readonly arch: string
   readonly url: string
-  readonly checksums: { readonly url: string; readonly file: string; readonly algorithm: 'sha256' | 'sha512' }
+  readonly checksums: {
+    readonly url: string
+    readonly file: string
+    readonly algorithm: 'sha256' | 'sha512'
+    readonly signature?: Pick<SignedList, 'keys' | 'required'> & { readonly url?: string }
+  }
 }
 
 /** The file of an image for an architecture. Fails with `not-found`, naming what there is. */
@@ -133,10 +180,19 @@ export function findPublished(all: readonly Distribution[], name: string, arch: 
   const fill = (text: string) => text.replaceAll('{arch}', arch).replaceAll('{file}', file)
   const base = fill(distribution.base)
   const { checksums } = distribution
+  const { signature } = checksums
   return {
     distribution,
     arch,
     url: base + file,
-    checksums: { url: base + fill(checksums.file), file, algorithm: checksums.algorithm },
+    checksums: {
+      ...{ url: base + fill(checksums.file), file, algorithm: checksums.algorithm },
+      ...(signature && {
+        signature: {
+          ...{ keys: signature.keys.map(fill), required: signature.required },
+          ...(signature.file !== undefined && { url: base + fill(signature.file) }),
+        },
+      }),
+    },
   }
 }

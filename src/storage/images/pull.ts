@@ -10,9 +10,9 @@ import type { NewImage } from '../image-cache.ts'
 import type { OneAtATime } from '../one-at-a-time.ts'
 import { takeFile as takeTwin } from '../volumes/folder/copy.ts'
 import { type Digest, findDigest, parseDigest } from './checksums.ts'
-import { findPublished, readCatalogue, splitServer } from './distributions.ts'
+import { findPublished, type PublishedFile, readCatalogue, splitServer } from './distributions.ts'
 import { type DownloadLimits, download } from './download.ts'
-import { fetchText } from './fetch-text.ts'
+import { fetchSigned } from './fetch-signed.ts'
 import { findOnServer } from './servers.ts'
 
 export interface Pulling {
@@ -38,6 +38,8 @@ export interface Wanted {
   readonly url?: string
   readonly file?: string
   readonly digest?: Digest
+  /** Fingerprint of the key that its digest was signed with. */
+  readonly signedBy?: string
 }
 
 export interface WantedPart {
@@ -74,9 +76,9 @@ export async function findWanted(
     name,
     given ?? ownArch ?? pulling.hostArch,
   )
-  const digest = said.digest ?? (await fetchDigest(checksums, pulling, signal))
+  const published = said.digest ? said : await fetchDigest(checksums, pulling, signal)
   return {
-    ...{ name: options.name ?? distribution.name, arch, title: distribution.title, url, digest },
+    ...{ name: options.name ?? distribution.name, arch, title: distribution.title, url, ...published },
     format: distribution.format,
   }
 }
@@ -105,17 +107,13 @@ function named(file: string, { name, arch, format }: PullImageOptions, { hostArc
 }
 
 async function fetchDigest(
-  {
-    url,
-    file,
-    algorithm,
-  }: { readonly url: string; readonly file: string; readonly algorithm: 'sha256' | 'sha512' },
+  { url, file, algorithm, signature }: PublishedFile['checksums'],
   pulling: Pulling,
   signal: AbortSignal | undefined,
-): Promise<Digest> {
-  const list = await fetchText(url, pulling, { maxBytes: mostListBytes, signal })
-  const digest = findDigest(list, file, algorithm)
-  if (digest) return digest
+): Promise<{ readonly digest: Digest; readonly signedBy?: string }> {
+  const list = await fetchSigned({ url, signature }, pulling, { maxBytes: mostListBytes, signal })
+  const digest = findDigest(list.text, file, algorithm)
+  if (digest) return { digest, ...(list.signedBy !== undefined && { signedBy: list.signedBy }) }
   throw new VisorError('failed', `'${url}' has no digest of '${file}'.`, {
     remedy: 'The distribution may be publishing a new image right now: ask again later.',
   })
@@ -153,6 +151,7 @@ export async function fetchImage(
     recipe: recipeOf(wanted),
     ...(url === undefined ? {} : { url }),
     ...(wanted.title === undefined ? {} : { title: wanted.title }),
+    ...(wanted.signedBy === undefined ? {} : { signedBy: wanted.signedBy }),
   }
 }
 
@@ -179,6 +178,7 @@ async function fetchParts(
     ...{ name, arch, kind: 'container', format, sources: [], recipe: recipeOf(wanted), ...files },
     ...(url !== undefined && { url }),
     ...(title !== undefined && { title }),
+    ...(wanted.signedBy !== undefined && { signedBy: wanted.signedBy }),
   }
 }
 

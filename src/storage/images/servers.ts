@@ -5,7 +5,7 @@ import type { PublishedImage } from '../../model/index.ts'
 import { suggest, VisorError } from '../../model/index.ts'
 import { parseDigest } from './checksums.ts'
 import type { ImageServer } from './distributions.ts'
-import { type Fetching, fetchText } from './fetch-text.ts'
+import { type Fetching, fetchSigned } from './fetch-signed.ts'
 import type { Wanted } from './pull.ts'
 import {
   findFiles,
@@ -16,6 +16,7 @@ import {
   readProducts,
   type StreamItem,
   type StreamProduct,
+  signedIndexPath,
 } from './simplestreams.ts'
 
 /** Longest list that is read. */
@@ -25,20 +26,29 @@ const mostListBytes = 2 ** 25
 const addressOf = ({ url }: ImageServer, path: string): string =>
   url + path.split('/').map(encodeURIComponent).join('/').replaceAll('%3A', ':')
 
+/** What a server has, and with which key that is signed. */
+interface Listed {
+  readonly products: readonly StreamProduct[]
+  readonly signedBy?: string | undefined
+}
+
 async function fetchProducts(
   server: ImageServer,
   fetching: Fetching,
   signal: AbortSignal | undefined,
-): Promise<StreamProduct[]> {
+): Promise<Listed> {
   const bounds = { maxBytes: mostListBytes, signal }
-  const index = addressOf(server, indexPath)
+  const { signature } = server
+  const fetch = (url: string) => fetchSigned({ url, signature }, fetching, bounds)
+  const url = addressOf(server, signature ? signedIndexPath : indexPath)
+  const index = await fetch(url)
   const products: StreamProduct[] = []
-  for (const path of readIndex(await fetchText(index, fetching, bounds), index)) {
-    const list = addressOf(server, path)
-    products.push(...readProducts(await fetchText(list, fetching, bounds), list))
+  for (const path of readIndex(index.text, url)) {
+    const address = addressOf(server, path)
+    products.push(...readProducts((await fetch(address)).text, address))
     if (products.length >= itemLimits.products) break
   }
-  return products
+  return { products, signedBy: index.signedBy }
 }
 
 /** All that a server has of which something can be made, by name. */
@@ -48,7 +58,7 @@ export async function listPublished(
   signal: AbortSignal | undefined,
 ): Promise<PublishedImage[]> {
   const byName = new Map<string, PublishedImage>()
-  for (const product of await fetchProducts(server, fetching, signal)) {
+  for (const product of (await fetchProducts(server, fetching, signal)).products) {
     const kinds = (['disk', 'container'] as const).filter((kind) => findFiles(product, kind))
     if (kinds.length === 0) continue
     const [first = product.id, ...others] = [...product.aliases].sort((a, b) => a.length - b.length)
@@ -70,7 +80,7 @@ export async function findOnServer(
   { arch: given, kind = 'disk', checksum, name: own, signal }: PullImageOptions,
   { hostArch, ...fetching }: Fetching & { readonly hostArch: string },
 ): Promise<Wanted> {
-  const products = await fetchProducts(server, fetching, signal)
+  const { products, signedBy } = await fetchProducts(server, fetching, signal)
   const arch = given ?? hostArch
   const product = findProduct(products, name, arch)
   if (!product) throw notThere(server, name, arch, products)
@@ -94,7 +104,10 @@ export async function findOnServer(
     url: addressOf(server, item.path),
     digest: { algorithm: 'sha256', hex: item.sha256 } as const,
   })
-  const common = { arch: product.arch, title: `${product.title} (${files.version})` }
+  const common = {
+    ...{ arch: product.arch, title: `${product.title} (${files.version})` },
+    ...(signedBy !== undefined && { signedBy }),
+  }
   if (files.kind === 'disk') {
     const { url, digest } = fileOf(files.disk)
     const said = checksum === undefined ? digest : parseDigest(checksum)

@@ -7,6 +7,8 @@ import { VisorError } from '../../model/index.ts'
 
 /** Where the index is, below the address of a server. */
 export const indexPath = 'streams/v1/index.json'
+/** Where it is signed in itself. */
+export const signedIndexPath = 'streams/v1/index.sjson'
 
 export const itemLimits = { products: 20_000, versions: 1_000, items: 200, text: 1_024, lists: 100 } as const
 

@@ -3,6 +3,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { OneAtATime } from '../one-at-a-time.ts'
 import { type DownloadLimits, download } from './download.ts'
+import { type SignedList, type VerifiedList, verifyList } from './signatures.ts'
 
 export interface Fetching {
   /** Where downloads under way are kept. */
@@ -13,10 +14,10 @@ export interface Fetching {
 }
 
 /** `work` with the file, which is gone afterwards. Fails as {@link download} does. */
-export async function withFetched<T>(
+async function withFetched<T>(
   url: string,
   { partials, limits, alone }: Fetching,
-  { maxBytes, signal }: { readonly maxBytes: number; readonly signal?: AbortSignal | undefined },
+  { maxBytes, signal }: Bounds,
   work: (path: string) => Promise<T>,
 ): Promise<T> {
   const path = join(partials, `list-${crypto.randomUUID()}`)
@@ -31,11 +32,30 @@ export async function withFetched<T>(
   })
 }
 
-/** Its text. */
-export function fetchText(
-  url: string,
+interface Bounds {
+  readonly maxBytes: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Its text, and with which key it is signed where it has to be. */
+export function fetchSigned(
+  {
+    url,
+    signature,
+  }: {
+    readonly url: string
+    /** Without an address the list is signed in itself. */
+    readonly signature?: (Pick<SignedList, 'keys' | 'required'> & { readonly url?: string }) | undefined
+  },
   fetching: Fetching,
-  options: { readonly maxBytes: number; readonly signal?: AbortSignal | undefined },
-): Promise<string> {
-  return withFetched(url, fetching, options, (path) => readFile(path, 'utf8'))
+  bounds: Bounds,
+): Promise<VerifiedList> {
+  return withFetched(url, fetching, bounds, async (path) => {
+    if (!signature) return { text: await readFile(path, 'utf8') }
+    const { keys, required } = signature
+    if (signature.url === undefined) return verifyList({ url, path, keys, required })
+    return withFetched(signature.url, fetching, { ...bounds, maxBytes: 2 ** 20 }, (file) =>
+      verifyList({ url, path, signature: file, keys, required }),
+    )
+  })
 }

@@ -67,6 +67,8 @@ export const commands: readonly CommandEntry[] = [
     machines,
     () => import('./commands/limits.ts'),
   ),
+  entry('import', 'Make a machine of an OVA or OVF', machines, () => import('./commands/import.ts')),
+  entry('export', 'Save a machine as an OVA', machines, () => import('./commands/export.ts')),
   entry('image', 'Build and list what machines boot from', machines, () => import('./commands/image.ts')),
   entry('volume', 'Make and list the disks of machines', machines, () => import('./commands/volume.ts')),
   entry('pool', 'Make pools of storage that disks are in', machines, () => import('./commands/pool.ts')),

@@ -257,7 +257,7 @@ async function findBegun(target: string): Promise<{ path: string; entityTag: str
   return undefined
 }
 
-async function refuseThere(target: string): Promise<void> {
+export async function refuseThere(target: string): Promise<void> {
   const file = await open(target, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined)
   if (!file) return
   await file.close()

@@ -1,7 +1,7 @@
 /** Images as people type them, with a real visord: from a machine's disk to an image, a file, another machine, and away. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { CompleteConnection } from '../../src/driver/index.ts'
@@ -111,5 +111,56 @@ describe('images', { skip: skip !== '' && `not installed: ${skip}` }, () => {
     const names = (await connection.images.list()).map(({ name }) => name)
     assert.deepEqual(names, ['seed'])
     await fails(/is not a time/u, 'image', 'prune', '--older-than', 'soon')
+  })
+
+  test('a machine is exported as an OVA and imported again', async () => {
+    const ova = join(folder, 'web.ova')
+    await succeed('export', 'web', ova)
+    await fails(/already/u, 'export', 'web', ova)
+    await fails(/no name of an OVA/u, 'export', 'web', join(folder, 'web.zip'))
+    assert.equal((await runChecked('tar', ['-tf', ova])).stdout, 'web.ovf\nweb-disk0.vmdk\nweb.mf\n')
+    await fails(/There is already a domain 'web'/u, 'import', ova)
+    const done = await succeed('import', ova, '--name', 'again')
+    assert.match(done.stderr, /again is defined: 1 processors, 16 MiB, 1 disks \(8 MiB\), 0 network cards/u)
+    const [before, after] = await Promise.all(
+      ['web', 'again'].map(
+        async (name) => (await connection.domains.describe(name)).devices.disks[0]?.file ?? '',
+      ),
+    )
+    await runChecked('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', before ?? '', after ?? ''])
+    await runChecked('qemu-img', ['check', '-q', after ?? ''])
+    await succeed('start', 'again')
+    for (let tries = 0; tries < 600; tries++) {
+      if (Buffer.from(await connection.domains.consoleLog('again')).includes('ready')) break
+      assert.ok(tries < 599, "the machine that was imported did not say 'ready'")
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    await fails(/is running: its disks change/u, 'export', 'again', join(folder, 'again.ova'))
+    await succeed('destroy', 'again')
+    // Unpacked, and as VirtualBox and others have it: the files beside the OVF.
+    const unpacked = join(folder, 'unpacked')
+    await mkdir(unpacked)
+    await runChecked('tar', ['-C', unpacked, '-xf', ova])
+    await succeed('import', join(unpacked, 'web.ovf'), '--name', 'third', '--network', 'none')
+    const volumes = async () => (await connection.volumes.list('default')).map(({ name }) => name).sort()
+    const there = await volumes()
+    assert.ok(
+      there.includes('third-0.qcow2') && !there.some((name) => name.startsWith('import-')),
+      String(there),
+    )
+    // Nothing is left of one that is damaged.
+    const bytes = await readFile(ova)
+    bytes[bytes.length - 5_000] = (bytes.at(-5_000) ?? 0) ^ 1
+    const damaged = join(folder, 'damaged.ova')
+    await writeFile(damaged, bytes)
+    await fails(/not what its manifest says/u, 'import', damaged, '--name', 'fourth')
+    await fails(
+      /There is already a volume 'third-0\.qcow2'|already a domain/u,
+      'import',
+      ova,
+      '--name',
+      'third',
+    )
+    assert.deepEqual(await volumes(), there)
   })
 })

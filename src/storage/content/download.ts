@@ -58,7 +58,9 @@ async function convert(
     const tag = await tagOf(from.path)
     await withKey(from.encryption?.secret, async (keyFile) => {
       const { flags, name } = nameImage({ path: from.path, format: from.format, keyFile })
-      await qemuImg(['convert', ...flags, '-O', format, name, file], { signal })
+      // What other hypervisors take: VMware's form for files on their way.
+      const how = format === 'vmdk' ? ['-o', 'subformat=streamOptimized'] : []
+      await qemuImg(['convert', ...flags, '-O', format, ...how, name, file], { signal })
     })
     const content = await openFile(file, { ...volume, format }, { checksum, ...(signal && { signal }) })
     return { ...content, entityTag: `${tag}${suffix}` }

@@ -112,6 +112,12 @@ function readCpu(text: string): DomainDefinitionInput['cpu'] {
   return mode ? { mode } : { mode: 'custom', model: text }
 }
 
+/** What tells a running copy of the micro guest who it is; the agent that images of distributions have. */
+function channelsOf(image: Image | undefined): Pick<Devices, 'channels'> {
+  if (image?.name === 'micro') return { channels: [{ name: 'org.visor.guest.0' }] }
+  return image?.kind === 'disk' ? { channels: [{ name: 'org.qemu.guest_agent.0' }] } : {}
+}
+
 function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): Devices {
   const shape = shapes[driver] ?? { virtio: true, screen: false }
   const screen = shape.screen && !wanted.headless
@@ -123,8 +129,7 @@ function buildDevices(wanted: MachineWanted, { driver, arch }: MachineChoice): D
     consoles: [{ type: 'pty', target: 'serial' }],
     ...(wanted.tpm && { tpms: [{}] }),
     ...(wanted.filesystems?.length && { filesystems: [...wanted.filesystems] }),
-    // What tells a running copy of it who it is.
-    ...(driver === 'qemu' && wanted.image?.name === 'micro' && { channels: [{ name: 'org.visor.guest.0' }] }),
+    ...(driver === 'qemu' && channelsOf(wanted.image)),
     ...(shape.virtio && {
       memballoon: { model: 'virtio' },
       rngs: [{ model: 'virtio', backend: 'random', source: '/dev/urandom' }],

@@ -39,11 +39,16 @@ Name=en* eth*
 [Network]
 DHCP=yes
 `,
-    'etc/cloud/cloud.cfg.d/90_visor.cfg': `datasource_list: [NoCloud, ConfigDrive, None]
+    'etc/cloud/cloud.cfg.d/90_visor.cfg': `# The first boot is always done: whether there is a seed is looked for when devices are there, not before.
+datasource_list: [NoCloud, None]
 locale: C.UTF-8
 system_info:
   network:
     renderers: [networkd]
+`,
+    'etc/systemd/system/cloud-init-local.service.d/visor-devices.conf': `[Unit]
+Wants=systemd-udev-settle.service
+After=systemd-udev-settle.service
 `,
     // cloud-init makes host keys as well, but only where there is a seed.
     'etc/systemd/system/ssh.service.d/visor-host-keys.conf': `[Service]

@@ -8,9 +8,14 @@ let prefix: Promise<readonly string[]> | undefined
  * nobody can handle; the command line as it was where the system's setpriv cannot do that. It stays the same process.
  */
 export async function endsWithUs(program: string, args: readonly string[]): Promise<[string, ...string[]]> {
-  prefix ??= findPrefix()
-  const [first = program, ...rest] = [...(await prefix), program]
+  const [first = program, ...rest] = [...(await endingWithUs()), program]
   return [first, ...rest, ...args]
+}
+
+/** What makes it so, before the words of a command line. */
+export function endingWithUs(): Promise<readonly string[]> {
+  prefix ??= findPrefix()
+  return prefix
 }
 
 async function findPrefix(): Promise<readonly string[]> {

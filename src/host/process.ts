@@ -73,6 +73,8 @@ export interface RunOptions {
   readonly onOutput?: (text: string) => void
   /** Told what it prints on its standard error, as it prints it. */
   readonly onErrorOutput?: (text: string) => void
+  /** A program, with its arguments, that becomes this one: {@link endingWithUs}. */
+  readonly through?: readonly string[]
   /** Bytes or an open file for its standard input; nothing without it. */
   readonly input?: Uint8Array | string | { readonly fd: number }
 }
@@ -99,11 +101,12 @@ export function run(program: string, args: readonly string[], options: RunOption
     onOutput,
     onErrorOutput,
   } = options
+  const [first = program, ...words] = [...(options.through ?? []), program, ...args]
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new VisorError('cancelled', `${program} was not started: cancelled.`))
     const fd = typeof input === 'object' && 'fd' in input ? input.fd : undefined
     const stdin = fd ?? (input === undefined ? 'ignore' : 'pipe')
-    const child = spawn(program, args, {
+    const child = spawn(first, words, {
       stdio: [stdin, 'pipe', 'pipe'],
       detached: true,
       cwd,

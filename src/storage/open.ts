@@ -162,7 +162,9 @@ export async function openStorage(options: StorageOptions): Promise<HostStorage>
     if (named) return work((await secrets.operations.get(named.uuid ?? named.usage ?? '')).uuid)
     const made = await secrets.make(volume)
     try {
-      return await work(made.uuid)
+      const result = await work(made.uuid)
+      await secrets.keepMade(made.uuid)
+      return result
     } catch (error) {
       await secrets.forgetMade(made.uuid)
       throw error

@@ -21,6 +21,8 @@ export interface PoolBackend {
   /** Whether it is there, as a daemon before may have left it. */
   isThere(): Promise<boolean>
   start(options: CallOptions): Promise<void>
+  /** Removes what a daemon before was making when it died; of a pool that is there. */
+  tidy?(): Promise<void>
   stop(): Promise<void>
   usage(): Promise<PoolUsage>
   /** Makes what it is made of, where that is missing. */

@@ -15,6 +15,7 @@ export function folderPool(definition: PoolDefinition, around: PoolSurroundings)
       await enterFolder(folder, name)
       await clearScratch(folder)
     },
+    tidy: () => clearScratch(folder),
     async stop() {},
     usage: () => usageOf(folder),
     build: () => makeFolder(folder, permissions),

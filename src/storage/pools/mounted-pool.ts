@@ -44,6 +44,7 @@ export function mountedPool(definition: PoolDefinition, around: PoolSurroundings
       await enterFolder(folder, name)
       await clearScratch(folder)
     },
+    tidy: () => clearScratch(folder),
     async stop() {
       if ((await mountedFrom()) === undefined) return
       const { code, stderr } = await run('umount', [folder], { timeoutMs: mountTimeoutMs })

@@ -62,9 +62,13 @@ export async function openPools(options: OpenPoolsOptions): Promise<OpenedPools>
   async function adopt(uuid: string): Promise<void> {
     const pool = defined.find(uuid)
     const backend = pool && backendOf(pool)
-    if (pool && backend && (await backend.isThere().catch(() => false)))
-      live.set(uuid, { uuid, name: pool.definition.name, backend })
-    else await rm(join(marks, uuid), { force: true })
+    if (pool && backend && (await backend.isThere().catch(() => false))) {
+      const { name } = pool.definition
+      await backend.tidy?.().catch((error: unknown) => {
+        log.warn({ pool: name, error }, 'What was left half made in a pool could not be removed.')
+      })
+      live.set(uuid, { uuid, name, backend })
+    } else await rm(join(marks, uuid), { force: true })
   }
 
   for (const uuid of await readdir(marks).catch(() => [])) await adopt(uuid)

@@ -46,8 +46,10 @@ export interface SecretValues {
 
 export interface OpenedSecrets extends SecretValues {
   readonly operations: Secrets
-  /** A new secret with a value that nobody knows, for a volume. */
+  /** A new secret with a value that nobody knows, for a volume that is about to be made. */
   make(volume: string): Promise<Secret>
+  /** The volume is there: the secret stays for as long as one needs it. */
+  keepMade(uuid: string): Promise<void>
   /** Forgets a secret that {@link make} made, when it is there; no other. */
   forgetMade(uuid: string): Promise<void>
 }
@@ -209,6 +211,15 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenedSe
     }
   }
 
+  // Made for volumes that a daemon before did not come to make.
+  for (const { key, value } of await store.list(madePrefix)) {
+    const one = secrets.get(key.slice(madePrefix.length))
+    if (value === 'kept') continue
+    if (one && usersOf(observe(one)).length > 0) await store.write([{ key, value: 'kept' }])
+    else if (one) await forget(one)
+    else await store.write([{ key, value: undefined }])
+  }
+
   const byLabel = (a: Secret, b: Secret) => ((a.name ?? a.uuid) < (b.name ?? b.uuid) ? -1 : 1)
 
   return {
@@ -285,12 +296,13 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenedSe
           ...parse(SecretDefinition, { usage: { type: 'volume', volume: name } }),
           uuid: randomUUID(),
         }
-        await store.write([{ key: madePrefix + one.uuid, value: true }])
+        await store.write([{ key: madePrefix + one.uuid, value: 'begun' }])
         await put(one)
         await setValue(one, Buffer.from(randomBytes(32).toString('base64')))
         return observe(one)
       })
     },
+    keepMade: (uuid) => store.write([{ key: madePrefix + uuid, value: 'kept' }]),
     forgetMade: (uuid) =>
       alone('', async () => {
         const one = secrets.get(uuid)

@@ -121,6 +121,7 @@ test('one that is needed is not forgotten, unless forced', async (t) => {
 test('without its key a value cannot be read, and the error says what to do', async (t) => {
   const { secrets, stateDirectory, reopen } = await opened(t)
   const { uuid } = await secrets.make('default/db.qcow2')
+  await secrets.keepMade(uuid)
   const file = keyFileOf(stateDirectory, {})
   const key = await readFile(file)
   await chmod(file, 0o644)
@@ -137,6 +138,18 @@ test('without its key a value cannot be read, and the error says what to do', as
   await assert.rejects((await reopen()).value({ uuid }, 'volume'), code('failed'))
   await writeFile(file, key)
   assert.equal((await (await reopen()).value({ uuid }, 'volume')).length, 44)
+})
+
+test('one that was made for a volume that never came is gone after a restart', async (t) => {
+  const { secrets, users, reopen } = await opened(t)
+  await secrets.make('default/never.qcow2')
+  const kept = await secrets.make('default/there.qcow2')
+  users.set(kept.uuid, ['default/there.qcow2'])
+  const after = await reopen()
+  assert.deepEqual(
+    (await after.operations.list()).map(({ name }) => name),
+    ['default/there.qcow2'],
+  )
 })
 
 test('the file of a value is there while it is needed, for its owner alone', async (t) => {

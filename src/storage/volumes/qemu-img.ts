@@ -1,5 +1,5 @@
 /** What is left to qemu-img(1). */
-import { findProgram, runChecked } from '../../host/index.ts'
+import { endingWithUs, findProgram, runChecked } from '../../host/index.ts'
 import { type Progress, VisorError, type VolumeFormat } from '../../model/index.ts'
 
 export interface QemuImgOptions {
@@ -25,6 +25,8 @@ export async function qemuImg(
   const options = {
     timeoutMs: longestMs,
     maxBytes: 2 ** 24,
+    // What it makes is of no use to anybody when visord is gone.
+    through: await endingWithUs(),
     ...(signal && { signal }),
     ...(shown && {
       onOutput(text: string) {
@@ -33,13 +35,11 @@ export async function qemuImg(
       },
     }),
   }
+  if (!(await findProgram('qemu-img'))) throw notInstalled()
+  const words = [command, ...(shown && command !== 'resize' ? ['-p'] : []), ...rest]
   for (let tries = 1; ; tries++)
     try {
-      await runChecked(
-        'qemu-img',
-        [command, ...(shown && command !== 'resize' ? ['-p'] : []), ...rest],
-        options,
-      )
+      await runChecked('qemu-img', words, options)
       return
     } catch (error) {
       // How long a key takes is measured by processor time, which a busy host may not tell.
@@ -64,8 +64,7 @@ export async function readVirtualSize(path: string, format: VolumeFormat): Promi
 
 function withRemedy(error: unknown): unknown {
   if (!(error instanceof VisorError)) return error
-  if (error.code === 'unavailable')
-    return new VisorError('unavailable', error.message, { cause: error, remedy: 'Install qemu-utils.' })
+  if (error.code === 'unavailable') return notInstalled(error)
   if (/No space left on device/u.test(error.message))
     return new VisorError('failed', error.message, {
       cause: error,
@@ -78,3 +77,9 @@ function withRemedy(error: unknown): unknown {
     })
   return error
 }
+
+const notInstalled = (cause?: unknown) =>
+  new VisorError('unavailable', "The program 'qemu-img' is not installed.", {
+    cause,
+    remedy: 'Install qemu-utils.',
+  })

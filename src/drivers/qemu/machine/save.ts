@@ -97,8 +97,11 @@ export async function writeState(
     const answer = await monitor.execute('query-migrate')
     const { status, ram, 'error-desc': why } = isRecord(answer) ? answer : {}
     if (status === 'completed') break
-    if (status === 'failed' || status === 'cancelled')
+    if (status === 'failed' || status === 'cancelled') {
+      // Where our side failed, that is the cause, and QEMU's own error only what came of it.
+      await Promise.race([writer.received, Promise.resolve()])
       throw new VisorError('failed', `QEMU could not write its state: ${String(why ?? status)}.`)
+    }
     const total = isRecord(ram) && typeof ram.total === 'number' ? ram.total : 0
     const remaining = isRecord(ram) && typeof ram.remaining === 'number' ? ram.remaining : total
     progress?.({ phase: 'writing memory', done: total - remaining, total, unit: 'bytes' })

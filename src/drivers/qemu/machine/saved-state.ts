@@ -131,7 +131,13 @@ export async function receiveState(
 
   async function write(connected: Socket): Promise<number> {
     for await (const chunk of connected as AsyncIterable<Buffer>) {
-      await writeAll(file, chunk, start + bytes)
+      try {
+        await writeAll(file, chunk, start + bytes)
+      } catch (error) {
+        // Told before the connection ends, which is what QEMU fails with then.
+        received.reject(error)
+        throw error
+      }
       bytes += chunk.length
     }
     return bytes

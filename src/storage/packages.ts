@@ -52,9 +52,9 @@ export async function withPackages<T>(
     try {
       const directory = join(options.directory, 'host-index')
       return await use(await openIndex({ ...options, directory }, 'host'))
-    } catch (error) {
+    } catch {
+      // Whatever it is, such as lists that nobody has fetched yet: what our own index says counts.
       options.signal?.throwIfAborted()
-      if (toVisorError(error).code === 'unavailable') throw error
     }
   }
   return use(await openIndex({ ...options, directory: join(options.directory, 'own-index') }, 'own'))

@@ -30,10 +30,10 @@ export interface Agent {
   users(domain: string): Promise<GuestUser[]>
   /** Runs a program in the guest; resolves when it has ended. */
   exec?(domain: string, options: ExecOptions): Promise<GuestProgram>
-  /** A file of the guest, at most `maxBytes` of it. */
+  /** A file of the guest, at most `maxBytes` of it; from its beginning, or from the byte `offset` on. */
   readFile?(
     domain: string,
-    options: { readonly path: string; readonly maxBytes?: number },
+    options: { readonly path: string; readonly maxBytes?: number; readonly offset?: number },
   ): Promise<Uint8Array>
   writeFile?(
     domain: string,
@@ -101,6 +101,7 @@ export const agentOperations = {
     options: s.object('ReadGuestFile', 'Which', {
       path: guestPath,
       maxBytes: s.integer('at most', { optional: true, min: 0, max: 2 ** 30 }),
+      offset: s.integer('from this byte on', { optional: true, min: 0, max: 2 ** 52 }),
     }),
     result: 'bytes',
   },

@@ -6,13 +6,14 @@ import type { AgentSession } from './session.ts'
 /** In one answer; base64 makes four bytes of three. */
 const chunkBytes = 3 * 256 * 1024
 
-/** A file, at most `maxBytes` of it from its beginning. */
+/** A file, at most `maxBytes` of it from the byte `offset` on. */
 export async function readGuestFile(
   agent: AgentSession,
   path: string,
-  maxBytes: number,
+  { maxBytes, offset }: { readonly maxBytes: number; readonly offset: number },
 ): Promise<Uint8Array> {
   return withFile(agent, path, 'r', async (handle) => {
+    if (offset > 0) await agent.execute('guest-file-seek', { handle, offset, whence: 'set' })
     const chunks: Buffer[] = []
     for (let length = 0; length < maxBytes; ) {
       const count = Math.min(chunkBytes, maxBytes - length)

@@ -30,8 +30,8 @@ export function guestAgent(context: Context, registry: Registry): Required<Agent
     },
     users: (uuid) => talk(uuid, async (agent) => readUsers(await agent.execute('guest-get-users'))),
     exec: async (uuid, options) => execInGuest(context, running(uuid), options),
-    readFile: (uuid, { path, maxBytes = defaultReadBytes }) =>
-      talk(uuid, (agent) => readGuestFile(agent, path, maxBytes)),
+    readFile: (uuid, { path, maxBytes = defaultReadBytes, offset = 0 }) =>
+      talk(uuid, (agent) => readGuestFile(agent, path, { maxBytes, offset })),
     writeFile: (uuid, { path, content, append = false }) =>
       talk(uuid, (agent) => writeGuestFile(agent, path, Buffer.from(content, 'base64'), append)),
     freeze: async (uuid, options) => freezeGuest(context, running(uuid), options),

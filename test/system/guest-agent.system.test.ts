@@ -2,17 +2,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { gzipSync } from 'node:zlib'
 import type { CompleteConnection } from '../../src/driver/index.ts'
 import { type DomainDefinitionInput, type Image, VisorError } from '../../src/model/index.ts'
-import { type CpioEntry, formatCpio } from '../../src/storage/cpio.ts'
-import { withPackages } from '../../src/storage/packages.ts'
 import { buildTestImage } from '../../src/storage/testing/test-images.ts'
 import { openDriver } from '../conformance/open-driver.ts'
+import { addPackages, agentPackages, startAgent } from '../fixtures/guest-packages.ts'
 
 const missing = (program: string) => spawnSync(program, ['--version']).error !== undefined
 const skip =
@@ -21,14 +19,6 @@ const skip =
     : missing('qemu-system-x86_64')
       ? 'qemu-system-x86_64 is not installed'
       : missing('apt-get') && 'there is no apt-get to fetch packages with'
-
-/** The agent and the libraries it is linked with, by Debian's names. */
-const packages =
-  'qemu-guest-agent libglib2.0-0 libc6 libudev1 liburing2 libpcre2-8-0 libnuma1 libgcc-s1'.split(' ')
-const libraries = /^(ld-linux-x86-64|lib(c|m|glib-2\.0|gmodule-2\.0|udev|uring|numa|pcre2-8|gcc_s))\.so/u
-const libraryPath = 'lib/x86_64-linux-gnu'
-const startAgent =
-  'for p in /dev/vport*; do qemu-ga -d -m virtio-serial -p $p -t /run -f /run/ga.pid -l /run/ga.log; done\n'
 
 describe('the guest agent', { skip }, () => {
   let directory = ''
@@ -40,7 +30,10 @@ describe('the guest agent', { skip }, () => {
     directory = await mkdtemp(join(tmpdir(), 'visor-agent-'))
     image = await buildTestImage(directory)
     const initrd = join(directory, 'initrd')
-    await writeFile(initrd, await withAgent(await readFile(image.initrd ?? ''), join(directory, 'scratch')))
+    await writeFile(
+      initrd,
+      await addPackages(await readFile(image.initrd ?? ''), join(directory, 'scratch'), agentPackages),
+    )
     image = { ...image, initrd }
     connection = await openDriver('qemu:///system', directory)
     domains = connection.domains
@@ -120,6 +113,8 @@ describe('the guest agent', { skip }, () => {
     const back = await agent.readFile(uuid, { path: '/tmp/a file' })
     assert.ok(Buffer.concat([content, Buffer.from('!')]).equals(back))
     assert.equal((await agent.readFile(uuid, { path: '/tmp/a file', maxBytes: 1000 })).length, 1000)
+    const part = await agent.readFile(uuid, { path: '/tmp/a file', maxBytes: 1000, offset: 1_999_500 })
+    assert.ok(part.length === 501 && Buffer.from(part).equals(back.subarray(1_999_500)))
     await assert.rejects(agent.readFile(uuid, { path: '/nosuch' }), { code: 'failed', message: /nosuch/u })
     await assert.rejects(agent.exec(uuid, { program: '/nosuch' }), { code: 'failed' })
     await assert.rejects(agent.exec(uuid, { program: 'sleep', args: ['600'], timeoutMs: 100 }), {
@@ -272,37 +267,4 @@ function define(
     features: { acpi: true },
     devices: { serials: [{}], ...devices } as DomainDefinitionInput['devices'],
   }
-}
-
-/** The initial RAM disk with the agent in it: the kernel unpacks archives that follow one another. */
-async function withAgent(initrd: Buffer, scratch: string): Promise<Buffer> {
-  await mkdir(scratch)
-  const fetched = await withPackages({ arch: 'amd64', directory: scratch }, (index) => index.fetch(packages))
-  const entries: CpioEntry[] = [
-    ...[libraryPath, 'lib64'].map((path) => ({ path, type: 'directory' }) as const),
-    { path: 'lib64/ld-linux-x86-64.so.2', type: 'link', target: `/${libraryPath}/ld-linux-x86-64.so.2` },
-    // What the agent calls; the micro guest has its own programs for it.
-    {
-      path: 'sbin/shutdown',
-      type: 'file',
-      mode: 0o755,
-      content: Buffer.from('#!/bin/busybox sh\nexec /sbin/poweroff\n'),
-    },
-  ]
-  entries.push({
-    path: 'sbin/hwclock',
-    type: 'file',
-    mode: 0o755,
-    content: Buffer.from('#!/bin/busybox sh\nexec /bin/busybox hwclock "$@"\n'),
-  })
-  for (const { root } of fetched)
-    for (const file of await readdir(root, { recursive: true, withFileTypes: true })) {
-      const from = join(file.parentPath, file.name)
-      const isLibrary = libraries.test(file.name) && basename(file.parentPath) === 'x86_64-linux-gnu'
-      const path = isLibrary ? `${libraryPath}/${file.name}` : file.name === 'qemu-ga' ? 'sbin/qemu-ga' : ''
-      if (path === '' || file.isDirectory()) continue
-      if (file.isSymbolicLink()) entries.push({ path, type: 'link', target: await readlink(from) })
-      else entries.push({ path, type: 'file', mode: 0o755, content: await readFile(from) })
-    }
-  return Buffer.concat([initrd, gzipSync(formatCpio(entries), { level: 1 })])
 }

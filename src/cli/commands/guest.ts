@@ -1,8 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import type { GuestFilesystem, GuestInterface, GuestProgram, GuestUser } from '../../model/index.ts'
+import type { GuestFilesystem, GuestInterface, GuestUser } from '../../model/index.ts'
 import type { Context } from '../context.ts'
 import { addExamples } from '../help.ts'
+import { printProgram } from '../into-guest/print-program.ts'
 import { formatSection, safe } from '../page.ts'
 import { readStandardInput } from '../standard-input.ts'
 import { formatTable } from '../table.ts'
@@ -121,19 +122,8 @@ async function runInGuest(context: Context, domain: string, line: readonly strin
       signal: context.signal,
     }),
   )
-  context.output.print(ended, () => '')
-  if (!context.options.json) {
-    // As they are: they need be no text.
-    process.stdout.write(Buffer.from(ended.stdout, 'base64'))
-    process.stderr.write(Buffer.from(ended.stderr, 'base64'))
-  }
-  if (ended.truncated) context.output.note('It printed more than the agent keeps.')
-  context.failWith(exitCodeOf(ended))
+  printProgram(context, ended)
 }
-
-/** As a shell has it: 128 and the signal for one that was killed. */
-const exitCodeOf = ({ exitCode, signal }: GuestProgram): number =>
-  exitCode ?? (signal === undefined ? 0 : 128 + signal)
 
 async function copyOut(
   context: Context,
